@@ -1,0 +1,1 @@
+"""Experiments that run gajax from the command line."""

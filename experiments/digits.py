@@ -1,0 +1,188 @@
+"""Anybody's picture of a digit, made into an image like those of MNIST."""
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from experiments.cli import InputError
+
+Invert = Literal["auto", "yes", "no"]
+
+_MOST_PIXELS = 50_000_000
+_SIDE = 28  # of an MNIST image
+_BOX = 20  # the longer side of an MNIST digit
+_CENTRE = 14  # the pixel index at which MNIST puts the centre of mass, to half a pixel
+_WORKING_SIDE = 1024  # finer detail than this is lost at 20 pixels anyway
+_FAINTEST = 12.0  # grey levels by which a stroke must stand out
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The PNG or JPEG at `path`, any size and mode, as grey uint8 [H, W]; else InputError."""
+    return np.asarray(_read(path, "L"))
+
+
+def fit_plain(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """The picture at `path` resized to uint8 `shape` (H, W, C), grey or RGB; else InputError."""
+    height, width, channels = shape
+    image = _read(path, "RGB" if channels == 3 else "L")
+    resized = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized).reshape(shape)
+
+
+def fit_digit(
+    image: np.ndarray, *, invert: Invert = "auto", name: str = "the picture"
+) -> np.ndarray:
+    """A light digit on black as uint8 [28, 28], made as MNIST was, of a grey uint8 [H, W].
+
+    `invert` says whether the strokes are darker than their background; "auto" finds out.
+    Raises InputError, calling the picture `name`, where no stroke stands out.
+    """
+    # Resampling and thresholds, however mild, would blur an image that is as MNIST made it.
+    if invert != "yes" and _is_fitted(image):
+        return image.copy()
+    ink = _ink(_shrink(image.astype(np.float32)), invert, name)
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, round(side * _BOX / max(ink.shape))) for side in ink.shape)
+    digit = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
+    digit = digit * (255 / digit.max())  # thin strokes fade when shrunk, and MNIST has none faint
+    return _centred(np.clip(np.rint(digit), 0, 255).astype(np.uint8))
+
+
+def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
+    """The upright 8-bit picture at `path` in `mode`, laid on a plain ground where transparent."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give a PNG or JPEG picture")
+    too_large = f"{path} is too large: give a picture of at most {_MOST_PIXELS // 10**6} megapixels"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here
+            with Image.open(path, formats=["PNG", "JPEG"]) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise InputError(too_large)
+                return _opaque(_eight_bit(ImageOps.exif_transpose(image)), mode)
+    except Image.DecompressionBombError:
+        raise InputError(too_large) from None
+    # Pillow raises all of these for damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as a PNG or JPEG picture: {error}") from error
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """`image` with 16-bit grey levels brought to 8 bits, which Pillow would clip."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+
+
+def _opaque(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
+    """`image` in `mode`; what is transparent becomes the paper seen, or contrasts with the ink."""
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    image = image.convert("RGBA")
+    alpha = image.getchannel("A")
+    visible = np.asarray(image.convert("L"))[np.asarray(alpha) > 127]
+    if visible.size == 0:
+        ground = 0
+    elif visible.size > 0.5 * alpha.width * alpha.height and np.ptp(visible) > 64:
+        ground = int(np.median(visible))
+    else:
+        ground = 255 if visible.mean() < 128 else 0
+    ground_image = Image.new("RGB", image.size, (ground, ground, ground))
+    ground_image.paste(image, mask=alpha)
+    return ground_image.convert(mode)
+
+
+def _is_fitted(image: np.ndarray) -> bool:
+    """Whether `image` is a light digit of the size and at the place of an MNIST digit."""
+    if image.shape != (_SIDE, _SIDE) or not image.any():
+        return False
+    height, width = (np.ptp(indices) + 1 for indices in np.nonzero(image))
+    off_centre = np.abs(np.subtract(ndimage.center_of_mass(image), _CENTRE)).max()
+    return _BOX - 1 <= max(height, width) <= _BOX and bool(off_centre <= 0.5)
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    """`image` averaged over blocks so that no side exceeds the working size."""
+    factor = -(-max(image.shape) // _WORKING_SIDE)
+    return np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
+
+
+def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
+    """How much ink each pixel of a float32 [H, W] holds, from 0 (exactly, off the strokes) to 1."""
+    relief = image - _background(image)
+    darker = bool(np.mean(relief**3) < 0)
+    if invert != "auto" and (invert == "yes") != darker:
+        # The strokes asked for cover most of the picture: their ground is the other extreme.
+        darker = invert == "yes"
+        relief = image - np.percentile(image, 99 if darker else 1)
+    relief = -relief if darker else relief
+    below = -relief[relief < 0]
+    noise = 1.5 * float(np.median(below)) if below.size else 0.0
+    # Averages of 3 x 3 keep lone specks from passing for strokes.
+    smooth = ndimage.uniform_filter(relief, 3)
+    peak = float(smooth.max())
+    if peak < max(_FAINTEST, 4 * noise):
+        raise InputError(f"{name} shows no digit: no stroke stands out from the background")
+    # Faint pixels count only where they touch strong ones, as the soft edges of strokes do.
+    faint = relief > max(0.2 * peak, 3 * noise)
+    strokes = ndimage.binary_propagation(smooth > 0.5 * peak, mask=faint)
+    strokes = _without_specks(strokes & faint)
+    full = float(np.percentile(relief[strokes], 80))
+    return np.where(strokes, np.clip(relief / full, 0, 1), 0).astype(np.float32)
+
+
+def _without_specks(strokes: np.ndarray) -> np.ndarray:
+    """bool [H, W] `strokes` less the pieces smaller than a fiftieth of the largest."""
+    labels, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return (sizes >= sizes.max() / 50)[labels] & strokes
+
+
+def _background(image: np.ndarray) -> np.ndarray:
+    """The smooth light across [H, W]: the quadratic surface of least absolute deviation.
+
+    Pixels weigh more the nearer they are to the border, where a digit seldom covers much.
+    """
+    height, width = image.shape
+    size = (min(width, 64), min(height, 64))
+    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    terms = _quadratic_terms(*small.shape)
+    rows, columns = np.indices(small.shape)
+    border = np.minimum(
+        np.minimum(rows, small.shape[0] - 1 - rows),
+        np.minimum(columns, small.shape[1] - 1 - columns),
+    )
+    nearness = 1 / (1 + border.ravel())
+    target, weight = small.ravel(), nearness
+    surface = np.zeros(terms.shape[1])
+    for _ in range(30):
+        surface = np.linalg.lstsq(terms * weight[:, None] ** 0.5, target * weight**0.5)[0]
+        weight = nearness / np.maximum(np.abs(target - terms @ surface), 0.1)
+    return (_quadratic_terms(height, width) @ surface).reshape(height, width)
+
+
+def _quadratic_terms(height: int, width: int) -> np.ndarray:
+    """1, x, y, x², xy, y² at every pixel, with x and y from -1 to 1: [H W, 6]."""
+    y, x = np.meshgrid(
+        (2 * np.arange(height) + 1) / height - 1,
+        (2 * np.arange(width) + 1) / width - 1,
+        indexing="ij",
+    )
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+
+
+def _centred(digit: np.ndarray) -> np.ndarray:
+    """uint8 `digit` of at most 20 x 20 in black 28 x 28, its centre of mass in the middle."""
+    top, left = (
+        int(np.clip(round(_CENTRE - centre), 0, _SIDE - side))
+        for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
+    )
+    image = np.zeros((_SIDE, _SIDE), np.uint8)
+    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return image

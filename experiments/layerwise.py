@@ -1,0 +1,182 @@
+"""Training an autoencoder one layer after another, then as a whole, by any algorithm."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, UInt8
+
+import gajax
+from gajax.models import TiedAutoencoder, block_params, unit_interval
+
+ENCODE_BATCH = 1_000
+Target = Literal["image", "layer"]
+
+
+class Phase(NamedTuple):
+    """One stretch of training: the blocks `start` to `stop` learn, those before them are frozen.
+
+    `work` is the number of weights that an example passes on its way, for estimates of time.
+    """
+
+    name: str
+    start: int
+    stop: int
+    generations: int
+    work: int
+
+
+class Progress(NamedTuple):
+    """Where a training stands: its phase, the frozen blocks, and what the last step gave."""
+
+    phase: Phase
+    frozen: dict
+    state: Any
+    info: gajax.Info
+
+    def best(self) -> dict:
+        """Parameters of all blocks so far, those in training from the individual of lowest loss."""
+        return self.frozen | gajax.take(self.state.params, jnp.nanargmin(self.info.loss))
+
+
+def layer_phases(
+    layers: tuple[int, ...], generations: tuple[int, ...], target: Target
+) -> list[Phase]:
+    """A phase for each layer, with its own number of generations."""
+    weights = _weights(layers)
+    return [
+        Phase(
+            name=f"{layers[index]}-{layers[index + 1]}",
+            start=index,
+            stop=index + 1,
+            generations=generations[index],
+            work=weights[index] + sum(weights[0 if target == "image" else index : index + 1]),
+        )
+        for index in range(len(weights))
+    ]
+
+
+def whole_phase(layers: tuple[int, ...], generations: int) -> Phase:
+    """The phase in which all layers learn together."""
+    weights = _weights(layers)
+    return Phase("all layers", 0, len(weights), generations, 2 * sum(weights))
+
+
+def _weights(layers: tuple[int, ...]) -> list[int]:
+    return [inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False)]
+
+
+def reconstruction_loss(model: TiedAutoencoder, phase: Phase, target: Target) -> Callable:
+    """The mean squared error of what comes back from the output of the phase's last block.
+
+    With target `image` it comes back through the frozen outer blocks to the pixels, in [0, 1];
+    with `layer` only to what entered the phase's first block.
+    """
+    first = 0 if target == "image" else phase.start
+
+    def loss_fn(params: dict, batch: dict, frozen: dict) -> Float[Array, ""]:
+        variables = {"params": {**frozen, **params}}
+        inputs = unit_interval(batch["inputs"])
+        code = model.apply(variables, inputs, phase.start, phase.stop, method="encode")
+        output = model.apply(variables, code, first, phase.stop, method="decode")
+        wanted = unit_interval(batch["images"]) if "images" in batch else inputs
+        return jnp.mean((output - wanted) ** 2)
+
+    return loss_fn
+
+
+@partial(jax.jit, static_argnames=("model", "start", "stop"))
+def encode(
+    model: TiedAutoencoder,
+    params: dict,
+    values: Float[Array, "N I"] | UInt8[Array, "N I"],
+    start: int = 0,
+    stop: int | None = None,
+) -> Float[Array, "N O"]:
+    """Outputs of the block before `stop` for all examples, in batches."""
+
+    def one(value):
+        value = unit_interval(value)
+        return model.apply({"params": params}, value, start, stop, method="encode")
+
+    return jax.lax.map(one, values, batch_size=ENCODE_BATCH)
+
+
+@partial(jax.jit, static_argnames=("model", "size"))
+def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
+    """A population of `size` untrained networks."""
+    image = jnp.zeros(model.layers[0])
+    return gajax.init(key, lambda key: model.init(key, image)["params"], size)
+
+
+@partial(jax.jit, static_argnames="model")
+def reconstruct(
+    model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]
+) -> Float[Array, "N I"]:
+    """What comes back of the images, in [0, 1] but for the network's error."""
+
+    def one(image):
+        return model.apply({"params": params}, unit_interval(image))
+
+    return jax.lax.map(one, images, batch_size=ENCODE_BATCH)
+
+
+def rmse(model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]) -> float:
+    """Root of the mean squared error over all pixels of all images, pixels in [0, 1]."""
+    total = 0.0
+    for start in range(0, len(images), 10 * ENCODE_BATCH):
+        part = jnp.asarray(images[start : start + 10 * ENCODE_BATCH])
+        error = reconstruct(model, params, part) - unit_interval(part)
+        total += float(jnp.sum(error**2))
+    return math.sqrt(total / images.size)
+
+
+def train(
+    key: Key[Array, ""],
+    model: TiedAutoencoder,
+    images: UInt8[Array, "N I"],
+    phases: list[Phase],
+    make_algorithm: Callable[[Callable, Phase], gajax.Algorithm],
+    *,
+    population_size: int,
+    target: Target = "image",
+) -> Iterator[Progress]:
+    """Train phase after phase, yielding after every step; the last one holds the result.
+
+    A layer's population is drawn fresh; once it is trained, its best individual is frozen, and the
+    inputs of the next layer are computed once. The phase of all layers starts from the frozen
+    layers and everybody in the last layer's population. `make_algorithm(loss_fn, phase)` makes the
+    algorithm of a phase. Epoch e of phase p has the same order of examples for every method.
+    """
+    key_init, key_order, key_run = jax.random.split(key, 3)
+    population = draw(key_init, model, population_size)
+    frozen: dict = {}
+    encoded = images
+    for number, phase in enumerate(phases):
+        examples = {"inputs": images if phase.start == 0 else encoded}
+        if phase.start > 0 and target == "image":
+            examples["images"] = images
+        frozen = block_params(frozen, 0, phase.start)
+        data = gajax.Data(examples, jax.random.fold_in(key_order, number), (frozen,))
+        algorithm = make_algorithm(reconstruction_loss(model, phase, target), phase)
+        learning = block_params(population, phase.start, phase.stop)
+        steps = gajax.evolve(
+            algorithm,
+            jax.random.fold_in(key_run, number),
+            learning,
+            data,
+            generations=phase.generations,
+        )
+        for state, info in steps:
+            progress = Progress(phase, frozen, state, info)
+            yield progress
+        population |= state.params
+        if phase.stop < len(model.layers) - 1:
+            frozen = progress.best()
+            encoded = encode(model, frozen, encoded, phase.start, phase.stop)
+            population |= jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (population_size, *leaf.shape)), frozen
+            )

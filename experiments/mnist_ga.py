@@ -1,0 +1,266 @@
+"""Evolve a tied autoencoder layer by layer and judge its features by an SVM (arXiv 1711.07655)."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gajax
+from experiments import layerwise, methods, report
+from experiments.classifier import Verdict, assess
+from experiments.cli import parse, require, run_main, save_config, split_command
+from experiments.datasets import Dataset, load
+from experiments.progress import Progress
+from experiments.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the result of a run."""
+
+    preset: Literal["gajax", "paper"] = "gajax"
+    """starting values: ours, or the published setting"""
+    config: Path | None = None
+    """a saved config.json to start from"""
+    method: Literal["ga", "layerwise", "sgd", "pca"] = "ga"
+    """genetic algorithm, the same phases without it, end to end, or principal components"""
+    dataset: Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"] = "mnist5k"
+    """mnist5k is built in; the others are fetched once"""
+    data_dir: Path | None = None
+    """read the four IDX files of the data set from here instead"""
+    validation: int = 0
+    """training images held out to choose settings by"""
+    layers: tuple[int, ...] = (784, 500, 250, 100, 50)
+    """widths, from the image to the code"""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """between layers"""
+    biases: bool = False
+    """whether layers have biases"""
+    target: Literal["image", "layer"] = "image"
+    """what a layer learns to give back: the image, or the layer before"""
+    population_size: int = 10
+    """individuals; the better half survives"""
+    generations: tuple[int, ...] = (3,)
+    """for each layer, or one number for all"""
+    whole_generations: int = 30
+    """of all layers together, after the last layer"""
+    finetune_epochs: int = 1
+    """passes over the data that survivors learn for in a generation"""
+    optimizer: Literal["adam", "adadelta", "sgd"] = "adam"
+    """of the fine-tuning; sgd has momentum 0.9"""
+    learning_rate: float = 2e-3
+    """its highest rate"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """of the rate, over a phase"""
+    fresh_optimizer: bool = False
+    """whether every generation starts with a new optimiser"""
+    batch_size: int = 128
+    """examples of one gradient step"""
+    crossover: Literal["uniform", "one_point"] = "uniform"
+    """how two parents mix"""
+    crossover_rate: float = 0.2
+    """uniform: share of genes from the father"""
+    mutation: Literal["zero", "gaussian"] = "zero"
+    """set genes to zero, or add noise"""
+    mutation_rate: float = 0.01
+    """share of the genes that mutate"""
+    mutation_scale: float = 0.01
+    """gaussian: standard deviation of the noise"""
+    selection: Literal["truncation", "tournament"] = "truncation"
+    """who survives: the better half, or the winners of pairs"""
+    score_examples: int | None = None
+    """training images that decide the ranking; all where not given"""
+    svm_c: float | None = None
+    """C of the SVM; from a grid where not given"""
+    svm_gamma: float | None = None
+    """gamma of the SVM in units of 1 / (features x variance); from a grid where not given"""
+    chunk_size: int | None = None
+    """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
+    seed: int = 0
+    """of everything random"""
+    out: Path | None = None
+    """run directory, which must be new; runs/<time>-mnist_ga where not given"""
+    quiet: bool = False
+    """whether to show no progress"""
+
+
+PRESETS = {
+    "gajax": Config(),
+    "paper": Config(
+        preset="paper",
+        generations=(5,),
+        whole_generations=0,
+        optimizer="adadelta",
+        learning_rate=0.01,
+        schedule="constant",
+        fresh_optimizer=True,
+        batch_size=32,
+    ),
+}
+
+
+_LOWEST = {
+    "population_size": 2,
+    "whole_generations": 0,
+    "finetune_epochs": 1,
+    "batch_size": 1,
+    "score_examples": 1,
+    "validation": 0,
+    "chunk_size": 1,
+    "seed": 0,
+}
+
+
+class Results(NamedTuple):
+    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+
+    config: Config
+    dataset: Dataset
+    trained: methods.Trained
+    svm: Any
+    verdict: Verdict  # on the test set
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+def check(config: Config) -> Config:
+    """The config with a number of generations for each layer; InputError where it is wrong."""
+    layers = len(config.layers) - 1
+    shown = " ".join(map(str, config.layers))
+    require(layers > 0 and min(config.layers) > 0, "--layers", shown, "two positive widths or more")
+    generations = config.generations
+    generations = generations * layers if len(generations) == 1 else generations
+    require(
+        len(generations) == layers and min(generations) > 0,
+        "--generations",
+        " ".join(map(str, config.generations)),
+        f"one positive number, or {layers}, one for each layer",
+    )
+    for name, lowest in _LOWEST.items():
+        value = getattr(config, name)
+        require(value is None or value >= lowest, _flag(name), value, f"{lowest} or more")
+    for name in ("crossover_rate", "mutation_rate"):
+        value = getattr(config, name)
+        require(0 <= value <= 1, _flag(name), value, "from 0 to 1")
+    for name in ("learning_rate", "mutation_scale", "svm_c", "svm_gamma"):
+        value = getattr(config, name)
+        require(value is None or 0 < value < math.inf, _flag(name), value, "above 0")
+    require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
+    return replace(config, generations=generations)
+
+
+def check_against(config: Config, dataset: Dataset) -> None:
+    """InputError where the config does not fit the data."""
+    pixels = math.prod(dataset.train_images.shape[1:])
+    require(
+        config.layers[0] == pixels,
+        "--layers",
+        " ".join(map(str, config.layers)),
+        f"a list that starts with {pixels}, the pixels of an image of {dataset.name}",
+    )
+    half = len(dataset.train_images) // 2
+    validation = config.validation
+    require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
+    images = len(dataset.train_images) - validation
+    batch = config.batch_size
+    require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
+
+
+def train(
+    config: Config,
+    *,
+    dataset: Dataset | None = None,
+    progress: Progress | None = None,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> Results:
+    """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
+    config = check(config)
+    dataset = dataset or load(config.dataset, config.data_dir)
+    check_against(config, dataset)
+    progress = progress or Progress(quiet=True)
+    started = time.perf_counter()
+    images = dataset.train_images.reshape(len(dataset.train_images), -1)
+    learned = len(images) - config.validation
+    parts = {
+        "train": (images[:learned], dataset.train_labels[:learned]),
+        "validation": (images[learned:], dataset.train_labels[learned:]),
+        "test": (dataset.test_images.reshape(-1, images.shape[1]), dataset.test_labels),
+    }
+    if not config.validation:
+        del parts["validation"]
+    recorder = Recorder(methods.schedule(config, learned), progress, on_row)
+    key = jax.random.key(config.seed)
+    trained = methods.METHODS[config.method](key, config, images[:learned], recorder.observe)
+    with progress.status("fitting the SVM"):
+        features = {
+            name: (np.asarray(layerwise.encode(*trained, jnp.asarray(part))), labels)
+            for name, (part, labels) in parts.items()
+        }
+        svm, verdicts = assess(features, c=config.svm_c, gamma=config.svm_gamma, seed=config.seed)
+    summary: dict[str, Any] = {
+        "method": config.method,
+        "activation": config.activation,
+        "dataset": dataset.name,
+        "dataset_source": dataset.source,
+        "seed": config.seed,
+    }
+    for name, verdict in verdicts.items():
+        summary[f"{name}_accuracy"] = verdict.accuracy
+    for name, (part, _) in parts.items():
+        summary[f"{name}_rmse"] = layerwise.rmse(*trained, part)
+    summary |= {
+        "class_error": verdicts["test"].class_error.tolist(),
+        "svm_c": svm[-1].C,
+        "svm_gamma": svm[-1].gamma,
+        **recorder.cost(),
+        "seconds": time.perf_counter() - started,
+        "gene_count": gajax.genes(trained.params),
+        "density": float(gajax.density(jax.tree.map(lambda leaf: leaf[None], trained.params))[0]),
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    return Results(config, dataset, trained, svm, verdicts["test"], recorder.rows, summary)
+
+
+def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+    """Train with a live display and leave everything in the directory."""
+    save_config(replace(config, config=None, out=None), directory / "config.json")
+    with (
+        Progress(quiet=config.quiet) as progress,
+        report.metrics_file(directory / "metrics.csv") as on_row,
+    ):
+        results = train(config, dataset=dataset, progress=progress, on_row=on_row)
+        with progress.status("drawing the figures"):
+            report.save(results, directory)
+    return results
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line: a training, or one of the commands `predict` and `compare`."""
+    command, rest = split_command(arguments, ("predict", "compare"))
+    if command:
+        import_module(f"experiments.{command}").main(rest)
+        return
+    config = parse(
+        Config, rest, presets=PRESETS, program="python -m experiments.mnist_ga", description=__doc__
+    )
+    config = check(config)
+    dataset = load(config.dataset, config.data_dir)
+    check_against(config, dataset)
+    directory = report.new_directory(config.out, "mnist_ga")
+    report.table(run(config, dataset, directory), directory)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_main(main, "mnist_ga"))

@@ -1,0 +1,105 @@
+"""Say which digit a picture shows, by a finished run of mnist_ga: `mnist_ga predict`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments import digits, figures, layerwise, report
+from experiments.classifier import margins
+from experiments.cli import InputError, load_config
+from experiments.methods import autoencoder
+from experiments.mnist_ga import PRESETS, Config, check
+
+SHAPES = {"cifar10": (32, 32, 3)}
+"""Height, width and channels of the images of a data set, (28, 28, 1) where not named."""
+
+
+def predict(
+    run: Path, paths: list[Path], out: Path | None = None, invert: str = "auto"
+) -> list[dict[str, Any]]:
+    """Classify pictures; each one's reconstruction is written beside it into `out`.
+
+    `out` is the folder `predictions` of the run where it is None. Returns a dictionary of path,
+    digit, margin and reconstruction for each picture. The margin is the decision value of the
+    digit above that of the next likely one. InputError where the run or a picture is unreadable.
+    """
+    if not (run / "summary.json").is_file():
+        raise InputError(f"--run must be the directory of a finished run, not {run}")
+    config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
+    trained, svm = report.load(run, autoencoder(config))
+    shape = SHAPES.get(config.dataset, (28, 28, 1))
+    if config.dataset.startswith("mnist"):
+        images = [digits.fit_digit(digits.read_image(path), invert=invert) for path in paths]
+    else:
+        images = [digits.fit_plain(path, shape) for path in paths]
+    pixels = jnp.asarray(np.stack(images).reshape(len(images), -1))
+    features = np.asarray(layerwise.encode(*trained, pixels))
+    restored = np.asarray(layerwise.reconstruct(*trained, pixels))
+    out = out or run / "predictions"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        wanted = "a directory that can be written"
+        raise InputError(f"--out must be {wanted}, not {out} ({error.strerror})") from None
+    found = []
+    for path, original, back, digit, margin in zip(
+        paths, np.asarray(pixels), restored, *margins(svm, features), strict=True
+    ):
+        target = _free(out / f"{path.stem}.png")
+        figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
+        found.append(
+            {
+                "path": str(path),
+                "digit": int(digit),
+                "margin": float(margin),
+                "reconstruction": str(target),
+            }
+        )
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line that follows the word `predict`."""
+    parser = _Parser("python -m experiments.mnist_ga predict", description=__doc__)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG files")
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/predictions")
+    parser.add_argument(
+        "--invert",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether the digit is dark on light (default: auto, by the look of it)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a list instead of a table")
+    given = parser.parse_args(arguments)
+    found = predict(given.run, given.images, given.out, given.invert)
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("image", "digit", "margin", "reconstruction")
+    for row in found:
+        table.add_row(row["path"], str(row["digit"]), f"{row['margin']:.2f}", row["reconstruction"])
+    Console().print(table)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, program: str, description: str | None) -> None:
+        super().__init__(program, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> Any:
+        raise InputError(message)
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first one numbered behind it that nothing has."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_stem(f"{path.stem}-{number}")
+    return candidate

@@ -1,0 +1,154 @@
+"""Progress of a long run on stderr: one live display on a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from time import monotonic
+from typing import NamedTuple, Self
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+_SECONDS_BETWEEN_GENERATIONS = 1
+_SECONDS_WITHIN_GENERATION = 10
+
+
+class _State(NamedTuple):
+    phase: str
+    started: float
+    generation: int = 0
+    generations: int = 0
+    fraction: float | None = None
+    metrics: tuple[tuple[str, str], ...] = ()
+    ends: float | None = None
+
+    def numbers(self) -> list[str]:
+        """Everything but the phase in words, as of now."""
+        counter = [f"generation {self.generation}/{self.generations}"] if self.generations else []
+        metrics = [f"{name} {value}" for name, value in self.metrics]
+        left = [] if self.ends is None else [f"left {_clock(self.ends - monotonic())}"]
+        return [*counter, *metrics, f"elapsed {_clock(monotonic() - self.started)}", *left]
+
+    def line(self) -> str:
+        return "  ".join([self.phase, *self.numbers()])
+
+
+class Progress:
+    """Context manager that tells on stderr how far a run is, or nothing where it is quiet.
+
+    On a terminal nothing else may write to stdout inside it. The times are those of the phase.
+    """
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        # Left to itself, rich takes a log file for a terminal where FORCE_COLOR is set.
+        self._console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
+        self._quiet = quiet
+        self._is_live = self._console.is_interactive and not quiet
+        self._spinner = Spinner("line" if self._console.options.ascii_only else "dots")
+        self._state: _State | None = None
+        self._printed_at = monotonic()
+        self._printed_generation = 0
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            transient=True,
+            redirect_stdout=False,
+        )
+
+    def __enter__(self) -> Self:
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._finish()
+        finally:
+            self._live.stop()
+
+    def update(
+        self,
+        *,
+        phase: str,
+        generation: int,
+        generations: int,
+        fraction: float,
+        metrics: dict[str, str],
+        remaining: float | None,
+    ) -> None:
+        """Show the generations of the phase that have ended, its fraction done and seconds left.
+
+        The metrics are shown in their order as `name value`. Calling this often costs little.
+        """
+        now = monotonic()
+        state = self._state
+        if state is None or state.phase != phase:
+            state = self._start(phase)
+        self._state = state._replace(
+            generation=generation,
+            generations=generations,
+            fraction=fraction,
+            metrics=tuple(metrics.items()),
+            ends=None if remaining is None else now + remaining,
+        )
+        if self._is_live:
+            return
+        if generation == self._printed_generation:
+            pause = _SECONDS_WITHIN_GENERATION
+        else:
+            pause = 0 if generation == generations else _SECONDS_BETWEEN_GENERATIONS
+        if now - self._printed_at >= pause:
+            self._printed_at, self._printed_generation = now, generation
+            self._print(self._state.line())
+
+    def message(self, text: str) -> None:
+        """Print a line that stays."""
+        self._print(text)
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[None]:
+        """Show that something without generations is under way for as long as the block runs."""
+        if not self._is_live:
+            self._print(text)
+        self._start(text)
+        yield
+        self._finish()
+
+    def _start(self, phase: str) -> _State:
+        self._finish()
+        self._state = _State(phase, started=monotonic())
+        self._printed_generation = 0
+        return self._state
+
+    def _finish(self) -> None:
+        """Leave the last line of a phase behind where only the display has shown it."""
+        state, self._state = self._state, None
+        if self._is_live and state is not None:
+            self._live.refresh()
+            self._print(state.line())
+
+    def _print(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(Text(text), soft_wrap=not self._is_live)
+
+    def _render(self) -> Group:
+        state = self._state
+        if state is None:
+            return Group()
+        head = Table.grid(padding=(0, 1), expand=True)
+        head.add_column()
+        head.add_column(no_wrap=True)
+        head.add_column(ratio=1)
+        bar = "" if state.fraction is None else ProgressBar(total=1, completed=state.fraction)
+        head.add_row(self._spinner, Text(state.phase, style="bold"), bar)
+        return Group(head, Columns([Text(words) for words in state.numbers()], padding=(0, 2)))
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=max(0, int(seconds))))

@@ -1,0 +1,89 @@
+"""From the steps of a training to rows of metrics, a live display and the cost."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import gajax
+from experiments import layerwise
+from experiments.layerwise import Phase
+from experiments.progress import Progress
+
+Row = dict[str, Any]
+
+
+class Recorder:
+    """Collects `rows`, one for each generation, and shows where the training stands."""
+
+    def __init__(
+        self, phases: list[Phase], progress: Progress, on_row: Callable[[Row], None]
+    ) -> None:
+        self.rows: list[Row] = []
+        self._work = {phase: phase.generations * phase.work for phase in phases}
+        self._progress = progress
+        self._on_row = on_row
+        self._gradient = self._forward = self._sequential = 0
+        self._started = self._latest = time.perf_counter()
+        self._examples = 0  # since the latest row
+
+    def cost(self) -> dict[str, float]:
+        """What the training has cost; `cost` is gradient examples + forward examples / 3."""
+        return {
+            "gradient_examples": self._gradient,
+            "forward_examples": self._forward,
+            "cost": self._gradient + self._forward / 3,
+            "sequential_steps": self._sequential,
+        }
+
+    def observe(self, step: layerwise.Progress) -> None:
+        """Take one step of a training in, and its row where it ended a generation."""
+        phase, info = step.phase, step.info
+        now = time.perf_counter()
+        self._gradient += int(info.gradient_examples)
+        self._forward += int(info.forward_examples)
+        self._sequential += int(info.sequential_steps)
+        self._examples += int(info.gradient_examples + info.forward_examples)
+        rate = self._examples / (now - self._latest)
+        rmse = np.sqrt(info.loss)
+        scored = rmse[np.isfinite(rmse)]
+        best, median, worst = np.quantile(scored, (0, 0.5, 1)) if scored.size else [np.nan] * 3
+        ended = int(info.generation) - (not info.done)
+        self._progress.update(
+            phase=phase.name,
+            generation=max(0, ended),
+            generations=phase.generations,
+            fraction=max(0.0, info.generation - 1 + float(info.fraction)) / phase.generations,
+            metrics={
+                "best RMSE": f"{best:.4f}",
+                "median": f"{median:.4f}",
+                "examples/s": f"{rate:,.0f}",
+            },
+            remaining=self._remaining(step, now),
+        )
+        if info.done:
+            chosen = int(np.nanargmin(info.loss))
+            self.rows.append(
+                {
+                    "phase": phase.name,
+                    "generation": int(info.generation),
+                    "best_rmse": float(best),
+                    "median_rmse": float(median),
+                    "worst_rmse": float(worst),
+                    "best_density": float(gajax.density(step.state.params)[chosen]),
+                    **self.cost(),
+                    "seconds": now - self._started,
+                    "examples_per_second": rate,
+                }
+            )
+            self._on_row(self.rows[-1])
+            self._latest, self._examples = now, 0
+
+    def _remaining(self, step: layerwise.Progress, now: float) -> float | None:
+        """Seconds left, were every example to cost in proportion to the weights it passes."""
+        phases = list(self._work)
+        before = sum(self._work[phase] for phase in phases[: phases.index(step.phase)])
+        generations = max(0.0, step.info.generation - 1 + float(step.info.fraction))
+        done = before + generations * step.phase.work
+        return (now - self._started) * (sum(self._work.values()) - done) / done if done else None

@@ -1,0 +1,35 @@
+"""Selection: `operator(key, loss, count) -> indices`, lower loss is better.
+
+A loss that is not finite counts as infinite: such an individual comes behind every other.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+
+def truncation(key: Key[Array, ""], loss: Float[Array, " P"], count: int) -> Int[Array, " count"]:
+    """The `count` individuals of lowest loss, best first; the key decides nothing."""
+    del key
+    return jnp.argsort(_comparable(loss))[:count]
+
+
+def tournament(
+    key: Key[Array, ""], loss: Float[Array, " P"], count: int, *, size: int = 2
+) -> Int[Array, " count"]:
+    """The winners of `count` tournaments of `size`, drawn from random permutations.
+
+    Nobody enters twice before everybody has entered once, so with `count * size` equal to P the
+    winners are distinct and the best is among them.
+    """
+    individuals = loss.shape[0]
+    rounds = -(-count * size // individuals)
+    keys = jax.random.split(key, rounds)
+    entrants = jax.vmap(lambda key: jax.random.permutation(key, individuals))(keys)
+    entrants = entrants.reshape(-1)[: count * size].reshape(count, size)
+    winner = jnp.argmin(_comparable(loss)[entrants], axis=1)
+    return jnp.take_along_axis(entrants, winner[:, None], axis=1)[:, 0]
+
+
+def _comparable(loss: Float[Array, " P"]) -> Float[Array, " P"]:
+    return jnp.where(jnp.isfinite(loss), loss, jnp.inf)
