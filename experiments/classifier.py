@@ -1,12 +1,11 @@
 """The verdict on features: a support vector machine, its parameters chosen without the test set."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.base import clone
 from sklearn.metrics import confusion_matrix
-from sklearn.model_selection import ParameterGrid, train_test_split
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
@@ -38,15 +37,12 @@ def fit_svm(
     Where `c` or `gamma` (in units of 1 / (features x variance)) is None, it comes from a grid: each
     pair is fitted on a part of the features and scored on others, never on a test set.
     """
-    scale = 1 / (features.shape[1] * features.var())
-    svm = Pipeline([("svm", SVC(kernel="rbf", break_ties=True, cache_size=1_000))])
-    grid = ParameterGrid(
-        {
-            "svm__C": C_GRID if c is None else (c,),
-            "svm__gamma": [scale * g for g in (GAMMA_GRID if gamma is None else (gamma,))],
-        }
-    )
-    choices = list(grid)
+    scale = 1 / (features.shape[1] * float(features.var()))
+    choices = [
+        (chosen_c, scale * chosen_gamma)
+        for chosen_c in (C_GRID if c is None else (c,))
+        for chosen_gamma in (GAMMA_GRID if gamma is None else (gamma,))
+    ]
     if len(choices) > 1:
         held_out = min(GRID_HELD_OUT_EXAMPLES, len(labels) // 5)
         train_x, test_x, train_y, test_y = train_test_split(
@@ -57,12 +53,14 @@ def fit_svm(
             random_state=seed,
             stratify=labels,
         )
-        scores = [
-            clone(svm).set_params(**choice).fit(train_x, train_y).score(test_x, test_y)
-            for choice in choices
-        ]
+        scores = [_svm(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices]
         choices = [choices[int(np.argmax(scores))]]
-    return svm.set_params(**choices[0]).fit(features, labels)
+    return _svm(*choices[0]).fit(features, labels)
+
+
+def _svm(c: float, gamma: Any) -> Pipeline:
+    # With ties broken, the class is the one of the largest decision value, as the margin says.
+    return Pipeline([("svm", SVC(C=c, gamma=gamma, break_ties=True, cache_size=1_000))])
 
 
 def judge(

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
         arguments,
         presets={name: CompareConfig(**asdict(preset)) for name, preset in PRESETS.items()},
         program="python -m experiments.mnist_ga compare",
-        description=__doc__,
+        description=__doc__ or "",
     )
     common = check(Config(**{field.name: getattr(given, field.name) for field in fields(Config)}))
     dataset = load(common.dataset, common.data_dir)

@@ -101,9 +101,9 @@ def _is_fitted(image: np.ndarray) -> bool:
     """Whether `image` is a light digit of the size and at the place of an MNIST digit."""
     if image.shape != (_SIDE, _SIDE) or not image.any():
         return False
-    height, width = (np.ptp(indices) + 1 for indices in np.nonzero(image))
-    off_centre = np.abs(np.subtract(ndimage.center_of_mass(image), _CENTRE)).max()
-    return _BOX - 1 <= max(height, width) <= _BOX and bool(off_centre <= 0.5)
+    longer = max(int(np.ptp(indices)) + 1 for indices in np.nonzero(image))
+    off_centre = float(np.abs(_centre_of_mass(image) - _CENTRE).max())
+    return _BOX - 1 <= longer <= _BOX and off_centre < 0.51
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
@@ -121,8 +121,7 @@ def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
         darker = invert == "yes"
         relief = image - np.percentile(image, 99 if darker else 1)
     relief = -relief if darker else relief
-    below = -relief[relief < 0]
-    noise = 1.5 * float(np.median(below)) if below.size else 0.0
+    noise = 1.5 * float(np.median(np.abs(image - ndimage.median_filter(image, 3))))
     # Averages of 3 x 3 keep lone specks from passing for strokes.
     smooth = ndimage.uniform_filter(relief, 3)
     peak = float(smooth.max())
@@ -138,51 +137,46 @@ def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
 
 def _without_specks(strokes: np.ndarray) -> np.ndarray:
     """bool [H, W] `strokes` less the pieces smaller than a fiftieth of the largest."""
-    labels, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
+    labels = np.zeros(strokes.shape, np.int32)
+    ndimage.label(strokes, structure=np.ones((3, 3)), output=labels)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return (sizes >= sizes.max() / 50)[labels] & strokes
+    return (sizes >= sizes.max() / 50)[labels]
 
 
 def _background(image: np.ndarray) -> np.ndarray:
-    """The smooth light across [H, W]: the quadratic surface of least absolute deviation.
+    """The light without ink across float32 [H, W]: one level where drawn, a plane in a photograph.
 
     Pixels weigh more the nearer they are to the border, where a digit seldom covers much.
     """
-    height, width = image.shape
-    size = (min(width, 64), min(height, 64))
-    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
-    terms = _quadratic_terms(*small.shape)
-    rows, columns = np.indices(small.shape)
-    border = np.minimum(
-        np.minimum(rows, small.shape[0] - 1 - rows),
-        np.minimum(columns, small.shape[1] - 1 - columns),
-    )
-    nearness = 1 / (1 + border.ravel())
-    target, weight = small.ravel(), nearness
-    surface = np.zeros(terms.shape[1])
-    for _ in range(30):
-        surface = np.linalg.lstsq(terms * weight[:, None] ** 0.5, target * weight**0.5)[0]
-        weight = nearness / np.maximum(np.abs(target - terms @ surface), 0.1)
-    return (_quadratic_terms(height, width) @ surface).reshape(height, width)
-
-
-def _quadratic_terms(height: int, width: int) -> np.ndarray:
-    """1, x, y, x², xy, y² at every pixel, with x and y from -1 to 1: [H W, 6]."""
-    y, x = np.meshgrid(
-        (2 * np.arange(height) + 1) / height - 1,
-        (2 * np.arange(width) + 1) / width - 1,
-        indexing="ij",
-    )
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    step = -(-max(image.shape) // 128)
+    sample = image[::step, ::step]
+    rows, columns = np.mgrid[: sample.shape[0], : sample.shape[1]]
+    border = np.minimum(np.minimum(rows, rows[::-1]), np.minimum(columns, columns[:, ::-1]))
+    nearness = 1 / (1 + border)
+    levels = np.bincount(np.rint(sample).astype(int).ravel(), nearness.ravel(), minlength=256)
+    shares = np.convolve(levels / nearness.sum(), np.ones(7), "same")
+    # A plane would bend towards a digit that fills the picture, so it is fitted only at need.
+    if shares.max() > 0.3:
+        return np.full_like(image, np.median(sample[np.abs(sample - shares.argmax()) <= 3]))
+    terms = np.stack([np.ones(sample.size), rows.ravel(), columns.ravel()], axis=1)
+    target, plane = sample.ravel(), np.array([np.median(sample), 0, 0])
+    for _ in range(30):  # reweighted least squares, which ends at the least absolute deviation
+        root = np.sqrt(nearness.ravel() / np.maximum(np.abs(target - terms @ plane), 0.1))
+        plane = np.linalg.lstsq(terms * root[:, None], target * root)[0]
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] / step
+    return (plane[0] + plane[1] * rows + plane[2] * columns).astype(np.float32)
 
 
 def _centred(digit: np.ndarray) -> np.ndarray:
     """uint8 `digit` of at most 20 x 20 in black 28 x 28, its centre of mass in the middle."""
-    top, left = (
-        int(np.clip(round(_CENTRE - centre), 0, _SIDE - side))
-        for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
-    )
+    room = _SIDE - np.array(digit.shape)
+    top, left = np.clip(np.rint(_CENTRE - _centre_of_mass(digit)).astype(int), 0, room)
     image = np.zeros((_SIDE, _SIDE), np.uint8)
     image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return image
+
+
+def _centre_of_mass(image: np.ndarray) -> np.ndarray:
+    """Row and column of the centre of mass of [H, W]."""
+    return np.array([np.average(index, weights=image) for index in np.indices(image.shape)])

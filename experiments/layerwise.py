@@ -81,7 +81,7 @@ def reconstruction_loss(model: TiedAutoencoder, phase: Phase, target: Target) ->
         variables = {"params": {**frozen, **params}}
         inputs = unit_interval(batch["inputs"])
         code = model.apply(variables, inputs, phase.start, phase.stop, method="encode")
-        output = model.apply(variables, code, first, phase.stop, method="decode")
+        output: Any = model.apply(variables, code, first, phase.stop, method="decode")
         wanted = unit_interval(batch["images"]) if "images" in batch else inputs
         return jnp.mean((output - wanted) ** 2)
 
@@ -119,7 +119,8 @@ def reconstruct(
     """What comes back of the images, in [0, 1] but for the network's error."""
 
     def one(image):
-        return model.apply({"params": params}, unit_interval(image))
+        code = model.apply({"params": params}, unit_interval(image), method="encode")
+        return model.apply({"params": params}, code, method="decode")
 
     return jax.lax.map(one, images, batch_size=ENCODE_BATCH)
 

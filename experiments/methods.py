@@ -117,8 +117,8 @@ def pca(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observ
     del observe
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     fitted = PCA(config.layers[-1], random_state=seed).fit(images / np.float32(255))
-    kernel = fitted.components_.T.astype(np.float32)
-    mean = fitted.mean_.astype(np.float32)
+    kernel = np.asarray(fitted.components_, np.float32).T
+    mean = np.asarray(fitted.mean_, np.float32)
     block = {"kernel": kernel, "hidden_bias": -mean @ kernel, "visible_bias": mean}
     return Trained(autoencoder(config), jax.tree.map(jnp.asarray, {"blocks_0": block}))
 

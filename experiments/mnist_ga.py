@@ -217,8 +217,8 @@ def train(
         summary[f"{name}_rmse"] = layerwise.rmse(*trained, part)
     summary |= {
         "class_error": verdicts["test"].class_error.tolist(),
-        "svm_c": svm[-1].C,
-        "svm_gamma": svm[-1].gamma,
+        "svm_c": svm.get_params()["svm__C"],
+        "svm_gamma": svm.get_params()["svm__gamma"],
         **recorder.cost(),
         "seconds": time.perf_counter() - started,
         "gene_count": gajax.genes(trained.params),
@@ -249,7 +249,11 @@ def main(arguments: list[str]) -> None:
         import_module(f"experiments.{command}").main(rest)
         return
     config = parse(
-        Config, rest, presets=PRESETS, program="python -m experiments.mnist_ga", description=__doc__
+        Config,
+        rest,
+        presets=PRESETS,
+        program="python -m experiments.mnist_ga",
+        description=__doc__ or "",
     )
     config = check(config)
     dataset = load(config.dataset, config.data_dir)

@@ -21,7 +21,7 @@ SHAPES = {"cifar10": (32, 32, 3)}
 
 
 def predict(
-    run: Path, paths: list[Path], out: Path | None = None, invert: str = "auto"
+    run: Path, paths: list[Path], out: Path | None = None, invert: digits.Invert = "auto"
 ) -> list[dict[str, Any]]:
     """Classify pictures; each one's reconstruction is written beside it into `out`.
 

@@ -27,6 +27,15 @@ class Recorder:
         self._gradient = self._forward = self._sequential = 0
         self._started = self._latest = time.perf_counter()
         self._examples = 0  # since the latest row
+        for phase in phases[:1]:  # the first step waits for its compilation
+            self._progress.update(
+                phase=phase.name,
+                generation=0,
+                generations=phase.generations,
+                fraction=0.0,
+                metrics={},
+                remaining=None,
+            )
 
     def cost(self) -> dict[str, float]:
         """What the training has cost; `cost` is gradient examples + forward examples / 3."""
@@ -49,18 +58,16 @@ class Recorder:
         rmse = np.sqrt(info.loss)
         scored = rmse[np.isfinite(rmse)]
         best, median, worst = np.quantile(scored, (0, 0.5, 1)) if scored.size else [np.nan] * 3
+        shown = {"best RMSE": f"{best:.4f}", "median": f"{median:.4f}"} if scored.size else {}
         ended = int(info.generation) - (not info.done)
+        generations = max(0.0, float(info.generation - 1 + info.fraction))
         self._progress.update(
             phase=phase.name,
             generation=max(0, ended),
             generations=phase.generations,
-            fraction=max(0.0, info.generation - 1 + float(info.fraction)) / phase.generations,
-            metrics={
-                "best RMSE": f"{best:.4f}",
-                "median": f"{median:.4f}",
-                "examples/s": f"{rate:,.0f}",
-            },
-            remaining=self._remaining(step, now),
+            fraction=generations / phase.generations,
+            metrics={**shown, "examples/s": f"{rate:,.0f}"},
+            remaining=self._remaining(phase, generations, now),
         )
         if info.done:
             chosen = int(np.nanargmin(info.loss))
@@ -80,10 +87,9 @@ class Recorder:
             self._on_row(self.rows[-1])
             self._latest, self._examples = now, 0
 
-    def _remaining(self, step: layerwise.Progress, now: float) -> float | None:
+    def _remaining(self, phase: Phase, generations: float, now: float) -> float | None:
         """Seconds left, were every example to cost in proportion to the weights it passes."""
         phases = list(self._work)
-        before = sum(self._work[phase] for phase in phases[: phases.index(step.phase)])
-        generations = max(0.0, step.info.generation - 1 + float(step.info.fraction))
-        done = before + generations * step.phase.work
+        before = sum(self._work[earlier] for earlier in phases[: phases.index(phase)])
+        done = before + generations * phase.work
         return (now - self._started) * (sum(self._work.values()) - done) / done if done else None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from experiments.mnist_ga import Results
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "phase",
     "generation",
     "best_rmse",
@@ -74,7 +74,7 @@ def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def save(results: "Results", directory: Path) -> None:
-    """Write the model, the SVM, the figures and, last, the summary: where it is, the run is whole."""
+    """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
     import skops.io
     from safetensors.numpy import save_file
 

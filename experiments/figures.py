@@ -1,0 +1,263 @@
+"""Pictures of a run, each written as one PNG; importing this module imports matplotlib."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, style
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+Shape = tuple[int, int, int]
+
+_DPI = 150
+_BLUE, _RED, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#8A8A8A"
+_MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6C9A8", _RED])
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#BBBBBB",
+    "axes.grid": True,
+    "axes.labelcolor": _DARK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
+    "axes.titleweight": "bold",
+    "figure.titlesize": 11,
+    "figure.titleweight": "bold",
+    "font.size": 8.5,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "text.color": _DARK,
+    "xtick.color": "#BBBBBB",
+    "xtick.labelcolor": _DARK,
+    "ytick.color": "#BBBBBB",
+    "ytick.labelcolor": _DARK,
+}
+
+
+def reconstructions(
+    path: Path,
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    shape: Shape,
+    titles: Sequence[str] = (),
+) -> None:
+    """Draw images [K, H W C] over their reconstructions with each RMSE, ten to a row.
+
+    Values are uint8 or from 0 to 1; `titles` are the K names over the originals, if any.
+    """
+    above, below = _images(originals, shape), _images(reconstructions, shape)
+    errors = np.sqrt(np.mean((above - below) ** 2, axis=(1, 2, 3)))
+    columns = min(10, len(above))
+    zoom = max(1, 112 // shape[0])
+    tile_height, tile_width = shape[0] * zoom, shape[1] * zoom
+    gap, left, head, line = 10, 170, 110 if titles else 80, 36
+    block = 2 * tile_height + gap + 2 * line
+    width = max(520, left + columns * (tile_width + gap) + 20)
+    height = head - 24 + math.ceil(len(above) / columns) * block
+    with _canvas(path, width, height) as figure:
+        _write(
+            figure, 30, 22, "Images and their reconstructions", align="left", size=11, weight="bold"
+        )
+        for index, (original, copy, error) in enumerate(zip(above, below, errors, strict=True)):
+            x = left + index % columns * (tile_width + gap)
+            y = head + index // columns * block
+            second, foot = y + tile_height + gap, y + 2 * tile_height + gap + 8
+            _place(figure, x, y, original, zoom)
+            _place(figure, x, second, copy, zoom)
+            if titles:
+                _write(figure, x + tile_width / 2, y - 28, titles[index])
+            _write(figure, x + tile_width / 2, foot, f"{error:.3f}", color=_GREY)
+            if index % columns == 0:
+                labels = (y + tile_height / 2 - 9, "original"), (foot, "RMSE")
+                for top, label in (*labels, (second + tile_height / 2 - 9, "reconstruction")):
+                    _write(figure, left - 14, top, label, align="right", color=_GREY)
+
+
+def pair(
+    path: Path, original: np.ndarray, reconstruction: np.ndarray, shape: Shape, title: str
+) -> None:
+    """Draw one image [H W C] beside its reconstruction, every pixel a crisp square."""
+    images = [_images(image[None], shape)[0] for image in (original, reconstruction)]
+    error = math.sqrt(np.mean((images[0] - images[1]) ** 2))
+    zoom = max(1, 280 // shape[0])
+    tile_height, tile_width = shape[0] * zoom, shape[1] * zoom
+    margin, head = 30, 80
+    step = max(tile_width, 280) + margin
+    with _canvas(path, 2 * step + margin, head + tile_height + 60) as figure:
+        _write(figure, step + margin / 2, 24, title, size=11, weight="bold")
+        captions = ("input", f"reconstruction, RMSE {error:.3f}")
+        for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+            centre = index * step + (step + margin) / 2
+            _place(figure, round(centre - tile_width / 2), head, image, zoom)
+            _write(figure, centre, head + tile_height + 16, caption)
+
+
+def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
+    """Draw the up to 100 columns of largest norm of a first-layer kernel [H W C, K] as images."""
+    order = np.argsort(-np.linalg.norm(kernel, axis=0), kind="stable")[:100]
+    tiles = np.asarray(kernel, np.float64).T[order].reshape(-1, *shape)
+    # One scale for all; the few largest weights may saturate so that the rest can be seen.
+    limit = float(np.percentile(np.abs(tiles), 99.5)) or 1.0
+    if shape[2] == 3:
+        tiles = np.clip(0.5 + tiles / (2 * limit), 0, 1)
+    else:
+        tiles = colormaps["RdBu_r"](Normalize(-limit, limit)(tiles[..., 0]))[..., :3]
+    columns = math.ceil(math.sqrt(len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    zoom = max(1, 840 // (columns * shape[0]))
+    gap, margin, head = 6, 30, 80
+    step_y, step_x = shape[0] * zoom + gap, shape[1] * zoom + gap
+    width = max(2 * margin + columns * step_x + 150, 640)
+    with _canvas(path, width, head + max(rows * step_y, 126) + margin) as figure:
+        which = f"its {len(tiles)} most used units" if kernel.shape[1] > 100 else "all its units"
+        title = f"First layer: the weights of {which}"
+        _write(figure, margin, 26, title, align="left", size=11, weight="bold")
+        for index, tile in enumerate(tiles):
+            x, y = margin + index % columns * step_x, head + index // columns * step_y
+            _place(figure, x, y, tile, zoom)
+        across, down = figure.bbox.size
+        tall = min(max(rows * step_y - gap, 120), 600)
+        left, bottom = margin + columns * step_x + 24, down - head - tall
+        bar = figure.add_axes((left / across, bottom / down, 20 / across, tall / down))
+        colors = "RdBu_r" if shape[2] == 1 else "gray"
+        figure.colorbar(ScalarMappable(Normalize(-limit, limit), colors), bar, label="weight")
+        bar.yaxis.set_major_locator(MaxNLocator(5))
+        bar.grid(False)
+
+
+def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the RMSE over the generations, one panel for each phase.
+
+    Each row is one generation: phase, generation, best_rmse, median_rmse and worst_rmse.
+    """
+    phases = list(dict.fromkeys(str(row["phase"]) for row in rows))
+    columns = min(5, len(phases))
+    lines = math.ceil(len(phases) / columns)
+    size = (max(560, 330 * columns), 110 + 350 * lines)
+    with _canvas(path, *size, layout="constrained") as figure:
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for panel in panels[len(phases) :]:
+            panel.remove()
+        for phase, panel in zip(phases, panels, strict=False):
+            _learning_curve(panel, [row for row in rows if str(row["phase"]) == phase])
+            panel.set_title(phase)
+            panel.set_xlabel("generation")
+        for panel in panels[: len(phases) : columns]:
+            panel.set_ylabel("RMSE")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+
+
+def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw best, median and spread of one phase, with the view fitted to best and median."""
+    generation = np.array([float(row["generation"]) for row in rows])
+    best, median, worst = (
+        np.array([float(row[f"{name}_rmse"]) for row in rows])
+        for name in ("best", "median", "worst")
+    )
+    finite = best[np.isfinite(best) & (best > 0)]
+    lowest, highest = (finite.min(), finite.max()) if finite.size else (0.1, 1.0)
+    # Raw offspring may be worse by orders of magnitude; the curve of the best must stay readable.
+    ordinary = median[np.isfinite(median) & (median < 2 * highest)]
+    highest = max(highest, ordinary.max(initial=0.0))
+    bottom, top = lowest / 1.03, highest * 1.06
+    roof = np.nan_to_num(worst, nan=top, posinf=top).clip(max=10 * top)
+    marker = "o" if len(rows) == 1 else ""
+    panel.fill_between(
+        generation, best, roof, color=_BLUE, alpha=0.13, linewidth=0, label="best to worst"
+    )
+    panel.plot(generation, median, "--", color=_RED, marker=marker, linewidth=1, label="median")
+    panel.plot(generation, best, color=_BLUE, marker=marker, linewidth=1.8, label="best")
+    panel.set_yscale("log")
+    panel.set_ylim(bottom, top)
+    panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    panel.yaxis.set_major_formatter("{x:.3g}")
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.minorticks_off()
+    panel.margins(x=0.02)
+    panel.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+
+
+def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
+    """Draw counts [true class, predicted class] with the mistakes coloured and each class's error.
+
+    The side shows the share of each true class that was predicted wrongly, in percent.
+    """
+    matrix = np.asarray(matrix)
+    classes = len(matrix)
+    mistakes = matrix - np.diag(np.diag(matrix))
+    totals = matrix.sum(axis=1)
+    errors = 100 * mistakes.sum(axis=1) / np.maximum(totals, 1)
+    with _canvas(path, 1050, 860, layout="constrained") as figure:
+        figure.suptitle(title)
+        cells, bars = figure.subplots(1, 2, sharey=True, width_ratios=[5, 1])
+        norm = PowerNorm(0.5, 0, max(1, mistakes.max()))  # single mistakes stay visible
+        shown = np.ma.masked_array(mistakes, np.eye(classes, dtype=bool))
+        cells.imshow(shown, cmap=_MISTAKES, norm=norm, aspect="auto")
+        cells.set_facecolor("#F2F2F2")
+        for true, predicted in np.argwhere(matrix):
+            dark = true != predicted and norm(mistakes[true, predicted]) > 0.75
+            color = _GREY if true == predicted else "white" if dark else _DARK
+            count = f"{matrix[true, predicted]}"
+            cells.text(predicted, true, count, ha="center", va="center", color=color)
+        cells.set(xlabel="predicted class", xticks=range(classes))
+        cells.set(ylabel="true class", yticks=range(classes))
+        bars.barh(range(classes), errors, color=_RED, height=0.6)
+        for index, (error, total) in enumerate(zip(errors, totals, strict=True)):
+            label = f" {error:.1f} %" if total else " no images"
+            bars.text(error, index, label, va="center")
+        bars.set_xlim(0, 1.7 * max(errors.max(), 0.1))
+        bars.set(title="error", xticks=[])
+        for panel in (cells, bars):
+            panel.grid(False)
+            panel.spines[:].set_visible(False)
+            panel.tick_params(length=0)
+
+
+@contextmanager
+def _canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figure]:
+    """A figure of so many pixels in the common style, written to `path` at the end."""
+    # "default" makes the result independent of the user's own matplotlib settings.
+    with style.context(["default", _STYLE]):
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, **options)
+        yield figure
+        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+
+
+def _images(values: np.ndarray, shape: Shape) -> np.ndarray:
+    """uint8 or float [K, H W C] as float [K, H, W, 3] from 0 to 1."""
+    scale = 255 if values.dtype == np.uint8 else 1
+    images = np.clip(np.nan_to_num(np.asarray(values, np.float64) / scale), 0, 1)
+    return np.broadcast_to(images.reshape(-1, *shape), (len(values), *shape[:2], 3))
+
+
+def _place(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None:
+    """Put `image` [H, W, 3] with `zoom` x `zoom` pixels each, its top left at pixel (x, y)."""
+    enlarged = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    bottom = round(figure.bbox.height) - y - len(enlarged)
+    figure.figimage(enlarged, x, bottom, origin="upper")
+
+
+def _write(
+    figure: Figure,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    align: str = "center",
+    size: float = 8.5,
+    **font: Any,
+) -> None:
+    """Write `text` of `size` points at pixel (x, y) from the top left."""
+    width, height = figure.bbox.size
+    figure.text(x / width, 1 - y / height, text, ha=align, va="top", fontsize=size, **font)
