@@ -30,9 +30,10 @@ MEASURES = {
 class CompareConfig(Config):
     """A config for all rows; `methods` and `seeds` stand in for its `method` and `seed`."""
 
-    methods: tuple[Literal["ga", "layerwise", "sgd", "pca"], ...] = (
+    methods: tuple[Literal["ga", "layerwise", "pretrained", "sgd", "pca"], ...] = (
         "ga",
         "layerwise",
+        "pretrained",
         "sgd",
         "pca",
     )

@@ -103,7 +103,7 @@ def _is_fitted(image: np.ndarray) -> bool:
         return False
     longer = max(int(np.ptp(indices)) + 1 for indices in np.nonzero(image))
     off_centre = float(np.abs(_centre_of_mass(image) - _CENTRE).max())
-    return _BOX - 1 <= longer <= _BOX and off_centre < 0.51
+    return _BOX - 1 <= longer <= _BOX and off_centre < 0.55
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
@@ -125,12 +125,12 @@ def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
     # Averages of 3 x 3 keep lone specks from passing for strokes.
     smooth = ndimage.uniform_filter(relief, 3)
     peak = float(smooth.max())
-    if peak < max(_FAINTEST, 4 * noise):
-        raise InputError(f"{name} shows no digit: no stroke stands out from the background")
     # Faint pixels count only where they touch strong ones, as the soft edges of strokes do.
     faint = relief > max(0.2 * peak, 3 * noise)
-    strokes = ndimage.binary_propagation(smooth > 0.5 * peak, mask=faint)
-    strokes = _without_specks(strokes & faint)
+    strong = faint & (smooth > 0.5 * peak)
+    if peak < max(_FAINTEST, 4 * noise) or not strong.any():
+        raise InputError(f"{name} shows no digit: no stroke stands out from the background")
+    strokes = _without_specks(ndimage.binary_propagation(strong, mask=faint))
     full = float(np.percentile(relief[strokes], 80))
     return np.where(strokes, np.clip(relief / full, 0, 1), 0).astype(np.float32)
 

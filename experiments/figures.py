@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 Shape = tuple[int, int, int]
 
@@ -20,16 +20,15 @@ _DPI = 150
 _BLUE, _RED, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#8A8A8A"
 _MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6C9A8", _RED])
 _STYLE = {
-    "axes.axisbelow": True,
     "axes.edgecolor": "#BBBBBB",
     "axes.grid": True,
     "axes.labelcolor": _DARK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 9,
-    "figure.constrained_layout.h_pad": 0.1,
-    "figure.constrained_layout.w_pad": 0.1,
     "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.1,  # inches
+    "figure.constrained_layout.w_pad": 0.1,
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
     "font.size": 8.5,
@@ -37,9 +36,10 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "text.color": _DARK,
-    "xtick.color": "#BBBBBB",
+    "text.parse_math": False,
+    "xtick.color": _GREY,
     "xtick.labelcolor": _DARK,
-    "ytick.color": "#BBBBBB",
+    "ytick.color": _GREY,
     "ytick.labelcolor": _DARK,
 }
 
@@ -66,7 +66,7 @@ def reconstructions(
     height = head - 24 + math.ceil(len(above) / columns) * block
     with _canvas(path, width, height) as figure:
         _write(
-            figure, 30, 22, "Images and their reconstructions", align="left", size=11, weight="bold"
+            figure, 30, 22, "Images and their reconstructions", ha="left", size=11, weight="bold"
         )
         for index, (original, copy, error) in enumerate(zip(above, below, errors, strict=True)):
             x = left + index % columns * (tile_width + gap)
@@ -80,7 +80,7 @@ def reconstructions(
             if index % columns == 0:
                 labels = (y + tile_height / 2 - 9, "original"), (foot, "RMSE")
                 for top, label in (*labels, (second + tile_height / 2 - 9, "reconstruction")):
-                    _write(figure, left - 14, top, label, align="right", color=_GREY)
+                    _write(figure, left - 14, top, label, ha="right", color=_GREY)
 
 
 def pair(
@@ -107,7 +107,8 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
     order = np.argsort(-np.linalg.norm(kernel, axis=0), kind="stable")[:100]
     tiles = np.asarray(kernel, np.float64).T[order].reshape(-1, *shape)
     # One scale for all; the few largest weights may saturate so that the rest can be seen.
-    limit = float(np.percentile(np.abs(tiles), 99.5)) or 1.0
+    used = np.abs(tiles[tiles != 0])
+    limit = float(np.percentile(used, 99.5)) if used.size else 1.0
     if shape[2] == 3:
         tiles = np.clip(0.5 + tiles / (2 * limit), 0, 1)
     else:
@@ -121,7 +122,7 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
     with _canvas(path, width, head + max(rows * step_y, 126) + margin) as figure:
         which = f"its {len(tiles)} most used units" if kernel.shape[1] > 100 else "all its units"
         title = f"First layer: the weights of {which}"
-        _write(figure, margin, 26, title, align="left", size=11, weight="bold")
+        _write(figure, margin, 26, title, ha="left", size=11, weight="bold")
         for index, tile in enumerate(tiles):
             x, y = margin + index % columns * step_x, head + index // columns * step_y
             _place(figure, x, y, tile, zoom)
@@ -129,8 +130,8 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
         tall = min(max(rows * step_y - gap, 120), 600)
         left, bottom = margin + columns * step_x + 24, down - head - tall
         bar = figure.add_axes((left / across, bottom / down, 20 / across, tall / down))
-        colors = "RdBu_r" if shape[2] == 1 else "gray"
-        figure.colorbar(ScalarMappable(Normalize(-limit, limit), colors), bar, label="weight")
+        colors = ScalarMappable(Normalize(-limit, limit), "gray" if shape[2] == 3 else "RdBu_r")
+        figure.colorbar(colors, bar, label="weight")
         bar.yaxis.set_major_locator(MaxNLocator(5))
         bar.grid(False)
 
@@ -150,8 +151,7 @@ def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             panel.remove()
         for phase, panel in zip(phases, panels, strict=False):
             _learning_curve(panel, [row for row in rows if str(row["phase"]) == phase])
-            panel.set_title(phase)
-            panel.set_xlabel("generation")
+            panel.set(title=phase, xlabel="generation")
         for panel in panels[: len(phases) : columns]:
             panel.set_ylabel("RMSE")
         handles, labels = panels[0].get_legend_handles_labels()
@@ -160,11 +160,8 @@ def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     """Draw best, median and spread of one phase, with the view fitted to best and median."""
-    generation = np.array([float(row["generation"]) for row in rows])
-    best, median, worst = (
-        np.array([float(row[f"{name}_rmse"]) for row in rows])
-        for name in ("best", "median", "worst")
-    )
+    names = ("generation", "best_rmse", "median_rmse", "worst_rmse")
+    generation, best, median, worst = np.array([[float(row[n]) for n in names] for row in rows]).T
     finite = best[np.isfinite(best) & (best > 0)]
     lowest, highest = (finite.min(), finite.max()) if finite.size else (0.1, 1.0)
     # Raw offspring may be worse by orders of magnitude; the curve of the best must stay readable.
@@ -180,9 +177,9 @@ def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     panel.plot(generation, best, color=_BLUE, marker=marker, linewidth=1.8, label="best")
     panel.set_yscale("log")
     panel.set_ylim(bottom, top)
-    panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    if top < 8 * bottom:  # too few powers of ten for the ticks of a logarithmic axis
+        panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     panel.yaxis.set_major_formatter("{x:.3g}")
-    panel.yaxis.set_minor_formatter(NullFormatter())
     panel.minorticks_off()
     panel.margins(x=0.02)
     panel.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
@@ -216,8 +213,7 @@ def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
         for index, (error, total) in enumerate(zip(errors, totals, strict=True)):
             label = f" {error:.1f} %" if total else " no images"
             bars.text(error, index, label, va="center")
-        bars.set_xlim(0, 1.7 * max(errors.max(), 0.1))
-        bars.set(title="error", xticks=[])
+        bars.set(title="error", xticks=[], xlim=(0, 1.7 * max(errors.max(), 0.1)))
         for panel in (cells, bars):
             panel.grid(False)
             panel.spines[:].set_visible(False)
@@ -248,16 +244,7 @@ def _place(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None
     figure.figimage(enlarged, x, bottom, origin="upper")
 
 
-def _write(
-    figure: Figure,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    align: str = "center",
-    size: float = 8.5,
-    **font: Any,
-) -> None:
-    """Write `text` of `size` points at pixel (x, y) from the top left."""
+def _write(figure: Figure, x: float, y: float, text: str, **font: Any) -> None:
+    """Write `text` at pixel (x, y) from the top left, centred unless `font` says otherwise."""
     width, height = figure.bbox.size
-    figure.text(x / width, 1 - y / height, text, ha=align, va="top", fontsize=size, **font)
+    figure.text(x / width, 1 - y / height, text, **{"ha": "center", "va": "top", **font})

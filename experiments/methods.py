@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jaxtyping import Array, Key
 
 import gajax
@@ -24,7 +25,16 @@ Observe = Callable[[layerwise.Progress], None]
 """Called after every step of a training."""
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+def _muon(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """Muon for kernels; biases get Adam at a twentieth of the rate, for its steps are larger."""
+    schedule = rate if callable(rate) else optax.constant_schedule(rate)
+    return optax.contrib.muon(rate, adam_learning_rate=lambda count: schedule(count) / 20)
+
+
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "muon": _muon,
     "adam": optax.adam,
     "adadelta": optax.adadelta,
     "sgd": partial(optax.sgd, momentum=0.9),
@@ -49,19 +59,31 @@ def autoencoder(config: Config) -> TiedAutoencoder:
 def schedule(config: Config, examples: int) -> list[Phase]:
     """The phases of a config's method; none where it does not descend.
 
-    All methods get the same sequential steps: gradient descent trains on, in whole generations at
-    its end, for the steps that the genetic algorithm waits for its scoring.
+    All methods get the same sequential steps: what the genetic algorithm spends on all layers,
+    `layerwise` spends on the single ones, `sgd` has all steps for all layers, and for the steps
+    that the genetic algorithm waits for its scoring, they train on in whole generations.
     """
     phases = layerwise.layer_phases(config.layers, config.generations, config.target)
+    whole = layerwise.whole_phase(config.layers, config.whole_generations)
     if config.whole_generations:
-        phases.append(layerwise.whole_phase(config.layers, config.whole_generations))
-    if config.method in ("layerwise", "sgd"):
-        scorings = sum(phase.generations + 1 for phase in phases)
-        extra = -(-scorings // (config.finetune_epochs * (examples // config.batch_size)))
-        phases[-1] = phases[-1]._replace(generations=phases[-1].generations + extra)
+        phases.append(whole)
+    if config.method == "ga":
+        return phases
+    if config.method == "pca":
+        return []
+    scorings = sum(phase.generations + 1 for phase in phases)
+    extra = -(-scorings // (config.finetune_epochs * (examples // config.batch_size)))
     if config.method == "sgd":
-        phases = [layerwise.whole_phase(config.layers, sum(p.generations for p in phases))]
-    return [] if config.method == "pca" else phases
+        total = sum(phase.generations for phase in phases)
+        return [whole._replace(generations=total + extra)]
+    if config.method == "layerwise":
+        layers = len(config.layers) - 1
+        shares = np.diff(np.arange(layers + 1) * (config.whole_generations + extra) // layers)
+        return [
+            phase._replace(generations=phase.generations + int(share))
+            for phase, share in zip(phases, shares, strict=False)
+        ]
+    return [*phases[:-1], phases[-1]._replace(generations=phases[-1].generations + extra)]
 
 
 def evolution(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observe) -> Trained:
@@ -126,6 +148,7 @@ def pca(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observ
 METHODS: dict[str, Callable[[Key[Array, ""], Config, np.ndarray, Observe], Trained]] = {
     "ga": evolution,
     "layerwise": descent,
+    "pretrained": descent,
     "sgd": descent,
     "pca": pca,
 }

@@ -29,8 +29,9 @@ class Config:
     """starting values: ours, or the published setting"""
     config: Path | None = None
     """a saved config.json to start from"""
-    method: Literal["ga", "layerwise", "sgd", "pca"] = "ga"
-    """genetic algorithm, the same phases without it, end to end, or principal components"""
+    method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
+    """the genetic algorithm; gradient descent of the layers alone, of the layers and then of all,
+    or of all from the start; or principal components"""
     dataset: Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"] = "mnist5k"
     """mnist5k is built in; the others are fetched once"""
     data_dir: Path | None = None
@@ -47,21 +48,21 @@ class Config:
     """what a layer learns to give back: the image, or the layer before"""
     population_size: int = 10
     """individuals; the better half survives"""
-    generations: tuple[int, ...] = (3,)
+    generations: tuple[int, ...] = (2,)
     """for each layer, or one number for all"""
-    whole_generations: int = 30
+    whole_generations: int = 10
     """of all layers together, after the last layer"""
     finetune_epochs: int = 1
     """passes over the data that survivors learn for in a generation"""
-    optimizer: Literal["adam", "adadelta", "sgd"] = "adam"
+    optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
     """of the fine-tuning; sgd has momentum 0.9"""
-    learning_rate: float = 2e-3
+    learning_rate: float = 0.04
     """its highest rate"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """of the rate, over a phase"""
     fresh_optimizer: bool = False
     """whether every generation starts with a new optimiser"""
-    batch_size: int = 128
+    batch_size: int = 250
     """examples of one gradient step"""
     crossover: Literal["uniform", "one_point"] = "uniform"
     """how two parents mix"""

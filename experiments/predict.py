@@ -35,7 +35,10 @@ def predict(
     trained, svm = report.load(run, autoencoder(config))
     shape = SHAPES.get(config.dataset, (28, 28, 1))
     if config.dataset.startswith("mnist"):
-        images = [digits.fit_digit(digits.read_image(path), invert=invert) for path in paths]
+        images = [
+            digits.fit_digit(digits.read_image(path), invert=invert, name=str(path))
+            for path in paths
+        ]
     else:
         images = [digits.fit_plain(path, shape) for path in paths]
     pixels = jnp.asarray(np.stack(images).reshape(len(images), -1))

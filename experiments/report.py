@@ -151,7 +151,8 @@ def _draw(results: "Results", directory: Path) -> None:
     classes, firsts = np.unique(dataset.test_labels, return_index=True)
     originals = dataset.test_images[firsts].reshape(len(classes), -1)
     restored = np.asarray(layerwise.reconstruct(*trained, jnp.asarray(originals)))
-    figures.reconstructions(directory / "reconstructions.png", originals, restored, shape)
+    names = [str(label) for label in classes]
+    figures.reconstructions(directory / "reconstructions.png", originals, restored, shape, names)
     title = f"SVM on the features of {dataset.name}: {results.verdict.accuracy:.2%} right"
     figures.confusion(directory / "confusion.png", results.verdict.confusion, title)
     kernel = np.asarray(trained.params["blocks_0"]["kernel"])
