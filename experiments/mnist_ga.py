@@ -48,7 +48,7 @@ class Config:
     """what a layer learns to give back: the image, or the layer before"""
     population_size: int = 10
     """individuals; the better half survives"""
-    generations: tuple[int, ...] = (2,)
+    generations: tuple[int, ...] = (1,)
     """for each layer, or one number for all"""
     whole_generations: int = 10
     """of all layers together, after the last layer"""
@@ -56,7 +56,7 @@ class Config:
     """passes over the data that survivors learn for in a generation"""
     optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
     """of the fine-tuning; sgd has momentum 0.9"""
-    learning_rate: float = 0.04
+    learning_rate: float = 0.05
     """its highest rate"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """of the rate, over a phase"""

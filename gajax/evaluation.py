@@ -91,13 +91,14 @@ def gradient_steps(
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""],
     *,
+    total: Float[Array, " P"] | None = None,
     chunk_size: int | None = None,
 ) -> tuple[Params, Any, Float[Array, " P"]]:
     """Train every individual by itself on the batches `start` to `stop` of `order`.
 
-    Returns the population, its optimiser states and the sum of the batches' losses. An individual
-    takes all its steps before the next one of its chunk's neighbours starts, so that its weights
-    and moments stay in the cache.
+    Returns the population, its optimiser states and `total` (None: zero) with the losses of the
+    batches added. A chunk of individuals takes all its steps before the next chunk starts, so that
+    its weights and moments stay in the cache.
     """
 
     def train(individual):
@@ -108,9 +109,10 @@ def gradient_steps(
             updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, total + loss
 
-        return lax.fori_loop(start, stop, body, (*individual, jnp.float32(0)))
+        return lax.fori_loop(start, stop, body, individual)
 
-    return map_individuals(train, (population, optimizer_state), chunk_size)
+    total = jnp.zeros(populations.size(population)) if total is None else total
+    return map_individuals(train, (population, optimizer_state, total), chunk_size)
 
 
 def score(
@@ -121,11 +123,12 @@ def score(
     stop: int | Int[Array, ""],
     *,
     examples: int,
+    total: Float[Array, " P"] | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, " P"]:
-    """Sum of the losses of every individual over a part of the first `examples` examples.
+    """Add to `total` (None: zero) every individual's losses on a part of the first `examples`.
 
-    They are cut into batches of `SCORE_BATCH`, the last one smaller where they do not divide;
+    These are cut into batches of `SCORE_BATCH`, the last one smaller where they do not divide;
     `start` and `stop` count these batches, and each one's mean loss is weighted by its size.
     """
     whole, rest = divmod(examples, SCORE_BATCH)
@@ -136,11 +139,14 @@ def score(
         )
         return size * loss_fn(params, batch, *data.shared)
 
-    def total(params):
+    def add(individual):
+        params, summed = individual
+
         def body(batch, total):
             return total + loss_of(params, batch * SCORE_BATCH, SCORE_BATCH)
 
-        summed = lax.fori_loop(start, jnp.minimum(stop, whole), body, jnp.float32(0))
+        if whole:
+            summed = lax.fori_loop(start, jnp.minimum(stop, whole), body, summed)
         if not rest:
             return summed
         last = stop > whole
@@ -148,7 +154,8 @@ def score(
             last, lambda: loss_of(params, whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
         )
 
-    return map_individuals(total, population, chunk_size)
+    total = jnp.zeros(populations.size(population)) if total is None else total
+    return map_individuals(add, (population, total), chunk_size)
 
 
 def losses(

@@ -73,7 +73,9 @@ def ga(
             raise ValueError(f"survivors must be from 1 to {size - 1}, not {survivors}")
         if not 0 < batch_size <= examples:
             raise ValueError(f"batch_size must be from 1 to {examples}, not {batch_size}")
-        scored = min(score_examples or examples, examples)
+        scored = examples if score_examples is None else min(score_examples, examples)
+        if scored < 1:
+            raise ValueError(f"score_examples must be 1 or more, not {scored}")
         batches = epochs * (examples // batch_size)
         work = examples_per_step or evaluation.default_examples_per_step()
         training = evaluation.Parts(batches, max(1, work // (survivors * batch_size)))
@@ -90,7 +92,7 @@ def ga(
         return GAState(
             params=population,
             optimizer_state=jax.vmap(optimizer.init)(population),
-            loss=jnp.full(size, jnp.inf),
+            loss=jnp.full(size, jnp.inf, jnp.float32),
             total=jnp.zeros(size),
             order=jnp.zeros((training.total, batch_size), jnp.int32),
             generation=jnp.int32(0),
@@ -153,12 +155,13 @@ def ga(
             return state._replace(params=params, optimizer_state=optimizer_state)
 
         def score(state: GAState) -> GAState:
-            total = state.total + evaluation.score(
+            total = evaluation.score(
                 loss_fn,
                 state.params,
                 data,
                 *scoring.bounds(state.slot - training.count),
                 examples=scored,
+                total=state.total,
                 chunk_size=chunk_size,
             )
             return lax.cond(done, rank, lambda state: state, state._replace(total=total))
@@ -166,7 +169,7 @@ def ga(
         def rank(state: GAState) -> GAState:
             loss = state.total / scored
             dropped = jnp.ones(size, bool).at[selection(key_select, loss, survivors)].set(False)
-            order = jnp.lexsort((loss, dropped))
+            order = jnp.lexsort((loss, dropped, ~jnp.isfinite(loss)))
             params, optimizer_state, loss = populations.take(
                 (state.params, state.optimizer_state, loss), order
             )

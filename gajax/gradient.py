@@ -57,7 +57,7 @@ def gradient(
         return GradientState(
             params=population,
             optimizer_state=jax.vmap(optimizer.init)(population),
-            loss=jnp.full(size, jnp.inf),
+            loss=jnp.full(size, jnp.inf, jnp.float32),
             total=jnp.zeros(size),
             order=jnp.zeros((plan(data, size).total, batch_size), jnp.int32),
             generation=jnp.int32(1),
@@ -86,9 +86,9 @@ def gradient(
             order,
             start,
             stop,
+            total=state.total,
             chunk_size=chunk_size,
         )
-        total = state.total + total
         loss = jnp.where(done, total / training.total, state.loss)
         info = Info(
             generation=state.generation,

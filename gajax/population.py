@@ -29,7 +29,7 @@ def genes(individual: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(individual))
 
 
-def take(population: Any, indices: Int[Array, " K"] | slice) -> Any:
+def take(population: Any, indices: int | Int[Array, "*K"] | slice) -> Any:
     """The individuals at `indices`, in that order."""
     return jax.tree.map(lambda leaf: leaf[indices], population)
 
