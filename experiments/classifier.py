@@ -37,7 +37,7 @@ def fit_svm(
     Where `c` or `gamma` (in units of 1 / (features x variance)) is None, it comes from a grid: each
     pair is fitted on a part of the features and scored on others, never on a test set.
     """
-    scale = 1 / (features.shape[1] * float(features.var()))
+    scale = _scale(features)
     choices = [
         (chosen_c, scale * chosen_gamma)
         for chosen_c in (C_GRID if c is None else (c,))
@@ -56,6 +56,17 @@ def fit_svm(
         scores = [_svm(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices]
         choices = [choices[int(np.argmax(scores))]]
     return _svm(*choices[0]).fit(features, labels)
+
+
+def chosen_parameters(svm: Pipeline, features: Float[np.ndarray, "N F"]) -> dict[str, float]:
+    """`svm_c` and `svm_gamma` of an SVM fitted on the features, in the units of `fit_svm`."""
+    parameters = svm.get_params()
+    gamma = parameters["svm__gamma"] / _scale(features)
+    return {"svm_c": parameters["svm__C"], "svm_gamma": round(gamma, 6)}
+
+
+def _scale(features: Float[np.ndarray, "N F"]) -> float:
+    return 1 / (features.shape[1] * float(features.var()))
 
 
 def _svm(c: float, gamma: Any) -> Pipeline:

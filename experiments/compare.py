@@ -4,6 +4,8 @@ import csv
 import io
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -14,6 +16,7 @@ from rich.table import Table
 from experiments import report
 from experiments.cli import InputError, load_config, parse
 from experiments.datasets import load
+from experiments.methods import METHODS
 from experiments.mnist_ga import PRESETS, Config, check, check_against, run
 
 MEASURES = {
@@ -45,8 +48,8 @@ class CompareConfig(Config):
 def main(arguments: list[str]) -> None:
     """Run the command line that follows the word `compare`.
 
-    A run that `--out` already holds with the same config is not repeated, so a table can be made
-    piece by piece.
+    A run that `--out` already holds with the same config is not repeated, and the table has every
+    run that is there, so it can be made piece by piece.
     """
     given = parse(
         CompareConfig,
@@ -55,20 +58,25 @@ def main(arguments: list[str]) -> None:
         program="python -m experiments.mnist_ga compare",
         description=__doc__ or "",
     )
-    common = check(Config(**{field.name: getattr(given, field.name) for field in fields(Config)}))
+    common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
+    configs = [
+        check(replace(common, method=method, seed=seed, out=None, config=None))
+        for method in given.methods
+        for seed in (given.seeds[:1] if method == "pca" else given.seeds)
+    ]
     dataset = load(common.dataset, common.data_dir)
-    check_against(common, dataset)
+    check_against(configs[0], dataset)
     directory = given.out or report.new_directory(None, "mnist_ga-compare")
-    summaries: list[dict[str, Any]] = []
-    for method in given.methods:
-        for seed in given.seeds[:1] if method == "pca" else given.seeds:
-            config = check(replace(common, method=method, seed=seed, out=None, config=None))
-            place = directory / f"{method}-{seed}"
-            if not _is_done(config, place):
-                _make(place)
-                run(config, dataset, place)
-            summaries.append(json.loads((place / "summary.json").read_text()))
-    rows = [_row(method, summaries) for method in given.methods]
+    for config in configs:
+        place = directory / f"{config.method}-{config.seed}"
+        if not _is_done(config, place):
+            _make(place)
+            run(config, dataset, place)
+    summaries = sorted(
+        (json.loads(path.read_text()) for path in directory.glob("*/summary.json")),
+        key=lambda summary: (list(METHODS).index(summary["method"]), summary["seed"]),
+    )
+    rows = [_row(method, list(group)) for method, group in groupby(summaries, itemgetter("method"))]
     report.write_text(directory / "compare.csv", _csv(summaries))
     report.write_text(directory / "compare.md", _markdown(rows))
     table = Table("method", "seeds", *(title for title, _ in MEASURES.values()))
@@ -96,10 +104,9 @@ def _make(place: Path) -> None:
 
 def _row(method: str, summaries: list[dict[str, Any]]) -> list[str]:
     """Mean over the seeds, and the standard deviation where there are several."""
-    chosen = [summary for summary in summaries if summary["method"] == method]
-    cells = [method, str(len(chosen))]
+    cells = [method, str(len(summaries))]
     for name, (_, style) in MEASURES.items():
-        values = [summary[name] for summary in chosen]
+        values = [summary[name] for summary in summaries]
         cell = style.format(mean(values))
         if len(values) > 1 and stdev(values) > 0:
             cell += " ± " + style.format(stdev(values))

@@ -14,8 +14,8 @@ import numpy as np
 
 import gajax
 from experiments import layerwise, methods, report
-from experiments.classifier import Verdict, assess
-from experiments.cli import parse, require, run_main, save_config, split_command
+from experiments.classifier import Verdict, assess, chosen_parameters
+from experiments.cli import InputError, parse, require, run_main, save_config, split_command
 from experiments.datasets import Dataset, load
 from experiments.progress import Progress
 from experiments.recorder import Recorder
@@ -199,6 +199,10 @@ def train(
     recorder = Recorder(methods.schedule(config, learned), progress, on_row)
     key = jax.random.key(config.seed)
     trained = methods.METHODS[config.method](key, config, images[:learned], recorder.observe)
+    errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
+    if not math.isfinite(errors["train_rmse"]):
+        rate = config.learning_rate
+        raise InputError(f"--learning-rate must be lower than {rate}, by which training diverged")
     with progress.status("fitting the SVM"):
         features = {
             name: (np.asarray(layerwise.encode(*trained, jnp.asarray(part))), labels)
@@ -214,12 +218,10 @@ def train(
     }
     for name, verdict in verdicts.items():
         summary[f"{name}_accuracy"] = verdict.accuracy
-    for name, (part, _) in parts.items():
-        summary[f"{name}_rmse"] = layerwise.rmse(*trained, part)
     summary |= {
+        **errors,
         "class_error": verdicts["test"].class_error.tolist(),
-        "svm_c": svm.get_params()["svm__C"],
-        "svm_gamma": svm.get_params()["svm__gamma"],
+        **chosen_parameters(svm, features["train"][0]),
         **recorder.cost(),
         "seconds": time.perf_counter() - started,
         "gene_count": gajax.genes(trained.params),
