@@ -42,10 +42,8 @@ def evolve(
     """Yield `(state, info)` after every step until `generations` generations are done.
 
     The best individual of the last state stands first: `gajax.take(state.params, 0)`. Each state
-    is gone once the next one is asked for. ValueError where there is not one generation.
+    is gone once the next one is asked for. The algorithm's first generation is always done.
     """
-    if generations < 1:
-        raise ValueError(f"generations must be 1 or more, not {generations}")
     key_start, key_run = jax.random.split(key)
     state = start(algorithm, key_start, population, data)
     while True:

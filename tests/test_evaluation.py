@@ -1,0 +1,146 @@
+"""Losses and gradient steps of a population against plain loops over individuals and batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gajax
+from gajax import evaluation
+
+SIZE, FEATURES = 5, 3
+
+
+def data(examples, features=FEATURES):
+    keys = jax.random.split(jax.random.key(examples), 3)
+    inputs = jax.random.normal(keys[0], (examples, features))
+    targets = jax.random.normal(keys[1], (examples,))
+    return gajax.Data({"inputs": inputs, "targets": targets}, keys[2], (jnp.float32(2),))
+
+
+def population():
+    keys = jax.random.split(jax.random.key(0))
+    return {
+        "kernel": jax.random.normal(keys[0], (SIZE, FEATURES)),
+        "bias": (jax.random.normal(keys[1], (SIZE,)),),
+    }
+
+
+def loss_fn(params, batch, scale):
+    predicted = scale * batch["inputs"] @ params["kernel"] + params["bias"][0]
+    return jnp.mean((predicted - batch["targets"]) ** 2)
+
+
+def expected_errors(population, data):
+    """Squared errors [P, N], in NumPy."""
+    kernel, bias = np.asarray(population["kernel"]), np.asarray(population["bias"][0])
+    inputs, targets = (np.asarray(data.examples[name]) for name in ("inputs", "targets"))
+    return (2 * kernel @ inputs.T + bias[:, None] - targets) ** 2
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 2, 4, 5, 8])
+def test_map_individuals_gives_what_a_loop_gives(chunk_size):
+    mapped = evaluation.map_individuals(
+        lambda params: {"sum": params["kernel"].sum() * params["bias"][0]}, population(), chunk_size
+    )
+    kernel, bias = population()["kernel"], population()["bias"][0]
+    np.testing.assert_allclose(mapped["sum"], np.asarray(kernel).sum(1) * bias, rtol=1e-6)
+
+
+@pytest.mark.parametrize("examples", [7, 1_000, 2_000, 2_345])
+def test_losses_are_the_means_over_all_examples(examples):
+    found = evaluation.losses(loss_fn, population(), data(examples))
+    expected = expected_errors(population(), data(examples)).mean(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [2, 5])
+def test_losses_do_not_depend_on_the_chunks(chunk_size):
+    found = evaluation.losses(loss_fn, population(), data(2_345), chunk_size=chunk_size)
+    expected = evaluation.losses(loss_fn, population(), data(2_345))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("examples", [25, 30])
+def test_score_sums_the_losses_of_its_part_alone(examples, monkeypatch):
+    monkeypatch.setattr(evaluation, "SCORE_BATCH", 10)
+    errors = expected_errors(population(), data(33))[:, :examples]
+    for start, stop in [(0, 1), (1, 3), (0, 3), (2, 3), (1, 1)]:
+        found = evaluation.score(loss_fn, population(), data(33), start, stop, examples=examples)
+        np.testing.assert_allclose(found, errors[:, 10 * start : 10 * stop].sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name, chunk_size", [("adam", 1), ("clipped momentum", 2), ("adam", 5)])
+def test_gradient_steps_train_everybody_alone(name, chunk_size):
+    optimizer = {
+        "adam": optax.adam(0.1),
+        "clipped momentum": optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, 0.9)),
+    }[name]
+    value_and_grad = jax.value_and_grad(loss_fn)
+    training = data(20)
+    order = jnp.array([[3, 1], [0, 19], [7, 7], [2, 5]])
+    states = jax.vmap(optimizer.init)(population())
+    trained, states, totals = evaluation.gradient_steps(
+        value_and_grad,
+        optimizer,
+        population(),
+        states,
+        training,
+        order,
+        1,
+        4,
+        chunk_size=chunk_size,
+    )
+    for index in range(SIZE):
+        params = gajax.take(population(), index)
+        state, total = optimizer.init(params), 0.0
+        for rows in order[1:4]:
+            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], training.examples)
+            loss, gradient = value_and_grad(params, batch, *training.shared)
+            updates, state = optimizer.update(gradient, state, params)
+            params, total = optax.apply_updates(params, updates), total + loss
+        expected = (params, state, total)
+        found = gajax.take((trained, states, totals), index)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), found, expected)
+
+
+@pytest.mark.parametrize("examples", [12, 14])
+def test_an_epoch_is_a_permutation_and_its_leftover_sits_out(examples):
+    order = np.asarray(evaluation.batch_order(data(examples), 3, batch_size=4, epochs=5))
+    assert order.shape == (15, 4)
+    epochs = order.reshape(5, 12)
+    for epoch in epochs:
+        assert len(set(epoch)) == 12 and set(epoch) <= set(range(examples))
+    assert len({tuple(epoch) for epoch in epochs}) == 5
+    assert not (np.diff(epochs) > 0).all(axis=1).any(), "no epoch is in the order of the data"
+
+
+def test_the_leftover_changes_from_epoch_to_epoch():
+    order = evaluation.batch_order(data(14), 0, batch_size=4, epochs=20)
+    assert set(np.ravel(order)) == set(range(14))
+
+
+def test_the_batches_depend_on_the_key_and_the_count_of_epochs_alone():
+    whole = evaluation.batch_order(data(14), 1, batch_size=4, epochs=2)
+    single = [evaluation.batch_order(data(14), epoch, batch_size=4) for epoch in (2, 3)]
+    np.testing.assert_array_equal(whole, np.concatenate(single))
+    other = data(14)._replace(order_key=jax.random.key(99))
+    assert (evaluation.batch_order(other, 1, batch_size=4, epochs=2) != whole).any()
+
+
+@pytest.mark.parametrize("total, size", [(7, 3), (6, 3), (5, 1), (4, 10), (1, 1)])
+def test_parts_cover_each_turn_exactly_once(total, size):
+    parts = evaluation.Parts(total, size)
+    bounds = [parts.bounds(jnp.int32(part)) for part in range(parts.count)]
+    turns = [turn for start, stop in bounds for turn in range(int(start), int(stop))]
+    assert turns == list(range(total))
+    assert all(0 < stop - start <= size for start, stop in bounds)
+
+
+def test_examples_must_agree_about_their_number():
+    assert evaluation.example_count(data(7)) == 7
+    with pytest.raises(ValueError, match="leading axis"):
+        evaluation.example_count(
+            gajax.Data({"a": jnp.ones(3), "b": jnp.ones(4)}, jax.random.key(0))
+        )

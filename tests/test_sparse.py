@@ -1,0 +1,89 @@
+"""Sparse gradient steps: zeros stay zero, the other genes move as if the zeros were not there."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gajax import sparse
+
+OPTIMIZERS = {
+    "momentum": optax.sgd(0.1, momentum=0.9),
+    "adam": optax.adam(0.05),
+    "decay": optax.adamw(0.05, weight_decay=0.3),
+    "clipped": optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1, momentum=0.9)),
+    "schedule": optax.adam(optax.linear_schedule(0.1, 0.01, 4)),
+}
+STEPS = 5
+START = {"a": jnp.array([[0.5, 0.0, -1.0], [0.0, 2.0, -0.0]]), "b": (jnp.array([0.0, 3.0]),)}
+ALIVE = jax.tree.map(lambda leaf: np.asarray(leaf) != 0, START)
+
+
+def gradients(dead):
+    """A gradient for each step, with the value `dead` where the gene is zero at the start."""
+    for step in range(STEPS):
+        keys = jax.random.split(jax.random.key(step))
+        drawn = {"a": jax.random.normal(keys[0], (2, 3)), "b": (jax.random.normal(keys[1], (2,)),)}
+        yield jax.tree.map(lambda leaf, alive: jnp.where(alive, leaf, dead), drawn, ALIVE)
+
+
+def descend(optimizer, params, gradients, jit=False):
+    update = jax.jit(optimizer.update) if jit else optimizer.update
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def alive(tree):
+    """The genes that are not zero at the start, as a vector."""
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(ALIVE), strict=True)
+    return jnp.concatenate([leaf[mask] for leaf, mask in pairs])
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_genes_move_as_if_the_zeros_were_not_there(name, jit):
+    end = descend(sparse(OPTIMIZERS[name]), START, gradients(dead=1e6), jit)
+    wanted = descend(OPTIMIZERS[name], alive(START), map(alive, gradients(dead=1e6)))
+    np.testing.assert_allclose(alive(end), wanted, rtol=1e-5)
+    assert (np.asarray(wanted) != np.asarray(alive(START))).all()
+    for leaf, mask in zip(jax.tree.leaves(end), jax.tree.leaves(ALIVE), strict=True):
+        assert (np.asarray(leaf)[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_genes_move_exactly_as_on_the_masked_gradient(name):
+    end = descend(sparse(OPTIMIZERS[name]), START, gradients(dead=jnp.nan))
+    wanted = descend(OPTIMIZERS[name], START, gradients(dead=0.0))
+    np.testing.assert_array_equal(alive(end), alive(wanted))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gene_that_becomes_zero_is_not_revived(name):
+    optimizer = sparse(OPTIMIZERS[name])
+    params, state = START, optimizer.init(START)
+    for step, gradient in enumerate(gradients(dead=1.0)):
+        if step == 2:
+            params = {"a": params["a"].at[1, 1].set(0), "b": params["b"]}
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    assert params["a"][1, 1] == 0
+    assert params["a"][0, 0] not in (0, START["a"][0, 0])
+
+
+def test_individuals_of_a_population_are_clipped_by_themselves():
+    optimizer = sparse(OPTIMIZERS["clipped"])
+    population = jnp.array([[1.0, 2.0], [1.0, 0.0]])
+    gradient = jnp.array([[300.0, 400.0], [0.1, 1e9]])
+    state = jax.vmap(optimizer.init)(population)
+    updates, _ = jax.vmap(optimizer.update)(gradient, state, population)
+    np.testing.assert_allclose(updates, [[-0.03, -0.04], [-0.01, 0.0]], rtol=1e-6)
+
+
+def test_parameters_are_required():
+    optimizer = sparse(optax.sgd(0.1))
+    with pytest.raises(ValueError, match="parameters"):
+        optimizer.update(START, optimizer.init(START))
