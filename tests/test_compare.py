@@ -1,0 +1,71 @@
+"""One table of several methods and seeds."""
+
+import csv
+from dataclasses import asdict
+from statistics import mean
+
+import pytest
+
+from experiments import mnist_ga
+from experiments.cli import InputError, save_config
+
+METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "0", "1"]
+
+
+@pytest.fixture(scope="module")
+def comparison(small_config, tmp_path_factory):
+    """A comparison made once: its folder and the arguments that made it."""
+    directory = tmp_path_factory.mktemp("comparison")
+    config = directory.parent / "compare.json"
+    brief = {
+        "generations": (1, 1),
+        "whole_generations": 1,
+        "seed": 0,
+        "svm_c": 5.0,
+        "svm_gamma": 1.0,
+    }
+    save_config(mnist_ga.Config(**asdict(small_config) | brief), config)
+    arguments = ["compare", "--config", str(config), "--out", str(directory), *METHODS]
+    mnist_ga.main(arguments)
+    return directory, arguments
+
+
+def read(directory):
+    with (directory / "compare.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_are_all_methods_and_seeds(comparison):
+    directory, _ = comparison
+    found = [(row["method"], row["seed"]) for row in read(directory)]
+    assert found == [("ga", "0"), ("ga", "1"), ("layerwise", "0"), ("layerwise", "1"), ("pca", "0")]
+    assert len({row["test_rmse"] for row in read(directory)}) == 5
+
+
+def test_markdown_has_the_means(comparison):
+    directory, _ = comparison
+    losses = [float(row["test_rmse"]) for row in read(directory) if row["method"] == "ga"]
+    lines = (directory / "compare.md").read_text().splitlines()
+    assert len(lines) == 5
+    assert f"| {mean(losses):.4f} ± " in lines[2]
+
+
+def test_runs_that_are_there_are_kept(comparison):
+    directory, arguments = comparison
+    models = sorted(directory.glob("*/model.safetensors"))
+    times = [path.stat().st_mtime_ns for path in models]
+    mnist_ga.main(arguments)
+    assert [path.stat().st_mtime_ns for path in models] == times
+
+
+def test_table_has_all_runs_that_are_there(comparison):
+    directory, arguments = comparison
+    before = (directory / "compare.csv").read_text()
+    mnist_ga.main([*arguments[: -len(METHODS)], "--methods", "ga", "--seeds", "0"])
+    assert (directory / "compare.csv").read_text() == before
+
+
+def test_runs_of_other_settings_are_not_mixed_in(comparison):
+    _, arguments = comparison
+    with pytest.raises(InputError, match="--out"):
+        mnist_ga.main([*arguments, "--batch-size", "100"])
