@@ -66,7 +66,8 @@ def chosen_parameters(svm: Pipeline, features: Float[np.ndarray, "N F"]) -> dict
 
 
 def _scale(features: Float[np.ndarray, "N F"]) -> float:
-    return 1 / (features.shape[1] * float(features.var()))
+    variance = float(features.var())
+    return 1 / (features.shape[1] * variance) if variance > 0 else 1.0
 
 
 def _svm(c: float, gamma: Any) -> Pipeline:

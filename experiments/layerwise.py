@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
@@ -37,9 +38,13 @@ class Progress(NamedTuple):
     state: Any
     info: gajax.Info
 
+    def best_index(self) -> int:
+        """The individual of lowest loss, the first one where no loss is a number."""
+        return int(np.argmin(np.nan_to_num(self.info.loss, nan=np.inf)))
+
     def best(self) -> dict:
-        """Parameters of all blocks so far, those in training from the individual of lowest loss."""
-        return self.frozen | gajax.take(self.state.params, jnp.nanargmin(self.info.loss))
+        """Parameters of all blocks so far, those in training from the best individual."""
+        return self.frozen | gajax.take(self.state.params, self.best_index())
 
 
 def layer_phases(

@@ -70,7 +70,7 @@ class Recorder:
             remaining=self._remaining(phase, generations, now),
         )
         if info.done:
-            chosen = int(np.nanargmin(info.loss))
+            density = gajax.density(step.state.params)[step.best_index()]
             self.rows.append(
                 {
                     "phase": phase.name,
@@ -78,7 +78,7 @@ class Recorder:
                     "best_rmse": float(best),
                     "median_rmse": float(median),
                     "worst_rmse": float(worst),
-                    "best_density": float(gajax.density(step.state.params)[chosen]),
+                    "best_density": float(density),
                     **self.cost(),
                     "seconds": now - self._started,
                     "examples_per_second": rate,

@@ -65,3 +65,9 @@ def test_margin_is_zero_at_least_and_goes_with_the_prediction(blobs, classes):
     found, margin = margins(svm, features)
     np.testing.assert_array_equal(found, svm.predict(features))
     assert np.all(margin >= 0) and margin.max() > 0.5
+
+
+def test_features_that_say_nothing_are_judged_all_the_same():
+    labels = np.arange(60) % 3
+    svm = fit_svm(np.zeros((60, 4)), labels)
+    assert judge(svm, np.zeros((60, 4)), labels).accuracy == pytest.approx(1 / 3)

@@ -79,7 +79,7 @@ def test_mistake_is_one_sentence_and_leaves_nothing(arguments, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     line = fails_well(arguments, monkeypatch, capsys)
     named = [word for word in arguments if word.startswith("--")]
-    assert any(word in line for word in [*named, "IMAGE", repr(arguments[-1])])
+    assert any(word in line for word in [*named, "--run", "IMAGE", repr(arguments[-1])])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,8 +119,9 @@ def test_predict_refuses_a_run_that_its_config_does_not_describe(
 
 
 def test_training_that_diverges_is_told_in_one_sentence(tmp_path, monkeypatch, capsys):
-    arguments = "--method sgd --optimizer sgd --schedule constant --activation relu --quiet"
-    rates = "--learning-rate 1e6 --layers 784 16 8 --whole-generations 1".split()
-    out = ["--out", str(tmp_path / "run")]
-    line = fails_well([*arguments.split(), *rates, *out], monkeypatch, capsys)
+    arguments = (
+        "--method sgd --optimizer sgd --schedule constant --learning-rate 1e30 --layers 784 16 8 "
+        f"--whole-generations 1 --quiet --out {tmp_path / 'run'}"
+    )
+    line = fails_well(arguments.split(), monkeypatch, capsys)
     assert "--learning-rate" in line
