@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
     for config in configs:
         place = directory / f"{config.method}-{config.seed}"
         if not _is_done(config, place):
-            _make(place)
+            report.make_directory(place)
             run(config, dataset, place)
     summaries = sorted(
         (json.loads(path.read_text()) for path in directory.glob("*/summary.json")),
@@ -92,14 +92,6 @@ def _is_done(config: Config, place: Path) -> bool:
     if replace(load_config(Config, place / "config.json", config), quiet=config.quiet) != config:
         raise InputError(f"--out must not hold runs of other settings, as {place} is one")
     return True
-
-
-def _make(place: Path) -> None:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        wanted = "a directory that can be written"
-        raise InputError(f"--out must be {wanted}, not {place.parent} ({error.strerror})") from None
 
 
 def _row(method: str, summaries: list[dict[str, Any]]) -> list[str]:

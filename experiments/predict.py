@@ -45,11 +45,7 @@ def predict(
     features = np.asarray(layerwise.encode(*trained, pixels))
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))
     out = out or run / "predictions"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        wanted = "a directory that can be written"
-        raise InputError(f"--out must be {wanted}, not {out} ({error.strerror})") from None
+    report.make_directory(out)
     found = []
     for path, original, back, digit, margin in zip(
         paths, np.asarray(pixels), restored, *margins(svm, features), strict=True

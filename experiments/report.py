@@ -49,14 +49,19 @@ def new_directory(out: Path | None, name: str) -> Path:
     while out is None and directory.exists():
         number += 1
         directory = stem.with_name(f"{stem.name}-{number}")
+    make_directory(directory)
+    if any(directory.iterdir()):
+        raise InputError(f"--out must be a new or an empty directory, not {directory}")
+    return directory
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory that `--out` names, or one below it; InputError where that fails."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise InputError(f"--out must be a new or an empty directory, not {directory}")
     except OSError as error:
         wanted = "a directory that can be written"
         raise InputError(f"--out must be {wanted}, not {directory} ({error.strerror})") from None
-    return directory
 
 
 @contextmanager
