@@ -1,9 +1,13 @@
 """Training neural networks by evolution with gradients, whole populations at a time."""
 
-from gajax import crossover, evaluation, models, mutation, population, selection
+from gajax import crossover, evaluation, models, mutation, pareto, population, selection
+from gajax.evaluation import tied
+from gajax.fronts import FrontState, Refine
 from gajax.ga import GAState, ga
+from gajax.gemonn import gemonn
 from gajax.gradient import GradientState, gradient
-from gajax.population import concatenate, density, genes, init, size, take
+from gajax.nsga2 import nsga2
+from gajax.population import around, concatenate, density, genes, graded, init, size, take
 from gajax.run import evolve, run, start
 from gajax.sparse import sparse
 from gajax.types import Algorithm, Data, Info
@@ -11,9 +15,12 @@ from gajax.types import Algorithm, Data, Info
 __all__ = [
     "Algorithm",
     "Data",
+    "FrontState",
     "GAState",
     "GradientState",
     "Info",
+    "Refine",
+    "around",
     "concatenate",
     "crossover",
     "density",
@@ -21,10 +28,14 @@ __all__ = [
     "evolve",
     "ga",
     "genes",
+    "gemonn",
+    "graded",
     "gradient",
     "init",
     "models",
     "mutation",
+    "nsga2",
+    "pareto",
     "population",
     "run",
     "selection",
@@ -32,4 +43,5 @@ __all__ = [
     "sparse",
     "start",
     "take",
+    "tied",
 ]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Int8, PyTree
 
 from gajax import population as populations
 from gajax.types import Data, LossFn, Params, ValueAndGrad
@@ -81,6 +81,11 @@ def batch_order(
     return orders.reshape(epochs * batches, batch_size)
 
 
+def batch_at(data: Data, order: Int[Array, "T B"], index: int | Int[Array, ""]) -> Any:
+    """The examples of one batch; behind the last one, the first comes again."""
+    return jax.tree.map(lambda leaf: leaf[order[index % len(order)]], data.examples)
+
+
 def gradient_steps(
     value_and_grad: ValueAndGrad,
     optimizer: optax.GradientTransformation,
@@ -88,31 +93,36 @@ def gradient_steps(
     optimizer_state: Any,
     data: Data,
     order: Int[Array, "T B"],
-    start: int | Int[Array, ""],
-    stop: int | Int[Array, ""],
+    start: int | Int[Array, ""] | Int[Array, " P"],
+    stop: int | Int[Array, ""] | Int[Array, " P"],
     *,
     total: Float[Array, " P"] | None = None,
     chunk_size: int | None = None,
 ) -> tuple[Params, Any, Float[Array, " P"]]:
     """Train every individual by itself on the batches `start` to `stop` of `order`.
 
-    Returns the population, its optimiser states and `total` (None: zero) with the losses of the
-    batches added. A chunk of individuals takes all its steps before the next chunk starts, so that
-    its weights and moments stay in the cache.
+    Each may have a stretch of its own. Returns the population, its optimiser states and `total`
+    (None: zero) with the losses of the batches added. A chunk of individuals takes all its steps
+    before the next chunk starts, so that its weights and moments stay in the cache.
     """
 
     def train(individual):
+        individual, start, stop = individual
+
         def body(batch, carry):
             params, state, total = carry
-            examples = jax.tree.map(lambda leaf: leaf[order[batch]], data.examples)
+            examples = batch_at(data, order, batch)
             loss, gradient = value_and_grad(params, examples, *data.shared)
             updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, total + loss
 
         return lax.fori_loop(start, stop, body, individual)
 
-    total = jnp.zeros(populations.size(population)) if total is None else total
-    return map_individuals(train, (population, optimizer_state, total), chunk_size)
+    size = populations.size(population)
+    total = jnp.zeros(size) if total is None else total
+    individuals = population, optimizer_state, total
+    bounds = (jnp.broadcast_to(bound, (size,)) for bound in (start, stop))
+    return map_individuals(train, (individuals, *bounds), chunk_size)
 
 
 def score(
@@ -166,3 +176,52 @@ def losses(
     batches = -(-examples // SCORE_BATCH)
     total = score(loss_fn, population, data, 0, batches, examples=examples, chunk_size=chunk_size)
     return total / examples
+
+
+def batch_losses(
+    loss_fn: LossFn,
+    population: Params,
+    batch: Any,
+    shared: tuple[Any, ...] = (),
+    *,
+    chunk_size: int | None = None,
+) -> Float[Array, " P"]:
+    """Loss of every individual on one batch."""
+    return map_individuals(lambda params: loss_fn(params, batch, *shared), population, chunk_size)
+
+
+def batch_losses_and_signs(
+    value_and_grad: ValueAndGrad,
+    population: Params,
+    batch: Any,
+    shared: tuple[Any, ...] = (),
+    *,
+    chunk_size: int | None = None,
+) -> tuple[Float[Array, " P"], PyTree[Int8[Array, "P ..."]]]:
+    """Loss of every individual on one batch and the sign of its gradient at every gene."""
+
+    def evaluate(params):
+        loss, gradient = value_and_grad(params, batch, *shared)
+        return loss, jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
+
+    return map_individuals(evaluate, population, chunk_size)
+
+
+def tied(loss_fn: Callable[..., Float[Array, ""]]) -> ValueAndGrad:
+    """`value_and_grad(params, batch, *shared)` from `loss_fn(encoder, decoder, batch, *shared)`.
+
+    For an autoencoder whose decoder uses the encoder's weights: both arguments get the same
+    parameters, and the gradient is the sum of both parts, or zero where their signs disagree
+    (Yang et al., IEEE TNNLS 33(9), on GEMONN).
+    """
+    both = jax.value_and_grad(loss_fn, argnums=(0, 1))
+
+    def agreed(encoder: Array, decoder: Array) -> Array:
+        disagree = jnp.sign(encoder) * jnp.sign(decoder) < 0
+        return jnp.where(disagree, jnp.zeros_like(encoder), encoder + decoder)
+
+    def value_and_grad(params: Params, *rest: Any) -> tuple[Float[Array, ""], Params]:
+        loss, gradients = both(params, params, *rest)
+        return loss, jax.tree.map(agreed, *gradients)
+
+    return value_and_grad

@@ -5,14 +5,116 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from gajax.types import Params
+from gajax.types import LeafPredicate, Params
 
 
-def init(key: Key[Array, ""], init_fn: Callable[[Key[Array, ""]], Params], size: int) -> Params:
-    """Draw `size` individuals from `init_fn(key) -> params` and stack them."""
-    return jax.vmap(init_fn)(jax.random.split(key, size))
+def every_leaf(path: str, leaf: Any) -> bool:
+    """The predicate of a model all of whose genes may become zero."""
+    del path, leaf
+    return True
+
+
+def leaf_mask(tree: Params, predicate: LeafPredicate) -> PyTree[bool]:
+    """The tree with the predicate's answer in place of every leaf."""
+
+    def ask(path: Any, leaf: Array) -> bool:
+        names = [
+            getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path
+        ]
+        return predicate("/".join(map(str, names)), leaf)
+
+    return jax.tree_util.tree_map_with_path(ask, tree)
+
+
+def _name(entry: Any) -> Any:
+    """What an entry of a path through a tree is called: a key, an attribute or an index."""
+    for attribute in ("key", "name", "idx"):
+        if hasattr(entry, attribute):
+            return getattr(entry, attribute)
+    return entry
+
+
+def graded(size: int) -> Float[Array, " P"]:
+    """Densities spread evenly from 1/P to 1 (Yang et al., IEEE TNNLS 33(9))."""
+    return jnp.arange(1, size + 1) / size
+
+
+def init(
+    key: Key[Array, ""],
+    init_fn: Callable[[Key[Array, ""]], Params],
+    size: int,
+    *,
+    densities: Float[Array, " P"] | None = None,
+    may_be_zero: LeafPredicate = every_leaf,
+) -> Params:
+    """Draw `size` individuals from `init_fn(key) -> params` and stack them.
+
+    With `densities`, such as `graded(size)`, individual i keeps each gene that may become zero
+    with probability `densities[i]`; the others are zero.
+    """
+    if densities is None:
+        return jax.vmap(init_fn)(jax.random.split(key, size))
+    if densities.shape != (size,):
+        raise ValueError(f"there must be {size} densities, not {densities.shape}")
+    key_init, key_keep = jax.random.split(key)
+
+    def draw(key_init: Key[Array, ""], key_keep: Key[Array, ""], density: Array) -> Params:
+        drawn = init_fn(key_init)
+
+        def keep(key: Key[Array, ""], leaf: Array, may: bool) -> Array:
+            kept = random_mask(key, density, leaf.shape) if may else True
+            return jnp.where(kept, leaf, jnp.zeros_like(leaf))
+
+        return map_with_key(key_keep, keep, drawn, leaf_mask(drawn, may_be_zero))
+
+    keys = jax.random.split(key_init, size), jax.random.split(key_keep, size)
+    return jax.vmap(draw)(*keys, densities)
+
+
+def around(
+    key: Key[Array, ""],
+    params: Params,
+    size: int,
+    *,
+    densities: Float[Array, " P"] | None = None,
+    noise: float = 0.01,
+    may_be_zero: LeafPredicate = every_leaf,
+) -> Params:
+    """A population of sparser copies of one trained network, to evolve its front from there.
+
+    Individual i keeps of the genes that may become zero the share `densities[i]` (None: `graded`)
+    of largest magnitude. The last one of `graded` is the network itself; the genes of all others
+    get normal noise of `noise` times the root mean square of their leaf's, so that they differ in
+    more than their zeros.
+    """
+    densities = graded(size) if densities is None else densities
+    if densities.shape != (size,):
+        raise ValueError(f"there must be {size} densities, not {densities.shape}")
+    mask = leaf_mask(params, may_be_zero)
+    pairs = list(zip(jax.tree.leaves(params), jax.tree.leaves(mask), strict=True))
+    magnitudes = [jnp.ravel(jnp.abs(leaf)).astype(jnp.float32) for leaf, may in pairs if may]
+    order = jnp.argsort(-jnp.concatenate(magnitudes)) if magnitudes else jnp.zeros(0, jnp.int32)
+    place = jnp.zeros_like(order).at[order].set(jnp.arange(order.size))
+
+    def copy(key: Key[Array, ""], density: Array) -> Params:
+        kept = place < jnp.round(density * place.size)
+        scale = jnp.where(density < 1, noise, 0)
+        offset, leaves = 0, []
+        keys = jax.random.split(key, len(pairs))
+        for key_noise, (leaf, may) in zip(keys, pairs, strict=True):
+            rms = jnp.sqrt(jnp.mean(leaf**2))
+            moved = leaf + scale * rms * jax.random.normal(key_noise, leaf.shape, leaf.dtype)
+            moved = jnp.where(leaf == 0, leaf, moved.astype(leaf.dtype))
+            if may:
+                keep = kept[offset : offset + leaf.size].reshape(leaf.shape)
+                moved = jnp.where(keep, moved, jnp.zeros_like(leaf))
+                offset += leaf.size
+            leaves.append(moved)
+        return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+    return jax.vmap(copy)(jax.random.split(key, size), densities)
 
 
 def size(population: Params) -> int:

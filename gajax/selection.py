@@ -5,7 +5,7 @@ A loss that is not finite counts as infinite: such an individual comes behind ev
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
 
 def truncation(key: Key[Array, ""], loss: Float[Array, " P"], count: int) -> Int[Array, " count"]:
@@ -15,7 +15,7 @@ def truncation(key: Key[Array, ""], loss: Float[Array, " P"], count: int) -> Int
 
 
 def tournament(
-    key: Key[Array, ""], loss: Float[Array, " P"], count: int, *, size: int = 2
+    key: Key[Array, ""], loss: Real[Array, " P"], count: int, *, size: int = 2
 ) -> Int[Array, " count"]:
     """The winners of `count` tournaments of `size`, drawn from random permutations.
 
@@ -31,5 +31,5 @@ def tournament(
     return jnp.take_along_axis(entrants, winner[:, None], axis=1)[:, 0]
 
 
-def _comparable(loss: Float[Array, " P"]) -> Float[Array, " P"]:
+def _comparable(loss: Real[Array, " P"]) -> Float[Array, " P"]:
     return jnp.where(jnp.isfinite(loss), loss, jnp.inf)

@@ -18,6 +18,10 @@ LossFn = Callable[..., Float[Array, ""]]
 ValueAndGrad = Callable[..., tuple[Float[Array, ""], Params]]
 """As `jax.value_and_grad(loss_fn)`, for losses whose gradient is special."""
 
+LeafPredicate = Callable[[str, Any], bool]
+"""`predicate(path, leaf)`: whether the genes of a leaf may become zero, from the names of the keys
+that lead to it, such as "blocks_0/kernel", or from the leaf of one individual itself."""
+
 
 class Data(NamedTuple):
     """What an algorithm learns from; an argument of every step, so that no program contains it.

@@ -10,7 +10,8 @@ LAYERS = [
     {"types"},
     {"population", "sharding"},
     {"crossover", "mutation", "selection", "evaluation", "pareto", "sparse", "models"},
-    {"ga", "gradient"},
+    {"fronts"},
+    {"ga", "nsga2", "gemonn", "gradient"},
     {"run", "checkpoint"},
     {"__init__"},
 ]
