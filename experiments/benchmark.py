@@ -1,19 +1,21 @@
-"""How near the training of a population comes to the matrix products it cannot avoid."""
+"""How near training and evolution come to what they cannot avoid, and to their rivals."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from rich.console import Console
 from rich.table import Table
 
 import gajax
-from experiments import layerwise
+from experiments import layerwise, networks
 from experiments.cli import parse, require, run_main
 from gajax import evaluation
 from gajax.models import TiedAutoencoder
@@ -22,6 +24,8 @@ SIDE = 2048
 EXAMPLES = 4_096
 SCORED = 20_000
 NETWORKS = ((784, 500), (784, 500, 250, 100, 50))
+FRONT_PIXELS, FRONT_HIDDEN, FRONT_POPULATION, FRONT_BATCH = 784, 500, 50, 128
+POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,41 @@ class Config:
     """times each figure is taken; the table has medians"""
 
 
-def seconds(function: Callable[..., Any], *arguments: Any, repeats: int) -> float:
-    """Median time of a call, after one that compiles."""
-    jax.block_until_ready(function(*arguments))
-    times = []
+class Row(NamedTuple):
+    """One line of the table: a time beside the one that it cannot beat or that a rival takes."""
+
+    name: str
+    seconds: float
+    other: str
+    other_seconds: float
+
+
+def paired(*functions: Callable[[], Any], repeats: int) -> list[float]:
+    """Median seconds of each function, called in turns, after one call that compiles.
+
+    In turns, because the speed of a shared machine wanders.
+    """
+    for function in functions:
+        jax.block_until_ready(function())
+    times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
-        started = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        times.append(time.perf_counter() - started)
-    return median(times)
+        for function, taken in zip(functions, times, strict=True):
+            started = time.perf_counter()
+            jax.block_until_ready(function())
+            taken.append(time.perf_counter() - started)
+    return [median(taken) for taken in times]
 
 
-def matrix_rate(repeats: int) -> float:
-    """Operations a second of a float32 product of two square matrices of side `SIDE`."""
+def product() -> Callable[[], Any]:
+    """A float32 product of two square matrices of side `SIDE`: 2 * SIDE**3 operations."""
     left, right = jax.random.normal(jax.random.key(0), (2, SIDE, SIDE))
-    return 2 * SIDE**3 / seconds(jax.jit(jnp.matmul), left, right, repeats=repeats)
+    return partial(jax.jit(jnp.matmul), left, right)
+
+
+def against_products(name: str, function: Callable[[], Any], work: int, repeats: int) -> Row:
+    """The row of a function that cannot avoid `work` operations in matrix products."""
+    seconds, of_product = paired(function, product(), repeats=repeats)
+    return Row(name, seconds, f"{SIDE} x {SIDE} products", of_product * work / (2 * SIDE**3))
 
 
 def training_operations(layers: tuple[int, ...]) -> int:
@@ -63,9 +87,8 @@ def training_operations(layers: tuple[int, ...]) -> int:
     return 12 * sum(weights) - 2 * weights[0]
 
 
-def measure(config: Config) -> list[tuple[str, float, float]]:
-    """Rows of (name, operations a second, the machine's rate just before and after)."""
-    rows = []
+def training(config: Config) -> Iterator[Row]:
+    """Fine-tuning and scoring of a population, as `mnist_ga` does them."""
     for layers in NETWORKS:
         model = TiedAutoencoder(layers)
         phase = layerwise.whole_phase(layers, 1)
@@ -76,7 +99,6 @@ def measure(config: Config) -> list[tuple[str, float, float]]:
         optimizer = optax.adam(1e-3)
         state = jax.vmap(optimizer.init)(population)
         name = "-".join(map(str, layers))
-
         for batch in (32, 128, 512):
 
             @jax.jit
@@ -87,22 +109,71 @@ def measure(config: Config) -> list[tuple[str, float, float]]:
                     gradient, optimizer, population, state, data, order, 0, len(order)
                 )
 
-            before = matrix_rate(config.repeats)
-            taken = seconds(train, population, state, data, repeats=config.repeats)
-            rate = (before + matrix_rate(config.repeats)) / 2
             work = training_operations(layers) * EXAMPLES * config.population_size
-            rows.append((f"fine-tuning {name}, batch {batch}", work / taken, rate))
+            function = partial(train, population, state, data)
+            title = f"fine-tuning {name}, batch {batch}"
+            yield against_products(title, function, work, config.repeats)
 
         @jax.jit
         def score(population, data, loss_fn=loss_fn):
             return evaluation.losses(loss_fn, population, data)
 
-        before = matrix_rate(config.repeats)
-        taken = seconds(score, population, data, repeats=config.repeats)
-        rate = (before + matrix_rate(config.repeats)) / 2
         work = 2 * phase.work * SCORED * config.population_size
-        rows.append((f"scoring {name}, {SCORED:,} images", work / taken, rate))
-    return rows
+        function = partial(score, population, data)
+        title = f"scoring {name}, {SCORED:,} images"
+        yield against_products(title, function, work, config.repeats)
+
+
+def evolving(config: Config) -> Iterator[Row]:
+    """A generation of GEMONN at the published setting, and its crossover alone."""
+    network = networks.make("autoencoder", (FRONT_HIDDEN,), (FRONT_PIXELS, 1, 1), 10)
+    densities = gajax.graded(FRONT_POPULATION)
+    population = gajax.init(jax.random.key(1), network.init, FRONT_POPULATION, densities=densities)
+    images = jax.random.bits(jax.random.key(2), (4 * FRONT_BATCH, FRONT_PIXELS), jnp.uint8)
+    data = gajax.Data({"images": images}, jax.random.key(3))
+    algorithm = gajax.gemonn(
+        network.loss_fn,
+        batch_size=FRONT_BATCH,
+        value_and_grad=network.value_and_grad,
+        stale_parents=True,
+    )
+    key = jax.random.key(4)
+    state = [gajax.start(algorithm, key, population, data)]
+    state[0], _ = gajax.run(algorithm, key, state[0], data)  # the initial population
+
+    def generation() -> Any:
+        state[0], info = gajax.run(algorithm, key, state[0], data)
+        return info.loss
+
+    layers = (FRONT_PIXELS, FRONT_HIDDEN)
+    work = training_operations(layers) * FRONT_BATCH * FRONT_POPULATION
+    size = f"{FRONT_POPULATION} x {gajax.genes(gajax.take(population, 0)):,} genes"
+    yield against_products(f"GEMONN generation, {size}", generation, work, config.repeats)
+
+
+def sorting(config: Config) -> Iterator[Row]:
+    """Ranks, crowding and survivors of points in two objectives."""
+    points = np.random.default_rng(0).random((POINTS, 2), np.float32)
+    here = partial(jax.jit(gajax.pareto.survivors, static_argnums=1), points, POINTS // 2)
+    rivals: dict[str, Callable[[], Any]] = {
+        "a sort of the points": partial(jax.jit(jnp.lexsort), (*points.T,))
+    }
+    try:
+        from pymoo.core.population import Population
+        from pymoo.core.problem import Problem
+        from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+    except ImportError:
+        pass
+    else:
+        survival, problem = RankAndCrowding(), Problem(n_var=1, n_obj=2)
+
+        def there() -> Any:
+            return survival.do(problem, Population.new("F", points), n_survive=POINTS // 2)
+
+        rivals["pymoo"] = there
+    for rival, function in rivals.items():
+        seconds, other = paired(here, function, repeats=config.repeats)
+        yield Row(f"ranks, crowding, survivors of {POINTS:,}", seconds, rival, other)
 
 
 def main(arguments: list[str]) -> None:
@@ -118,13 +189,23 @@ def main(arguments: list[str]) -> None:
         value = getattr(config, name)
         require(value >= 1, "--" + name.replace("_", "-"), value, "1 or more")
     console = Console()
+    rows = []
     with console.status("measuring"):
-        rows = measure(config)
+        for part in (training, evolving, sorting):
+            rows += part(config)
     device = jax.devices()[0].device_kind
     title = f"a population of {config.population_size} on {device}, jax {jax.__version__}"
-    table = Table("", "GFLOP/s", f"{SIDE} x {SIDE} product", "share", title=title)
-    for name, reached, rate in rows:
-        table.add_row(name, f"{reached / 1e9:.0f}", f"{rate / 1e9:.0f}", f"{reached / rate:.0%}")
+    table = Table("", "ms", "against", "ms", "share", "times", title=title)
+    for name, seconds, other, other_seconds in rows:
+        times = seconds / other_seconds
+        table.add_row(
+            name,
+            f"{1e3 * seconds:.1f}",
+            other,
+            f"{1e3 * other_seconds:.1f}",
+            f"{1 / times:.0%}",
+            f"{times:.2f}",
+        )
     console.print(table)
 
 

@@ -1,5 +1,6 @@
 """Command lines of the experiments: flags from a frozen dataclass, one sentence for a mistake."""
 
+import argparse
 import contextlib
 import dataclasses
 import difflib
@@ -13,7 +14,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,6 +45,17 @@ _NAMES = {
 
 class InputError(Exception):
     """A mistake of the user's, told in one sentence that names the flag."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser, for commands that are no config, whose mistakes are InputErrors."""
+
+    def __init__(self, program: str, description: str | None) -> None:
+        super().__init__(program, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError."""
+        raise InputError(message)
 
 
 def require(condition: bool, flag: str, value: object, expected: str) -> None:

@@ -1,6 +1,5 @@
 """Say which digit a picture shows, by a finished run of mnist_ga: `mnist_ga predict`."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from experiments import digits, figures, layerwise, report
 from experiments.classifier import margins
-from experiments.cli import InputError, load_config
+from experiments.cli import CommandParser, InputError, load_config
 from experiments.methods import autoencoder
 from experiments.mnist_ga import PRESETS, Config, check
 
@@ -65,7 +64,7 @@ def predict(
 
 def main(arguments: list[str]) -> None:
     """Run the command line that follows the word `predict`."""
-    parser = _Parser("python -m experiments.mnist_ga predict", description=__doc__)
+    parser = CommandParser("python -m experiments.mnist_ga predict", description=__doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG files")
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/predictions")
@@ -85,14 +84,6 @@ def main(arguments: list[str]) -> None:
     for row in found:
         table.add_row(row["path"], str(row["digit"]), f"{row['margin']:.2f}", row["reconstruction"])
     Console().print(table)
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, program: str, description: str | None) -> None:
-        super().__init__(program, description=description, allow_abbrev=False)
-
-    def error(self, message: str) -> Any:
-        raise InputError(message)
 
 
 def _free(path: Path) -> Path:

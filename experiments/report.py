@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +65,12 @@ def make_directory(directory: Path) -> None:
 
 
 @contextmanager
-def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+def metrics_file(
+    path: Path, columns: Sequence[str] = COLUMNS
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give a function that appends a row of metrics to the CSV file and has it on disk at once."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
 
         def write(row: dict[str, Any]) -> None:

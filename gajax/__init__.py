@@ -8,6 +8,7 @@ from gajax.gemonn import gemonn
 from gajax.gradient import GradientState, gradient
 from gajax.nsga2 import nsga2
 from gajax.population import around, concatenate, density, genes, graded, init, size, take
+from gajax.refinement import RefinementState, refinement
 from gajax.run import evolve, run, start
 from gajax.sparse import sparse
 from gajax.types import Algorithm, Data, Info
@@ -20,6 +21,7 @@ __all__ = [
     "GradientState",
     "Info",
     "Refine",
+    "RefinementState",
     "around",
     "concatenate",
     "crossover",
@@ -37,6 +39,7 @@ __all__ = [
     "nsga2",
     "pareto",
     "population",
+    "refinement",
     "run",
     "selection",
     "size",

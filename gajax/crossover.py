@@ -153,11 +153,11 @@ def _spread(bits: Array, count: int, expands: Array, index: float) -> Array:
     return jnp.exp(exponent * jnp.log(uniform))
 
 
-def _bounds(bound: Bound, like: Params) -> Params:
+def _bounds(bound: Bound, like: Params) -> PyTree[float]:
     return jax.tree.map(lambda _: bound, like) if isinstance(bound, int | float) else bound
 
 
-def _unzip(pairs: Params, like: Params) -> tuple[Params, Params]:
+def _unzip(pairs: PyTree, like: Params) -> tuple[Params, Params]:
     """Two trees from a tree of pairs."""
     inner = jax.tree.structure((0, 0))
     return jax.tree.transpose(jax.tree.structure(like), inner, pairs)

@@ -16,10 +16,10 @@ def every_leaf(path: str, leaf: Any) -> bool:
     return True
 
 
-def leaf_mask(tree: Params, predicate: LeafPredicate) -> PyTree[bool]:
+def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
     """The tree with the predicate's answer in place of every leaf."""
 
-    def ask(path: Any, leaf: Array) -> bool:
+    def ask(path: Any, leaf: Any) -> bool:
         names = [
             getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path
         ]
@@ -141,7 +141,7 @@ def concatenate(*populations: Any) -> Any:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *populations)
 
 
-def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: Params) -> Any:
+def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: PyTree) -> Any:
     """`function(key, *leaves)` on every leaf, each with a key of its own."""
     structure = jax.tree.structure(trees[0])
     keys = jax.tree.unflatten(structure, list(jax.random.split(key, structure.num_leaves)))

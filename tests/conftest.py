@@ -36,3 +36,38 @@ def small_run(small_config, tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
     mnist_ga.run(small_config, load("mnist5k"), directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def front_config():
+    """A config of gemonn that evolves in seconds."""
+    from experiments.gemonn import Config, check
+
+    return check(
+        Config(
+            hidden=(32,),
+            population_size=10,
+            budget=2e5,
+            batch_size=50,
+            refine_steps=10,
+            final_refine_steps=20,
+            lowest_density=0.01,
+            quiet=True,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def front_run(front_config, tmp_path_factory):
+    """The directory of a finished run of the front config, on a part of the embedded set."""
+    from experiments import gemonn
+    from experiments.datasets import load
+
+    directory = tmp_path_factory.mktemp("front")
+    whole = load("mnist5k")
+    parts = {
+        name: getattr(whole, name)[: 1_000 if name.startswith("train") else 200]
+        for name in whole._fields[2:]
+    }
+    gemonn.run(front_config, whole._replace(**parts), directory)
+    return directory

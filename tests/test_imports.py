@@ -11,7 +11,7 @@ LAYERS = [
     {"population", "sharding"},
     {"crossover", "mutation", "selection", "evaluation", "pareto", "sparse", "models"},
     {"fronts"},
-    {"ga", "nsga2", "gemonn", "gradient"},
+    {"ga", "nsga2", "gemonn", "gradient", "refinement"},
     {"run", "checkpoint"},
     {"__init__"},
 ]

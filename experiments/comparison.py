@@ -1,0 +1,67 @@
+"""What the comparisons of both experiments share: runs in one directory, and tables of them."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from experiments.cli import ConfigType, InputError, load_config
+from experiments.report import write_text
+
+Measures = Mapping[str, tuple[str, str]]
+"""Name in a summary to its title in the table and the format of its values."""
+
+
+def is_done(config: ConfigType, place: Path) -> bool:
+    """Whether the run is there; InputError where it is there with another config."""
+    if not (place / "summary.json").is_file():
+        return False
+    saved = load_config(type(config), place / "config.json", config)
+    shown: Any = {
+        name: getattr(config, name) for name in ("quiet", "plot") if hasattr(config, name)
+    }
+    if replace(saved, **shown) != config:
+        raise InputError(f"--out must not hold runs of other settings, as {place} is one")
+    return True
+
+
+def tables(
+    groups: Mapping[str, Sequence[Mapping[str, Any]]], measures: Measures, directory: Path
+) -> Table:
+    """Write `compare.csv`, a row for each summary, and `compare.md`, a row for each group.
+
+    Returns the latter as a table to print: means over the seeds, and standard deviations where
+    there are several. A value that is missing in a summary is left out.
+    """
+    titles = ["method", "seeds", *(title for title, _ in measures.values())]
+    rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
+    file = io.StringIO()
+    columns = ["method", "seed", *measures]
+    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for summaries in groups.values():
+        writer.writerows(summaries)
+    write_text(directory / "compare.csv", file.getvalue())
+    lines = [titles, ["---"] * len(titles), *rows]
+    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    write_text(directory / "compare.md", text)
+    table = Table(*titles)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _row(name: str, summaries: Sequence[Mapping[str, Any]], measures: Measures) -> list[str]:
+    cells = [name, str(len(summaries))]
+    for measure, (_, style) in measures.items():
+        values = [summary[measure] for summary in summaries if summary.get(measure) is not None]
+        cell = style.format(mean(values)) if values else "-"
+        if len(values) > 1 and stdev(values) > 0:
+            cell += " ± " + style.format(stdev(values))
+        cells.append(cell)
+    return cells

@@ -1,0 +1,112 @@
+"""From the steps of a front's evolution to rows of metrics, a live display and the cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments import front_methods
+from experiments.fronts import Step, log_hypervolume
+from experiments.progress import Progress
+
+if TYPE_CHECKING:
+    from experiments.gemonn import Config
+
+Row = dict[str, Any]
+
+
+class FrontRecorder:
+    """Collects `rows`, one for each generation, and shows where the evolution stands."""
+
+    def __init__(
+        self, config: Config, zero_loss: float, progress: Progress, on_row: Callable[[Row], None]
+    ) -> None:
+        self.rows: list[Row] = []
+        self.generation = 0
+        self._names = front_methods.NAMES.get(config.method, ())
+        self._generations = config.generations
+        self._budget = config.budget
+        self._zero_loss = zero_loss
+        self._progress = progress
+        self._on_row = on_row
+        self._gradient = self._forward = self._sequential = 0
+        self._started = self._latest = time.perf_counter()
+        self._phase_started, self._phase = self._started, "evolution"
+        self._examples = 0  # since the latest row
+        self._show(None, 0.0, {})  # the first step waits for its compilation
+
+    def cost(self) -> dict[str, float]:
+        """What the training has cost; `cost` is gradient examples + forward examples / 3."""
+        return {
+            "gradient_examples": self._gradient,
+            "forward_examples": self._forward,
+            "cost": self._gradient + self._forward / 3,
+            "sequential_steps": self._sequential,
+        }
+
+    def observe(self, step: Step) -> None:
+        """Take one step in, and its row where it ended a generation."""
+        if step.phase == "evolved":
+            return
+        info = step.info
+        now = time.perf_counter()
+        if step.phase != self._phase:
+            self._phase, self._phase_started = step.phase, self._latest
+        self._gradient += int(info.gradient_examples)
+        self._forward += int(info.forward_examples)
+        self._sequential += int(info.sequential_steps)
+        self._examples += int(info.gradient_examples + info.forward_examples)
+        is_evolution = step.phase == "evolution"
+        if is_evolution:
+            self.generation = int(info.generation)
+        score = log_hypervolume(step.density, info.loss, self._zero_loss)
+        finite = info.loss[np.isfinite(info.loss)]
+        rate = self._examples / max(now - self._latest, 1e-9)
+        metrics = {}
+        if finite.size:
+            metrics = {
+                "best loss": f"{finite.min():.4f}",
+                "hypervolume": f"{score:.3f}",
+                "density": f"{step.density.min():.2g}..{step.density.max():.2g}",
+            }
+        fraction = float(info.fraction)
+        if is_evolution:
+            fraction = max(0.0, int(info.generation) - 1 + fraction) / self._generations
+            if self._budget is not None:
+                fraction = max(fraction, self.cost()["cost"] / self._budget)
+        self._show(now, min(fraction, 1.0), metrics)
+        if info.done and is_evolution:
+            self.rows.append(
+                {
+                    "generation": self.generation,
+                    "best_loss": float(finite.min()) if finite.size else np.nan,
+                    "median_loss": float(np.median(finite)) if finite.size else np.nan,
+                    "log_hypervolume": score,
+                    "lowest_density": float(step.density.min()),
+                    "highest_density": float(step.density.max()),
+                    "failed": len(info.loss) - finite.size,
+                    **self.cost(),
+                    "seconds": now - self._started,
+                    "examples_per_second": rate,
+                    **{
+                        f"loss of {name}": float(loss)
+                        for name, loss in zip(self._names, info.loss, strict=False)
+                    },
+                }
+            )
+            self._on_row(self.rows[-1])
+            self._latest, self._examples = now, 0
+
+    def _show(self, now: float | None, fraction: float, metrics: dict[str, str]) -> None:
+        elapsed = (now or 0.0) - self._phase_started
+        self._progress.update(
+            phase=self._phase,
+            generation=self.generation,
+            generations=self._generations if self._phase == "evolution" else 0,
+            fraction=fraction,
+            metrics=metrics,
+            remaining=elapsed * (1 - fraction) / fraction if now and fraction else None,
+        )
