@@ -81,6 +81,9 @@ def main(arguments: list[str]) -> None:
     common = check(replace(common, method="gemonn", out=None, config=None))
     dataset = load(common.dataset, common.data_dir)
     check_against(common, dataset)
+    if "gemonn" not in given.methods:  # found out before anything is written
+        for seed in given.seeds:
+            _as_rival(common, (given.out or Path("--out")) / f"gemonn-{seed}")
     directory = given.out or report.new_directory(None, "gemonn-compare")
     for seed in given.seeds:
         for method in sorted(given.methods, key=list(METHODS).index):

@@ -1,5 +1,6 @@
 """Write one network of a finished front into a file of its own."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def save(arrays: dict[str, np.ndarray], path: Path) -> None:
         save_file(arrays, part)
         os.replace(part, path)
     except Exception as error:  # safetensors has exceptions of its own for a full disk
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         reason = " ".join(str(error).split())
         raise InputError(f"--to must be a file that can be written, not {path}: {reason}") from None

@@ -34,7 +34,8 @@ class FrontRecorder:
         self._on_row = on_row
         self._gradient = self._forward = self._sequential = 0
         self._started = self._latest = time.perf_counter()
-        self._phase_started, self._phase = self._started, "evolution"
+        self._phase = "evolution"
+        self._base = (self._started, 0.0)  # when and at which fraction time began to count
         self._examples = 0  # since the latest row
         self._show(None, 0.0, {})  # the first step waits for its compilation
 
@@ -53,8 +54,8 @@ class FrontRecorder:
             return
         info = step.info
         now = time.perf_counter()
-        if step.phase != self._phase:
-            self._phase, self._phase_started = step.phase, self._latest
+        is_compiled = step.phase == self._phase and self._sequential > 0
+        self._phase = step.phase
         self._gradient += int(info.gradient_examples)
         self._forward += int(info.forward_examples)
         self._sequential += int(info.sequential_steps)
@@ -77,7 +78,10 @@ class FrontRecorder:
             fraction = max(0.0, int(info.generation) - 1 + fraction) / self._generations
             if self._budget is not None:
                 fraction = max(fraction, self.cost()["cost"] / self._budget)
-        self._show(now, min(fraction, 1.0), metrics)
+        fraction = min(fraction, 1.0)
+        if not is_compiled:
+            self._base = (now, fraction)
+        self._show(now, fraction, metrics)
         if info.done and is_evolution:
             self.rows.append(
                 {
@@ -101,12 +105,13 @@ class FrontRecorder:
             self._latest, self._examples = now, 0
 
     def _show(self, now: float | None, fraction: float, metrics: dict[str, str]) -> None:
-        elapsed = (now or 0.0) - self._phase_started
+        since, base = self._base
+        done = fraction - base
         self._progress.update(
             phase=self._phase,
             generation=self.generation,
             generations=self._generations if self._phase == "evolution" else 0,
             fraction=fraction,
             metrics=metrics,
-            remaining=elapsed * (1 - fraction) / fraction if now and fraction else None,
+            remaining=(now - since) * (1 - fraction) / done if now and done > 0 else None,
         )

@@ -72,6 +72,7 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
                 {**first, name: here},
                 loss_name=f"{loss_name(config)} of a batch",
                 zero_loss=zero_loss,
+                title="The front as it moves",
             )
             drawn = time.monotonic()
 
@@ -157,6 +158,7 @@ def _draw(results: Results, directory: Path) -> None:
         loss_name=f"{loss} on training images",
         zero_loss=zero_loss,
         scores=scores,
+        title=f"The front of {summary['method']} on {summary['dataset']}",
     )
     rows = results.rows
     if rows:

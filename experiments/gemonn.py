@@ -142,12 +142,13 @@ class Results(NamedTuple):
 def check(config: Config) -> Config:
     """The config with its hidden layers filled in; InputError where it is wrong."""
     hidden = HIDDEN[config.model] if config.hidden is None else config.hidden
-    single = {"autoencoder": 1, "lstm": 1, "lenet": 0}.get(config.model)
-    expected = "positive widths" if single is None else f"{single} positive width for "
-    expected += config.model if single is not None else ""
+    number = {"autoencoder": 1, "lstm": 1, "lenet": 0}.get(config.model)
+    fits = len(hidden) > 0 if number is None else len(hidden) == number
+    expected = "positive widths"
+    if number is not None:
+        expected = ("one positive width" if number else "no width") + f" for {config.model}"
     shown = " ".join(map(str, hidden))
-    fits = len(hidden) > 0 if single is None else len(hidden) == single
-    require(fits and all(width > 0 for width in hidden), "--hidden", shown or "empty", expected)
+    require(fits and all(width > 0 for width in hidden), "--hidden", shown, expected)
     for name, lowest in _LOWEST.items():
         value = getattr(config, name)
         require(value is None or value >= lowest, _flag(name), value, f"{lowest} or more")

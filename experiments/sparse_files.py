@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -61,7 +62,8 @@ def load_population(path: Path) -> dict[str, Any]:
         for name, array in arrays.items():
             leaf, part = name.rsplit("/", 1)
             leaves.setdefault(leaf, {})[part] = array
-        return unflatten_dict({name: _leaf(parts) for name, parts in leaves.items()}, sep="/")
+        stacked = {name: jnp.asarray(_leaf(parts)) for name, parts in leaves.items()}
+        return unflatten_dict(stacked, sep="/")
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--run has a damaged {path.name}: {reason}") from None

@@ -1,0 +1,66 @@
+"""Every mistake on the command line of the fronts is one sentence, and nothing is written."""
+
+import pytest
+
+from experiments import gemonn
+from experiments.cli import run_main
+
+WRONG = [
+    ("--population-size 1", "--population-size must be 2 or more, not 1"),
+    ("--generations 0", "--generations must be 1 or more, not 0"),
+    ("--batch-size 0", "--batch-size must be 1 or more, not 0"),
+    ("--batch-size 5001", "--batch-size must be at most 5000, the training images, not 5001"),
+    ("--budget 0", "--budget must be above 0, not 0.0"),
+    ("--budget nan", "--budget must be a number or None, not 'nan'"),
+    ("--learning-rate -1", "--learning-rate must be above 0, not -1.0"),
+    ("--refine-steps -1", "--refine-steps must be 0 or more, not -1"),
+    ("--refine-every 0", "--refine-every must be 1 or more, not 0"),
+    ("--final-refine-steps -5", "--final-refine-steps must be 0 or more, not -5"),
+    ("--lowest-density 0", "--lowest-density must be above 0 and at most 1, not 0.0"),
+    ("--lowest-density 2", "--lowest-density must be above 0 and at most 1, not 2.0"),
+    ("--hidden 500 250", "--hidden must be one positive width for autoencoder, not 500 250"),
+    ("--hidden 0", "--hidden must be one positive width for autoencoder, not 0"),
+    ("--model lenet --hidden 5", "--hidden must be no width for lenet, not 5"),
+    ("--model mlp --hidden 5 -5", "--hidden must be positive widths, not 5 -5"),
+    ("--model cnn", "--model must be one of autoencoder, deep-autoencoder, lenet, lstm, mlp"),
+    ("--gradient mine", "--gradient must be one of own, paper, not 'mine'"),
+    ("--optimizer lion", "--optimizer must be one of adam, rmsprop, sgd, not 'lion'"),
+    ("--preset ours", "--preset must be one of gajax, paper, not 'ours'"),
+    ("--validation 2501", "--validation must be at most 2500, half of the images, not 2501"),
+    ("--seed -1", "--seed must be 0 or more, not -1"),
+    ("--seed 4294967296", "--seed must be below 4294967296, not 4294967296"),
+    ("--data-dir x", "--data-dir x does not apply to --dataset mnist5k"),
+    ("--dataset mnist --data-dir nowhere", "--data-dir"),
+    ("--front", "--front is not a flag"),
+    ("evolve", "the first word must be export or compare or a flag, not 'evolve'"),
+    ("compare --methods ga", "--methods must be one or more of gemonn"),
+    ("compare --seeds", "--seeds must be one or more whole numbers"),
+    ("compare --preset paper --methods nsga2", "--budget must be given, or"),
+    ("export", "the following arguments are required: --run, --to"),
+    ("export --run nowhere --best --to x.safetensors", "--run must be the directory of a finished"),
+    ("export --run nowhere --to x.safetensors", "one of the arguments --density --knee --best"),
+    ("export --run . --best --knee --to x.safetensors", "not allowed with argument"),
+    ("export --run . --best --to x.npz", "--to must be a file named *.safetensors, not x.npz"),
+    ("export --run . --density x --to x.safetensors", "argument --density: invalid float"),
+    ("export --run . --best --to x.safetensors --format csr", "argument --format: invalid choice"),
+]
+
+
+@pytest.mark.parametrize("arguments, sentence", WRONG)
+def test_a_mistake_is_told_in_one_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["gemonn", *arguments.split()])
+    assert run_main(gemonn.main, "gemonn") == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1 and "Traceback" not in output.err
+    assert sentence in output.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_in_use_is_refused(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.setattr("sys.argv", ["gemonn", "--out", str(tmp_path)])
+    assert run_main(gemonn.main, "gemonn") == 2
+    assert "--out must be a new or an empty directory" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept"
