@@ -1,0 +1,113 @@
+"""The final refinement: who learns for how long, and that nobody ends worse than before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gajax
+from gajax import evaluation
+from gajax.refinement import budgets
+
+SIZE, EXAMPLES, BATCH, STEPS = 4, 40, 5, 30
+DENSITIES = jnp.array([0.04, 0.3, 0.6, 1.0])
+OPTIMIZER = gajax.sparse(optax.adam(0.05))
+
+
+def loss_fn(params, batch):
+    return jnp.mean((batch["inputs"] @ params["kernel"] - batch["targets"]) ** 2)
+
+
+def data():
+    keys = jax.random.split(jax.random.key(1))
+    inputs = jax.random.normal(keys[0], (EXAMPLES, 100))
+    targets = inputs @ jax.random.normal(keys[1], (100,)) / 10
+    return gajax.Data({"inputs": inputs, "targets": targets}, jax.random.key(2))
+
+
+def population():
+    def draw(key):
+        return {"kernel": jax.random.normal(key, (100,)) / 10}
+
+    return gajax.init(jax.random.key(3), draw, SIZE, densities=DENSITIES)
+
+
+def refine(optimizer=OPTIMIZER, population=population, **options):
+    algorithm = gajax.refinement(
+        loss_fn, optimizer=optimizer, batch_size=BATCH, steps=STEPS, **options
+    )
+    steps = gajax.evolve(algorithm, jax.random.key(4), population(), data(), generations=1)
+    return [(jax.device_get(state), info) for state, info in steps]
+
+
+def test_steps_are_in_proportion_to_the_density_and_few_for_the_sparsest():
+    steps = budgets(jnp.array([0.049, 0.05, 0.1, 0.2]), 1_000)
+    assert steps.tolist() == [20, 250, 500, 1_000]
+    assert budgets(jnp.array([0.01, 0.02]), 5).tolist() == [5, 5]
+
+
+def test_everybody_ends_at_least_as_well_and_zeros_stay():
+    before = evaluation.losses(loss_fn, population(), data())
+    state, _ = refine()[-1]
+    after = evaluation.losses(loss_fn, jax.tree.map(jnp.asarray, state.params), data())
+    np.testing.assert_allclose(state.loss, after, rtol=1e-4)
+    assert (after < 0.9 * before).all()
+    started = np.asarray(population()["kernel"]) == 0
+    np.testing.assert_array_equal(state.params["kernel"] == 0, started)
+
+
+def test_a_rate_that_diverges_leaves_everybody_as_it_was():
+    state, _ = refine(gajax.sparse(optax.sgd(1e6)))[-1]
+    np.testing.assert_array_equal(state.params["kernel"], population()["kernel"])
+
+
+def test_the_individuals_take_the_optimizers_own_steps():
+    last, _ = refine()[-1]
+    steps = budgets(gajax.density(population()), STEPS)
+    order = evaluation.batch_order(data(), 0, batch_size=BATCH, epochs=4)
+    for index in range(SIZE):
+        params = jax.tree.map(lambda leaf, index=index: leaf[index], population())
+        state = OPTIMIZER.init(params)
+        for rows in order[: int(steps[index])]:
+            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], data().examples)
+            gradient = jax.grad(loss_fn)(params, batch)
+            updates, state = OPTIMIZER.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(last.current["kernel"][index], params["kernel"], atol=1e-5)
+
+
+@pytest.mark.parametrize("work", [SIZE * BATCH, 7 * SIZE * BATCH])
+def test_the_length_of_a_step_changes_no_bit_but_the_moments_that_are_compared(work):
+    whole, cut = refine(checks=1), refine(checks=1, examples_per_step=work)
+    assert len(cut) > len(whole)
+    for name in ("current", "params", "loss"):
+        jax.tree.map(
+            np.testing.assert_array_equal, getattr(cut[-1][0], name), getattr(whole[-1][0], name)
+        )
+
+
+def test_the_cost_is_what_was_learned_and_scored():
+    infos = [info for _, info in refine(checks=3, examples_per_step=5 * SIZE * BATCH)]
+    steps = np.asarray(budgets(gajax.density(population()), STEPS))
+    assert sum(int(info.gradient_examples) for info in infos) == steps.sum() * BATCH
+    # Checks are at 10, 20 and 30 steps, each of those who have moved since the one before.
+    checks = SIZE + sum(int((steps > last).sum()) for last in (0, 10, 20))
+    assert sum(int(info.forward_examples) for info in infos) == checks * EXAMPLES
+    assert sum(int(info.sequential_steps) for info in infos) == STEPS + 1 + 3
+    assert [bool(info.done) for info in infos] == [False] * (len(infos) - 1) + [True]
+
+
+def test_the_best_moment_is_kept():
+    """The rate falls and rises, so the last moment is not the best."""
+    rates = optax.piecewise_constant_schedule(0.05, {15: 100.0})
+    best, _ = refine(gajax.sparse(optax.adam(rates)), checks=10)[-1]
+    current = evaluation.losses(loss_fn, jax.tree.map(jnp.asarray, best.current), data())
+    assert (best.loss[2:] < 0.9 * np.asarray(current)[2:]).all()
+
+
+@pytest.mark.parametrize("steps, batch", [(0, BATCH), (STEPS, 0), (STEPS, EXAMPLES + 1)])
+def test_wrong_numbers_are_refused(steps, batch):
+    algorithm = gajax.refinement(loss_fn, optimizer=OPTIMIZER, batch_size=batch, steps=steps)
+    with pytest.raises(ValueError, match="must be"):
+        gajax.start(algorithm, jax.random.key(0), population(), data())
