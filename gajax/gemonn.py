@@ -15,7 +15,7 @@ from gajax import crossover as crossovers
 from gajax import evaluation, fronts
 from gajax import mutation as mutations
 from gajax import population as populations
-from gajax.types import Algorithm, LossFn, Params, ValueAndGrad
+from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad
 
 
 def gemonn(
@@ -26,6 +26,7 @@ def gemonn(
     crossover: Callable[..., tuple[Params, Params]] = crossovers.gradient_guided_sbx,
     mutation: Callable[..., Params] | None = None,
     refine: fronts.Refine | None = None,
+    may_be_zero: LeafPredicate = populations.every_leaf,
     stale_parents: bool = False,
     chunk_size: int | None = None,
     examples_per_step: int | None = None,
@@ -33,11 +34,11 @@ def gemonn(
     """Make the algorithm; its state is a `FrontState` with gradient signs as guide.
 
     A generation takes one batch: the children of gradient-guided crossover and mutation (None:
-    each gene becomes zero with probability 1 / genes) are evaluated on it together with the signs
-    of their gradients, and compete with their parents in loss and density. The parents are scored
-    anew on that batch; with `stale_parents` they keep the loss of the batch they were born on, as
-    in the published method. `refine` gives the children gradient steps before they compete, on
-    further batches.
+    each gene that may be zero becomes so with probability 1 / genes) are evaluated on it together
+    with the signs of their gradients, and compete with their parents in loss and density. The
+    parents are scored anew on that batch; with `stale_parents` they keep the loss of the batch they
+    were born on, as in the published method. `refine` gives the children gradient steps before they
+    compete, on further batches.
 
     A step is a generation, or a part of its refinement: at most about `examples_per_step`
     individuals x examples through a gradient.
@@ -48,7 +49,8 @@ def gemonn(
         key: Key[Array, ""], first: Params, second: Params, *signs: Params
     ) -> tuple[Params, Params]:
         key_cross, *keys = jax.random.split(key, 3)
-        mutate = mutation or partial(mutations.zero, rate=1 / populations.genes(first))
+        rate = 1 / populations.genes(first)
+        mutate = mutation or partial(mutations.zero, rate=rate, may_be_zero=may_be_zero)
         children = crossover(key_cross, first, second, *signs)
         older, younger = map(mutate, keys, children)
         return older, younger
