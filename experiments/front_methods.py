@@ -171,8 +171,10 @@ def _evolve(
             checks=CHECKS,
             chunk_size=config.chunk_size,
         )
+        density = step.density
         for state, info in gajax.evolve(algorithm, key_refine, step.params, data, generations=1):
-            density = jax.device_get(gajax.density(state.params))
+            if info.done:  # before, it is at most some genes off that have become zero by chance
+                density = jax.device_get(gajax.density(state.params))
             yield Step(info, state.params, density, "refinement")
 
 

@@ -54,7 +54,7 @@ class Config:
     """geometric: density of the sparsest network"""
     generations: int = 1_000
     """at most"""
-    budget: float | None = 1.2e6
+    budget: float | None = 1.5e6
     """end when this much cost is spent: gradient examples + forward examples / 3"""
     batch_size: int = 128
     """images of a batch"""

@@ -59,7 +59,7 @@ def refinement(
     `score_examples` examples, and each individual ends as what it was at its lowest loss there:
     as if refined ones and parents competed once more.
 
-    A step is a part of it: at most about `examples_per_step` individuals x examples.
+    A step is a part of it: on average about `examples_per_step` individuals x examples.
     """
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
 
@@ -70,7 +70,8 @@ def refinement(
         if steps < 1:
             raise ValueError(f"steps must be 1 or more, not {steps}")
         work = examples_per_step or evaluation.default_examples_per_step()
-        parts = evaluation.Parts(steps, max(1, work // (size * batch_size)))
+        # Three times the work, for most individuals have stopped most of the time.
+        parts = evaluation.Parts(steps, max(1, 3 * work // (size * batch_size)))
         return min(score_examples, examples), max(1, steps // checks), parts
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> RefinementState:
@@ -144,7 +145,9 @@ def refinement(
         # Those that stopped before the last check were scored then.
         last_check = start // interval * interval
         moved = (state.budget > last_check) & ((stop // interval > start // interval) | done)
-        params, loss = score(moved, (params, loss, current))
+        params, loss = lax.cond(
+            moved.any(), lambda: score(moved, (params, loss, current)), lambda: (params, loss)
+        )
         learned = jnp.sum(jnp.maximum(own_stop - start, 0))
         info = Info(
             generation=jnp.int32(1),
