@@ -3,7 +3,8 @@
 import jax
 import pytest
 
-from experiments import benchmark, layerwise
+import gajax
+from experiments import benchmark, layerwise, networks
 from gajax.models import TiedAutoencoder
 
 
@@ -21,11 +22,54 @@ def test_operations_are_those_the_compiler_counts(layers):
 
 
 def test_benchmark_prints_a_share_for_every_row(capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "NETWORKS", ((16, 8),))
-    monkeypatch.setattr(benchmark, "SIDE", 64)
-    monkeypatch.setattr(benchmark, "SCORED", 1_024)
-    monkeypatch.setattr(benchmark, "EXAMPLES", 512)
+    small = {
+        "NETWORKS": ((16, 8),),
+        "SIDE": 64,
+        "SCORED": 1_024,
+        "EXAMPLES": 512,
+        "FRONT_PIXELS": 16,
+        "FRONT_HIDDEN": 4,
+        "FRONT_POPULATION": 4,
+        "FRONT_BATCH": 8,
+        "POINTS": 50,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(benchmark, name, value)
     benchmark.main(["--population-size", "2", "--repeats", "1"])
     table = capsys.readouterr().out
     assert table.count("fine-tuning") == 3 and table.count("scoring") == 1
-    assert table.count("%") == 4
+    assert table.count("generation") == 1 and table.count("survivors") == 2
+    assert table.count("%") == 7
+
+
+def test_functions_are_timed_in_turns():
+    calls = []
+    times = benchmark.paired(
+        lambda: calls.append("a") or 0, lambda: calls.append("b") or 0, repeats=3
+    )
+    assert calls == ["a", "b"] * 4 and len(times) == 2
+
+
+def test_a_generation_stays_below_seven_populations_of_memory():
+    """The compiled step of the published setting, with all that it keeps and hands on."""
+    network = networks.make("autoencoder", (50,), (28, 28, 1), 10)
+    size = 20
+    population = gajax.init(jax.random.key(0), network.init, size, densities=gajax.graded(size))
+    images = jax.numpy.zeros((256, 784), jax.numpy.uint8)
+    data = gajax.Data({"images": images}, jax.random.key(1))
+    algorithm = gajax.gemonn(
+        network.loss_fn,
+        batch_size=128,
+        value_and_grad=network.value_and_grad,
+        stale_parents=True,
+    )
+    state = gajax.start(algorithm, jax.random.key(2), population, data)
+    compiled = gajax.run.lower(algorithm, jax.random.key(3), state, data).compile()
+    memory = compiled.memory_analysis()
+    needed = (
+        memory.temp_size_in_bytes
+        + memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+    assert needed < 7 * sum(leaf.nbytes for leaf in jax.tree.leaves(population))
