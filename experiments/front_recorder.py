@@ -107,10 +107,14 @@ class FrontRecorder:
     def _show(self, now: float | None, fraction: float, metrics: dict[str, str]) -> None:
         since, base = self._base
         done = fraction - base
+        # Where the budget ends the run, the generations that there may be are too many to tell.
+        is_counted = self._phase == "evolution" and self._budget is None
+        if self._phase == "evolution" and not is_counted:
+            metrics = {"generation": str(self.generation), **metrics}
         self._progress.update(
             phase=self._phase,
             generation=self.generation,
-            generations=self._generations if self._phase == "evolution" else 0,
+            generations=self._generations if is_counted else 0,
             fraction=fraction,
             metrics=metrics,
             remaining=(now - since) * (1 - fraction) / done if now and done > 0 else None,

@@ -106,23 +106,23 @@ def gradient_steps(
     before the next chunk starts, so that its weights and moments stay in the cache.
     """
 
-    def train(individual):
-        individual, start, stop = individual
-
+    def train(individual, start, stop):
         def body(batch, carry):
             params, state, total = carry
-            examples = batch_at(data, order, batch)
-            loss, gradient = value_and_grad(params, examples, *data.shared)
+            loss, gradient = value_and_grad(params, batch_at(data, order, batch), *data.shared)
             updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, total + loss
 
         return lax.fori_loop(start, stop, body, individual)
 
     size = populations.size(population)
-    total = jnp.zeros(size) if total is None else total
-    individuals = population, optimizer_state, total
+    individuals = population, optimizer_state, jnp.zeros(size) if total is None else total
+    if jnp.ndim(start) == jnp.ndim(stop) == 0:
+        # Bounds that are the same for all must not be mapped: a loop that ends at another moment
+        # for each individual of a vmap selects between old and new values in every turn.
+        return map_individuals(lambda one: train(one, start, stop), individuals, chunk_size)
     bounds = (jnp.broadcast_to(bound, (size,)) for bound in (start, stop))
-    return map_individuals(train, (individuals, *bounds), chunk_size)
+    return map_individuals(lambda one: train(*one), (individuals, *bounds), chunk_size)
 
 
 def score(

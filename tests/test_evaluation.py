@@ -1,5 +1,7 @@
 """Losses and gradient steps of a population against plain loops over individuals and batches."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,6 +105,108 @@ def test_gradient_steps_train_everybody_alone(name, chunk_size):
         expected = (params, state, total)
         found = gajax.take((trained, states, totals), index)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), found, expected)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 5])
+def test_gradient_steps_train_everybody_on_a_stretch_of_its_own(chunk_size):
+    optimizer, value_and_grad = optax.adam(0.1), jax.value_and_grad(loss_fn)
+    order = jnp.array([[3, 1], [0, 19], [7, 7], [2, 5]])
+    states = jax.vmap(optimizer.init)(population())
+    begun = jnp.arange(SIZE, dtype=jnp.float32)
+    starts, stops = [0, 1, 3, 2, 0], [4, 1, 6, 3, 2]  # nothing at all, and beyond the last batch
+    train = partial(evaluation.gradient_steps, value_and_grad, optimizer)
+    bounds = jnp.array(starts), jnp.array(stops)
+    found = train(
+        population(), states, data(20), order, *bounds, total=begun, chunk_size=chunk_size
+    )
+    for index, stretch in enumerate(zip(starts, stops, strict=True)):
+        alone = gajax.take((population(), states), slice(index, index + 1))
+        expected = train(*alone, data(20), order, *stretch, total=begun[index : index + 1])
+        one = gajax.take(found, slice(index, index + 1))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, expected)
+    jax.tree.map(
+        lambda before, after: np.testing.assert_array_equal(before[1], after[1]),
+        (population(), states, begun),
+        found,
+    )
+
+
+def test_behind_the_last_batch_the_first_comes_again():
+    order = jnp.array([[3, 1], [0, 19], [7, 2]])
+    for index in (0, 2, 3, 7, jnp.int32(5)):
+        batch = evaluation.batch_at(data(20), order, index)
+        rows = np.asarray(order)[int(index) % 3]
+        for name, leaf in data(20).examples.items():
+            np.testing.assert_array_equal(batch[name], np.asarray(leaf)[rows])
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 2, 5])
+def test_everybody_has_a_loss_and_the_signs_of_its_gradient_on_one_batch(chunk_size):
+    batch, shared = data(9).examples, data(9).shared
+    people = population()
+    people["kernel"] = people["kernel"].at[:, 1].set(0)
+    batch["inputs"] = batch["inputs"].at[:, 1].set(0)  # so that this gradient is zero
+    losses, signs = evaluation.batch_losses_and_signs(
+        jax.value_and_grad(loss_fn), people, batch, shared, chunk_size=chunk_size
+    )
+    expected = expected_errors(people, gajax.Data(batch, None)).mean(axis=1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    only = evaluation.batch_losses(loss_fn, people, batch, shared, chunk_size=chunk_size)
+    np.testing.assert_allclose(only, expected, rtol=1e-5)
+    gradient = jax.vmap(jax.grad(loss_fn), (0, None, None))(people, batch, *shared)
+    for sign, slope in zip(jax.tree.leaves(signs), jax.tree.leaves(gradient), strict=True):
+        assert sign.dtype == jnp.int8
+        np.testing.assert_array_equal(sign, np.sign(slope))
+    assert (signs["kernel"][:, 1] == 0).all() and {-1, 1} <= set(np.ravel(signs["kernel"]))
+
+
+TIED = [  # encoder's part, decoder's part, gradient
+    (1, 2, 3),
+    (-1, -2, -3),
+    (1, -2, 0),
+    (-1, 2, 0),
+    (0, 5, 5),
+    (-5, 0, -5),
+    (0, 0, 0),
+    (1e-30, 2e-30, 3e-30),
+    (1e-30, -2e-30, 0),  # whose product is less than any number
+    (-1e-30, 1e30, 0),
+    (np.inf, -1, 0),
+    (np.nan, 1, np.nan),
+]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_tied_gradient_is_the_sum_of_its_parts_where_these_agree(jit):
+    encoder, decoder, wanted = jnp.array(TIED, jnp.float32).T
+
+    def loss_fn(first, second, batch, scale):
+        return jnp.sum(first["w"][0] * batch * encoder) + jnp.sum(second["w"][0] * decoder * scale)
+
+    value_and_grad = gajax.tied(loss_fn)
+    value_and_grad = jax.jit(value_and_grad) if jit else value_and_grad
+    params = {"w": (jnp.zeros(len(TIED)),)}
+    _, gradient = value_and_grad(params, jnp.float32(1), jnp.float32(1))
+    np.testing.assert_allclose(gradient["w"][0], wanted, rtol=1e-6)
+
+
+def test_a_tied_autoencoder_in_numpy():
+    keys = jax.random.split(jax.random.key(11), 2)
+    weights, batch = jax.random.normal(keys[0], (6, 2)), jax.random.normal(keys[1], (30, 6))
+
+    def loss_fn(encoder, decoder, batch):
+        return jnp.mean((batch @ encoder @ decoder.T - batch) ** 2)
+
+    loss, gradient = gajax.tied(loss_fn)(weights, batch)
+    weights, batch = np.asarray(weights), np.asarray(batch)
+    error = batch @ weights @ weights.T - batch
+    np.testing.assert_allclose(loss, np.mean(error**2), rtol=1e-5)
+    into, out = (
+        2 / error.size * part for part in (batch.T @ error @ weights, error.T @ batch @ weights)
+    )
+    agree = np.sign(into) == np.sign(out)
+    assert agree.any() and not agree.all()
+    np.testing.assert_allclose(gradient, np.where(agree, into + out, 0), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("examples", [12, 14])

@@ -1,15 +1,22 @@
 """Mutation: how many genes change, how far, and that the others do not change by a bit."""
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn_bits import drawn_bits
 
 from gajax import mutation
 
-OPERATORS = {"zero": mutation.zero, "gaussian": partial(mutation.gaussian, scale=0.5)}
+OPERATORS = {
+    "zero": mutation.zero,
+    "gaussian": partial(mutation.gaussian, scale=0.5),
+    "polynomial": partial(mutation.polynomial, bound=100.0),
+}
+FEW = ["zero", "polynomial"]  # those that draw only for the genes that change
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +35,9 @@ def mutate(name, jit=False, **options):
     return jax.jit(operator) if jit else operator
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("rate", [0.0, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "rate, jit", [(0.0, True), (0.01, True), (0.5, True), (1.0, True), (0.01, False)]
+)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_genes_change_at_the_rate(name, rate, jit, individual):
     mutated = mutate(name, jit, rate=rate)(jax.random.key(1), individual)
@@ -40,7 +48,7 @@ def test_genes_change_at_the_rate(name, rate, jit, individual):
 
 
 def test_zero_sets_genes_to_zero_and_leaves_the_others_alone(individual):
-    mutated = bits(mutate("zero", rate=0.3)(jax.random.key(2), individual))
+    mutated = bits(mutate("zero", True, rate=0.3)(jax.random.key(2), individual))
     assert ((mutated == 0) | (mutated == bits(individual))).all()
 
 
@@ -60,7 +68,7 @@ def test_gaussian_adds_noise_of_its_scale(individual, jit):
 
 def test_genes_that_are_not_finite_stay_or_become_zero():
     bad = jnp.array([jnp.nan, jnp.inf, -jnp.inf] * 50)
-    mutated = np.asarray(mutation.zero(jax.random.key(4), bad, rate=0.5))
+    mutated = np.asarray(mutate("zero", True, rate=0.5)(jax.random.key(4), bad))
     zeros = mutated == 0
     assert zeros.any() and not zeros.all()
     np.testing.assert_array_equal(mutated[~zeros], np.asarray(bad)[~zeros])
@@ -68,7 +76,7 @@ def test_genes_that_are_not_finite_stay_or_become_zero():
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_leaves_mutate_by_themselves(name, individual):
-    mutated = mutate(name, rate=0.5)(jax.random.key(5), individual)
+    mutated = mutate(name, True, rate=0.5)(jax.random.key(5), individual)
     first = np.asarray(mutated["kernel"] != individual["kernel"])
     second = np.asarray(mutated["rest"][0] != individual["rest"][0])
     assert abs(np.mean(first == second) - 0.5) <= 5 * 0.5 / 100
@@ -78,7 +86,7 @@ def test_leaves_mutate_by_themselves(name, individual):
 def test_individuals_of_a_population_mutate_by_themselves(name):
     keys = jax.random.split(jax.random.key(6), 3)
     population = jnp.ones((3, 10_000))
-    operator = mutate(name, rate=0.5)
+    operator = mutate(name, True, rate=0.5)
     mutated = jax.vmap(operator)(keys, population)
     for row, key in zip(mutated, keys, strict=True):
         np.testing.assert_array_equal(row, operator(key, jnp.ones(10_000)))
@@ -91,3 +99,77 @@ def test_individuals_of_a_population_mutate_by_themselves(name):
 def test_genes_keep_their_type(name):
     genes = jnp.ones(8, jnp.bfloat16)
     assert mutate(name, rate=0.5)(jax.random.key(7), genes).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_few_random_numbers_are_drawn_for_few_changes(name, individual):
+    count = 20_006
+    for expected, most in [(1, 20), (100, 175), (count, count)]:
+        operator = mutate(name, rate=expected / count)
+        bits = drawn_bits(operator, jax.random.key(8), individual)
+        assert bits <= 32 * most * (1 + (name == "polynomial"))
+
+
+@pytest.mark.parametrize("rate", [1 / 12, 0.3])
+@pytest.mark.parametrize("name", FEW)
+def test_genes_change_independently_of_one_another(name, rate):
+    draws, genes = 20_000, {"a": jnp.ones(5), "b": (jnp.float32(1), jnp.ones((2, 3)))}
+    keys = jax.random.split(jax.random.key(9), draws)
+    mutated = jax.vmap(lambda key: mutate(name, True, rate=rate)(key, genes))(keys)
+    changed = np.concatenate(
+        [np.reshape(leaf != 1, (draws, -1)) for leaf in jax.tree.leaves(mutated)], axis=1
+    )
+    joint = changed.T.astype(float) @ changed / draws
+    alone, pairs = np.diag(joint), joint[~np.eye(12, dtype=bool)]
+    assert (abs(alone - rate) <= 4 * np.sqrt(rate * (1 - rate) / draws)).all()
+    assert (abs(pairs - rate**2) <= 4 * np.sqrt(rate**2 * (1 - rate**2) / draws)).all()
+    counts = np.bincount(changed.sum(axis=1), minlength=13) / draws
+    binomial = [math.comb(12, k) * rate**k * (1 - rate) ** (12 - k) for k in range(13)]
+    assert (abs(counts - binomial) <= 4 * np.sqrt(np.divide(binomial, draws)) + 2 / draws).all()
+
+
+def test_one_gene_in_many_changes_on_average_and_each_equally_often():
+    size, draws = 20_000, 2_000
+    keys = jax.random.split(jax.random.key(10), draws)
+    operator = mutate("zero", True, rate=1 / size)
+    mutated = jax.vmap(lambda key: operator(key, jnp.ones(size, jnp.int8)))(keys)
+    rows, places = np.nonzero(np.asarray(mutated) == 0)
+    counts = np.bincount(rows, minlength=draws)
+    assert abs(counts.mean() - 1) <= 4 / np.sqrt(draws)
+    assert abs(counts.var() - 1) <= 4 * np.sqrt(3 / draws)
+    tenths = np.bincount(places * 10 // size, minlength=10)
+    assert ((tenths - len(places) / 10) ** 2).sum() / (len(places) / 10) < 30  # chi-square, 9
+
+
+def test_leaves_that_may_not_become_zero_stay_as_they_are(individual):
+    asked = []
+
+    def may_be_zero(path, leaf):
+        asked.append((path, leaf.shape))
+        return path != "kernel" and leaf.ndim == 1
+
+    operator = mutate("zero", True, rate=0.9, may_be_zero=may_be_zero)
+    mutated = operator(jax.random.key(11), individual)
+    np.testing.assert_array_equal(bits(mutated)[:-5], bits(individual)[:-5])
+    assert 0 in mutated["rest"][2]
+    shapes = {"kernel": (100, 100), "rest/0": (100, 100), "rest/1": (), "rest/2": (5,)}
+    assert dict(asked) == shapes
+
+
+@pytest.mark.parametrize("index", [1.0, 20.0])
+def test_polynomial_moves_have_their_distribution_and_stop_at_the_bound(index):
+    genes = 20_000
+    operator = mutate("polynomial", True, rate=1.0, index=index, bound=3.0)
+    moved = np.asarray(operator(jax.random.key(12), jnp.zeros(genes))) / 3
+    assert abs(np.mean(moved > 0) - 0.5) <= 4 * 0.5 / np.sqrt(genes)
+    assert abs(moved).max() <= 1 and (abs(moved) == 1).any() == (index == 1)
+    # The largest move is twice the bound; what is left of it, to the power index + 1, is uniform.
+    left = np.sort((1 - abs(moved) / 2) ** (index + 1))
+    distance = abs(left - np.arange(genes) / genes)[left > 0.5 ** (index + 1) * 1.001].max()
+    assert distance <= 2 / np.sqrt(genes)
+
+
+def test_polynomial_cuts_every_gene_off_at_the_bound():
+    genes = jnp.linspace(-9, 9, 1000)
+    moved = mutate("polynomial", True, rate=0.01, bound=4.0)(jax.random.key(13), genes)
+    assert abs(moved).max() == 4

@@ -83,6 +83,32 @@ def test_individuals_of_a_population_are_clipped_by_themselves():
     np.testing.assert_allclose(updates, [[-0.03, -0.04], [-0.01, 0.0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_leaves_that_may_not_become_zero_learn_from_zero_on(name):
+    def may_be_zero(path, leaf):
+        return path == "b/0" and leaf.shape == (2,)
+
+    optimizer = sparse(OPTIMIZERS[name], may_be_zero=may_be_zero)
+    end = descend(optimizer, START, gradients(dead=0.5))
+    masked = (
+        {"a": gradient["a"], "b": (gradient["b"][0].at[0].set(0),)}
+        for gradient in gradients(dead=0.5)
+    )
+    wanted = descend(OPTIMIZERS[name], START, masked)
+    np.testing.assert_array_equal(end["a"], wanted["a"])
+    assert (np.asarray(end["a"]) != 0).all(), "what starts at zero moves"
+    assert end["b"][0][0] == 0 and end["b"][0][1] == wanted["b"][0][1]
+
+
+def test_predicates_look_at_the_leaves_of_one_individual():
+    optimizer = sparse(optax.sgd(1.0), may_be_zero=lambda path, leaf: leaf.ndim == 1)
+    population = {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(3)}
+    gradient = jax.tree.map(jnp.ones_like, population)
+    state = jax.vmap(optimizer.init)(population)
+    updates, _ = jax.vmap(optimizer.update)(gradient, state, population)
+    assert (updates["kernel"] == 0).all() and (updates["bias"] == -1).all()
+
+
 def test_parameters_are_required():
     optimizer = sparse(optax.sgd(0.1))
     with pytest.raises(ValueError, match="parameters"):

@@ -1,0 +1,193 @@
+"""Who mates and who survives in the evolution of a front, on problems that tell."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gajax
+
+SIZE = 8
+
+
+def evolve(made, population, examples, generations, seed=0):
+    """The states at the ends of all generations, on the host."""
+    data = gajax.Data(examples, jax.random.key(1))
+    steps = gajax.evolve(made, jax.random.key(seed), population, data, generations=generations)
+    return [jax.device_get(state) for state, info in steps if info.done]
+
+
+def unchanged(key, first, second, *signs):
+    """Children that are their parents."""
+    del key, signs
+    return first, second
+
+
+def kept(key, individual):
+    """Mutates nothing."""
+    del key
+    return individual
+
+
+def first_gene(params, batch):
+    return params[0] + 0 * jnp.sum(batch)
+
+
+def test_everybody_enters_two_tournaments_and_mates_as_often_as_it_wins():
+    """Genes: the loss, a name, the name of the other parent. Every child beats every parent."""
+
+    def crossover(key, first, second):
+        del key
+        return first.at[2].set(second[1]), second.at[2].set(first[1])
+
+    made = gajax.nsga2(
+        first_gene, batch_size=1, crossover=crossover, mutation=lambda key, x: x.at[0].add(-1000)
+    )
+    names = jnp.arange(1.0, SIZE + 1)
+    population = jnp.stack([2 * names, names, names], axis=1)[::-1]
+    couples = set()
+    for seed in range(10):
+        _, state = evolve(made, population, jnp.ones((4, 1)), 1, seed)
+        assert (state.loss < 0).all() and (
+            state.params[:, 0] == 2 * state.params[:, 1] - 1000
+        ).all()
+        wins = np.bincount(state.params[:, 1].astype(int), minlength=SIZE + 1)
+        assert wins[1] == 2 and wins[SIZE] == 0 and wins.max() == 2 and wins.sum() == SIZE
+        born = [(int(a), int(b)) for a, b in state.params[:, 1:]]
+        assert sorted(born) == sorted((b, a) for a, b in born)
+        couples |= set(born)
+    assert len(couples) > 20
+
+
+def test_parents_hand_their_own_gradients_to_the_crossover():
+    """A child is half its parent where the signs are its parent's, so the loss falls by four."""
+
+    def half(signs, parent):
+        return jnp.where((signs == jnp.sign(parent)).all(), parent / 2, parent)
+
+    def crossover(key, first, second, first_signs, second_signs):
+        del key
+        return half(first_signs, first), half(second_signs, second)
+
+    def loss_fn(params, batch):
+        return jnp.sum(params**2) + 0 * jnp.sum(batch)
+
+    made = gajax.gemonn(loss_fn, batch_size=1, crossover=crossover, mutation=kept)
+    population = jax.random.normal(jax.random.key(2), (SIZE, 5)) * 2.0 ** jnp.arange(SIZE)[:, None]
+    states = evolve(made, population, jnp.ones((4, 1)), 5)
+    best = [float(state.loss[0]) for state in states]
+    np.testing.assert_allclose(best, best[0] / 4.0 ** np.arange(6), rtol=1e-5)
+    for state in states:
+        np.testing.assert_array_equal(state.guide, np.sign(state.params))
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_lucky_batch_wins_for_ever_only_where_parents_are_not_scored_anew(stale):
+    factors = jnp.ones((6, 1)).at[3].set(1e-3)  # one batch in each epoch
+
+    def loss_fn(params, batch):
+        return jnp.mean(batch) * (1 + jnp.mean((params - 1) ** 2))
+
+    made = gajax.nsga2(loss_fn, batch_size=1, stale_parents=stale)
+    population = jax.random.normal(jax.random.key(3), (SIZE, 5))
+    states = evolve(made, population, factors, 17)
+    best = np.array([state.loss[0] for state in states])
+    lucky = np.array([state.order[state.batch - 1, 0] == 3 for state in states])
+    assert lucky.sum() == 3
+    if stale:
+        assert (best[lucky.argmax() :] < 0.01).all() and (np.diff(best) <= 0).all()
+    else:
+        np.testing.assert_array_equal(best < 0.01, lucky)
+
+
+def test_children_without_a_finite_loss_never_replace_their_parents():
+    """Though no parent is as sparse as they are."""
+
+    def mutation(key, individual):
+        bad = jnp.where(jax.random.bernoulli(key), jnp.nan, jnp.inf)
+        return jnp.zeros_like(individual).at[0].set(bad)
+
+    made = gajax.nsga2(first_gene, batch_size=1, mutation=mutation)
+    population = jax.random.normal(jax.random.key(4), (SIZE, 5))
+    for state in evolve(made, population, jnp.ones((4, 1)), 3):
+        assert {tuple(row) for row in state.params} == {
+            tuple(row) for row in np.asarray(population)
+        }
+        assert (np.diff(state.loss) >= 0).all()
+
+
+def regression(params, batch):
+    return jnp.mean((batch[:, :-1] @ params["kernel"] + params["bias"] - batch[:, -1]) ** 2)
+
+
+def line(seed=5, examples=20):
+    """Sparse individuals and examples."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    population = {
+        "kernel": jnp.where(
+            jax.random.bernoulli(keys[0], 0.6, (SIZE, 6)), jax.random.normal(keys[1], (SIZE, 6)), 0
+        ),
+        "bias": jnp.zeros(SIZE),
+    }
+    return population, jax.random.normal(keys[2], (examples, 7))
+
+
+def rows(state):
+    return np.column_stack([state.params["kernel"], state.params["bias"]])
+
+
+def test_the_ends_of_the_front_are_never_lost_while_the_loss_does_not_change():
+    population, examples = line()
+    population["bias"] = jnp.ones(SIZE)
+    made = gajax.gemonn(regression, batch_size=20, may_be_zero=lambda path, leaf: path == "kernel")
+    states = evolve(made, population, examples, 15)
+    assert all((state.params["bias"] != 0).all() for state in states)
+    best = np.array([state.loss[0] for state in states])
+    assert (np.diff(best) <= 1e-6).all() and best[-1] < best[0] - 0.01
+    sparsest = np.array([state.density.min() for state in states])
+    assert (np.diff(sparsest) <= 0).all() and sparsest[-1] < sparsest[0]
+
+
+@pytest.mark.parametrize("steps, every, generations", [(3, 2, 5), (7, 1, 2)])
+def test_refined_children_take_the_optimizers_own_steps_from_a_new_start(steps, every, generations):
+    """Children are copies here; the biases, zero at first, may not become zero, so they learn."""
+    optimizer = gajax.sparse(optax.adam(0.02), may_be_zero=lambda path, leaf: path == "kernel")
+    made = gajax.nsga2(
+        regression,
+        batch_size=4,
+        crossover=unchanged,
+        mutation=kept,
+        refine=gajax.Refine(optimizer, steps, every),
+    )
+    population, examples = line()
+
+    @jax.jit
+    @partial(jax.vmap, in_axes=(0, None))
+    def learn(params, batches):
+        state = optimizer.init(params)
+        for batch in batches:
+            gradient = jax.grad(regression)(params, batch)
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    states = evolve(made, population, examples, generations)
+    refined = 0
+    for generation, (before, state) in enumerate(zip(states, states[1:], strict=False), 1):
+        old = (rows(state)[:, None] == rows(before)).all(axis=2).any(axis=1)
+        if generation % every:
+            assert old.all()
+            continue
+        order = np.asarray(state.order)
+        places = (int(state.batch) - 1 - steps + np.arange(steps)) % len(order)
+        learned = learn(before.params, examples[order[places]])
+        learned = np.column_stack([learned["kernel"], learned["bias"]])
+        for row in rows(state)[~old]:
+            match = np.isclose(row, learned, rtol=1e-4, atol=1e-6) & ((row == 0) == (learned == 0))
+            assert match.all(axis=1).any()
+        refined += (~old).sum()
+    assert refined > SIZE and (rows(states[-1])[:, -1] != 0).any()
+    assert (rows(states[-1]) == 0).any()
