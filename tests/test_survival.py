@@ -37,28 +37,31 @@ def first_gene(params, batch):
 
 
 def test_everybody_enters_two_tournaments_and_mates_as_often_as_it_wins():
-    """Genes: the loss, a name, the name of the other parent. Every child beats every parent."""
+    """Genes: loss, name, name of the other parent, a draw. Every child beats every parent."""
 
     def crossover(key, first, second):
         del key
         return first.at[2].set(second[1]), second.at[2].set(first[1])
 
-    made = gajax.nsga2(
-        first_gene, batch_size=1, crossover=crossover, mutation=lambda key, x: x.at[0].add(-1000)
-    )
+    def mutation(key, individual):
+        return individual.at[0].add(-1000).at[3].set(jax.random.uniform(key))
+
+    made = gajax.nsga2(first_gene, batch_size=1, crossover=crossover, mutation=mutation)
     names = jnp.arange(1.0, SIZE + 1)
-    population = jnp.stack([2 * names, names, names], axis=1)[::-1]
+    population = jnp.stack([2 * names, names, names, names], axis=1)[::-1]
     couples = set()
     for seed in range(10):
-        _, state = evolve(made, population, jnp.ones((4, 1)), 1, seed)
+        _, state, after = evolve(made, population, jnp.ones((4, 1)), 2, seed)
         assert (state.loss < 0).all() and (
             state.params[:, 0] == 2 * state.params[:, 1] - 1000
         ).all()
         wins = np.bincount(state.params[:, 1].astype(int), minlength=SIZE + 1)
         assert wins[1] == 2 and wins[SIZE] == 0 and wins.max() == 2 and wins.sum() == SIZE
-        born = [(int(a), int(b)) for a, b in state.params[:, 1:]]
+        born = [(int(a), int(b)) for a, b in state.params[:, 1:3]]
         assert sorted(born) == sorted((b, a) for a, b in born)
         couples |= set(born)
+        draws = {*state.params[:, 3], *after.params[:, 3]}
+        assert len(draws) == 2 * SIZE, "no child and no generation repeats another's"
     assert len(couples) > 20
 
 
