@@ -159,13 +159,15 @@ def front(
             state = state._replace(offspring=(offspring, optimizer_state))
 
         def anew(batch: Any) -> Array:
-            return evaluation.batch_losses(
+            losses = evaluation.batch_losses(
                 loss_fn, state.params, batch, data.shared, chunk_size=chunk_size
             )
+            return losses.astype(state.loss.dtype)
 
         def survive(state: FrontState) -> FrontState:
             batch = evaluation.batch_at(data, state.order, state.batch + trained)
             loss, guide = evaluate(offspring, batch, data.shared)
+            loss = loss.astype(state.loss.dtype)
             own = state.loss
             if not stale_parents:
                 own = lax.cond(is_initial, lambda: state.loss, partial(anew, batch))
@@ -173,7 +175,7 @@ def front(
             densities, losses = populations.concatenate((state.density, own), (density, loss))
             objectives = jnp.stack([densities, losses], axis=1)
             chosen = pareto.survivors(objectives, size)
-            chosen = chosen[jnp.argsort(objectives[chosen, 1])]
+            chosen = chosen[jnp.lexsort((losses[chosen], ~jnp.isfinite(losses[chosen])))]
             objectives = objectives[chosen]
             rank = pareto.ranks(objectives)
             params, guide = _take_from((state.params, state.guide), (offspring, guide), chosen)

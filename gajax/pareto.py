@@ -83,7 +83,7 @@ def knee(objectives: Real[Array, "P 2"]) -> Int[Array, ""]:
     the line.
     """
     front = (ranks(objectives) == 0) & _finite(objectives)
-    x, y = objectives.astype(jnp.float32).T / 2  # so that no difference overflows
+    x, y = objectives.astype(jnp.float32).T / 8  # so that no difference overflows
     left = jnp.argmin(jnp.where(front, x, jnp.inf))
     right = jnp.argmin(jnp.where(front, y, jnp.inf))
     width, height = x[right] - x[left], y[right] - y[left]
@@ -132,12 +132,10 @@ def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -
     counted = finite[order] & ~is_copy
     block = min(_BLOCK, size)
     padding = -size % block
-    second = jnp.pad(ordered[:, 1], (0, padding)).reshape(-1, block)
+    # Places instead of values: they have a number above them all, whatever the type.
+    second = jnp.searchsorted(jnp.sort(ordered[:, 1]), ordered[:, 1]).astype(jnp.int32)
+    second = jnp.pad(second, (0, padding)).reshape(-1, block)
     counts = jnp.pad(counted, (0, padding)).reshape(-1, block)
-    if jnp.issubdtype(second.dtype, jnp.floating):
-        highest = jnp.inf
-    else:
-        second, highest = second.astype(jnp.int32), jnp.iinfo(jnp.int32).max
     is_earlier = jnp.arange(block)[:, None] < jnp.arange(block)
 
     def place(lowest: Array, points: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -145,10 +143,10 @@ def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -
         above = jnp.searchsorted(lowest, values, side="right", method="scan")
         dominates = is_earlier & (values[:, None] <= values) & counted[:, None] & counted
         rank = _chains(dominates, above.astype(jnp.int32))
-        values = jnp.where(counted, values, highest)
+        values = jnp.where(counted, values, size)
         return lowest.at[rank].min(values, mode="drop"), rank
 
-    empty = jnp.full(size, highest, second.dtype)
+    empty = jnp.full(size, size, jnp.int32)
     _, rank = lax.scan(place, empty, (second, counts))
     rank = rank.reshape(-1)[:size]
     # A copy takes the rank of the first of its kind, which stands just before its kind's copies.

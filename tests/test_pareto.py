@@ -248,3 +248,19 @@ def test_hypervolume_is_zero_where_nothing_dominates_the_reference():
     points = jnp.array([[1, 0], [0, 1], [2, 2], [jnp.nan, 0], [-jnp.inf, 0]])
     for reference in [(1.0, 1.0), (0.5, 0.5), (-9.0, 9.0)]:
         assert pareto.hypervolume(points, reference) == 0
+
+
+@pytest.mark.parametrize(
+    "points, dtype, expected",
+    [
+        ([[0, 2**31 - 1], [1, 2**31 - 1], [2, 5]], jnp.int32, [0, 1, 0]),
+        ([[0, 2**31 + 5], [1, 3], [2, 5]], jnp.uint32, [0, 0, 1]),
+    ],
+)
+def test_ranks_of_large_integers(points, dtype, expected):
+    assert pareto.ranks(jnp.array(points, dtype)).tolist() == expected
+
+
+def test_knee_of_huge_values():
+    points = jnp.array([[-3e38, 3e38], [0, -1e38], [3e38, -3e38]], jnp.float32)
+    assert pareto.knee(points) == 1

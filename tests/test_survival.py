@@ -194,3 +194,26 @@ def test_refined_children_take_the_optimizers_own_steps_from_a_new_start(steps, 
         refined += (~old).sum()
     assert refined > SIZE and (rows(states[-1])[:, -1] != 0).any()
     assert (rows(states[-1]) == 0).any()
+
+
+@pytest.mark.parametrize("make", [gajax.nsga2, gajax.gemonn])
+def test_losses_of_half_precision_are_compared_as_any_other(make):
+    def loss_fn(params, batch):
+        return jnp.mean((batch.astype(params["w"].dtype) @ params["w"]) ** 2)
+
+    population = {"w": jax.random.normal(jax.random.key(0), (4, 3)).astype(jnp.bfloat16)}
+    examples = jax.random.normal(jax.random.key(1), (8, 3))
+    state = evolve(make(loss_fn, batch_size=4), population, examples, 2)[-1]
+    assert state.params["w"].dtype == jnp.bfloat16 and np.isfinite(state.loss).all()
+
+
+def test_a_loss_of_minus_infinity_does_not_stand_first():
+    def loss_fn(params, batch):
+        return jnp.where(params[0] > 0.5, -jnp.inf, 1 + jnp.mean(batch) ** 2)
+
+    made = gajax.nsga2(
+        loss_fn, batch_size=4, crossover=unchanged, mutation=lambda key, x: x.at[0].set(1)
+    )
+    population = jnp.array([[1.0, 1], [1, 2], [1, 3], [0.1, 2]])
+    state = evolve(made, population, jnp.ones((8, 3)), 2)[-1]
+    assert np.isfinite(state.loss[0])
