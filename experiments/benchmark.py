@@ -16,7 +16,7 @@ from rich.table import Table
 
 import gajax
 from experiments import layerwise, networks
-from experiments.cli import parse, require, run_main
+from experiments.cli import parse, require_at_least, run_main
 from gajax import evaluation
 from gajax.models import TiedAutoencoder
 
@@ -185,9 +185,7 @@ def main(arguments: list[str]) -> None:
         program="python -m experiments.benchmark",
         description=__doc__ or "",
     )
-    for name in ("population_size", "repeats"):
-        value = getattr(config, name)
-        require(value >= 1, "--" + name.replace("_", "-"), value, "1 or more")
+    require_at_least(config, {"population_size": 1, "repeats": 1})
     console = Console()
     rows = []
     with console.status("measuring"):

@@ -64,6 +64,18 @@ def require(condition: bool, flag: str, value: object, expected: str) -> None:
         raise InputError(f"{flag} must be {expected}, not {value}")
 
 
+def flag(name: str) -> str:
+    """The flag of a config's field."""
+    return "--" + name.replace("_", "-")
+
+
+def require_at_least(config: "DataclassInstance", lowest: dict[str, int]) -> None:
+    """Raise InputError unless each field named is None or at least its lowest value."""
+    for name, bound in lowest.items():
+        value = getattr(config, name)
+        require(value is None or value >= bound, flag(name), value, f"{bound} or more")
+
+
 def parse(
     config_type: type[ConfigType],
     arguments: list[str],

@@ -156,8 +156,10 @@ def _evolve(
         latest += _cost(info)
         if info.done:
             spent, dearest, latest = spent + latest, max(dearest, latest), 0.0
+            if config.budget is None:
+                continue
             reserve = _refinement_cost(step.density, refine_steps, config.batch_size)
-            if config.budget is not None and spent + dearest + reserve > config.budget:
+            if spent + dearest + reserve > config.budget:
                 break
     assert step is not None, "generation 0 is always there"
     if refine_steps:

@@ -15,7 +15,15 @@ from jaxtyping import Array, Key
 
 import gajax
 from experiments import front_methods, front_report, fronts, networks, report
-from experiments.cli import parse, require, run_main, save_config, split_command
+from experiments.cli import (
+    flag,
+    parse,
+    require,
+    require_at_least,
+    run_main,
+    save_config,
+    split_command,
+)
 from experiments.datasets import Dataset, load
 from experiments.front_recorder import FrontRecorder
 from experiments.fronts import Front
@@ -149,12 +157,10 @@ def check(config: Config) -> Config:
         expected = ("one positive width" if number else "no width") + f" for {config.model}"
     shown = " ".join(map(str, hidden))
     require(fits and all(width > 0 for width in hidden), "--hidden", shown, expected)
-    for name, lowest in _LOWEST.items():
-        value = getattr(config, name)
-        require(value is None or value >= lowest, _flag(name), value, f"{lowest} or more")
+    require_at_least(config, _LOWEST)
     for name in ("learning_rate", "budget"):
         value = getattr(config, name)
-        require(value is None or 0 < value < math.inf, _flag(name), value, "above 0")
+        require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
     lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
@@ -169,10 +175,6 @@ def check_against(config: Config, dataset: Dataset) -> None:
     images = len(dataset.train_images) - validation
     batch = config.batch_size
     require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
-    height, width, _ = dataset.train_images.shape[1:]
-    if config.model == "lenet":
-        shape = f"{height} x {width}"
-        require(min(height, width) >= 12, "--model", f"lenet for {shape}", "for images of 12 x 12")
 
 
 def train(
@@ -352,10 +354,6 @@ def _figures(front: Front, zero_loss: float) -> dict[str, Any]:
         if front.test_accuracy is not None:
             values[f"{name}_test_accuracy"] = float(front.test_accuracy[index])
     return values
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 if __name__ == "__main__":

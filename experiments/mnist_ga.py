@@ -15,7 +15,16 @@ import numpy as np
 import gajax
 from experiments import layerwise, methods, report
 from experiments.classifier import Verdict, assess, chosen_parameters
-from experiments.cli import InputError, parse, require, run_main, save_config, split_command
+from experiments.cli import (
+    InputError,
+    flag,
+    parse,
+    require,
+    require_at_least,
+    run_main,
+    save_config,
+    split_command,
+)
 from experiments.datasets import Dataset, load
 from experiments.progress import Progress
 from experiments.recorder import Recorder
@@ -144,15 +153,13 @@ def check(config: Config) -> Config:
         " ".join(map(str, config.generations)),
         f"one positive number, or {layers}, one for each layer",
     )
-    for name, lowest in _LOWEST.items():
-        value = getattr(config, name)
-        require(value is None or value >= lowest, _flag(name), value, f"{lowest} or more")
+    require_at_least(config, _LOWEST)
     for name in ("crossover_rate", "mutation_rate"):
         value = getattr(config, name)
-        require(0 <= value <= 1, _flag(name), value, "from 0 to 1")
+        require(0 <= value <= 1, flag(name), value, "from 0 to 1")
     for name in ("learning_rate", "mutation_scale", "svm_c", "svm_gamma"):
         value = getattr(config, name)
-        require(value is None or 0 < value < math.inf, _flag(name), value, "above 0")
+        require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
     return replace(config, generations=generations)
 
@@ -263,10 +270,6 @@ def main(arguments: list[str]) -> None:
     check_against(config, dataset)
     directory = report.new_directory(config.out, "mnist_ga")
     report.table(run(config, dataset, directory), directory)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 if __name__ == "__main__":

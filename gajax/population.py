@@ -20,10 +20,7 @@ def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
     """The tree with the predicate's answer in place of every leaf."""
 
     def ask(path: Any, leaf: Any) -> bool:
-        names = [
-            getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path
-        ]
-        return predicate("/".join(map(str, names)), leaf)
+        return predicate("/".join(str(_name(entry)) for entry in path), leaf)
 
     return jax.tree_util.tree_map_with_path(ask, tree)
 
