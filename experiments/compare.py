@@ -8,11 +8,10 @@ from typing import Literal
 
 from rich.console import Console
 
-from experiments import comparison, report
+from experiments import comparison, run_directory
 from experiments.cli import parse
 from experiments.datasets import load
-from experiments.methods import METHODS
-from experiments.mnist_ga import PRESETS, Config, check, check_against, run
+from experiments.mnist_ga import PRESETS, Config, check, check_against
 
 MEASURES = {
     "test_accuracy": ("SVM accuracy", "{:.2%}"),
@@ -61,15 +60,18 @@ def main(arguments: list[str]) -> None:
     ]
     dataset = load(common.dataset, common.data_dir)
     check_against(configs[0], dataset)
-    directory = given.out or report.new_directory(None, "mnist_ga-compare")
+    directory = given.out or run_directory.new_directory(None, "mnist_ga-compare")
+
+    from experiments import methods, training  # late, as in `mnist_ga.train`
+
     for config in configs:
         place = directory / f"{config.method}-{config.seed}"
         if not comparison.is_done(config, place):
-            report.make_directory(place)
-            run(config, dataset, place)
+            run_directory.make_directory(place)
+            training.run(config, dataset, place)
     summaries = sorted(
         (json.loads(path.read_text()) for path in directory.glob("*/summary.json")),
-        key=lambda summary: (list(METHODS).index(summary["method"]), summary["seed"]),
+        key=lambda summary: (list(methods.METHODS).index(summary["method"]), summary["seed"]),
     )
     groups = {method: list(group) for method, group in groupby(summaries, itemgetter("method"))}
     table = comparison.tables(groups, MEASURES, directory)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from experiments.cli import ConfigType, InputError, load_config
-from experiments.report import write_text
+from experiments.run_directory import write_text
 
 Measures = Mapping[str, tuple[str, str]]
 """Name in a summary to its title in the table and the format of its values."""

@@ -3,16 +3,16 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-import gajax
-from experiments import front_report, sparse_files
 from experiments.cli import CommandParser, InputError, require
-from experiments.fronts import Front
+
+if TYPE_CHECKING:
+    from experiments.fronts import Front
 
 
 def main(arguments: list[str]) -> None:
@@ -34,6 +34,10 @@ def main(arguments: list[str]) -> None:
     require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
     if not (given.run / "summary.json").is_file():
         raise InputError(f"--run must be the directory of a finished run, not {given.run}")
+
+    import gajax
+    from experiments import front_report, sparse_files  # late, as in `gemonn.train`
+
     front = front_report.load_front(given.run / "front.csv")
     index = choose(front, density=given.density, knee=given.knee)
     population = sparse_files.load_population(given.run / "population.safetensors")
@@ -53,7 +57,7 @@ def main(arguments: list[str]) -> None:
     Console().print(view)
 
 
-def choose(front: Front, *, density: float | None = None, knee: bool = False) -> int:
+def choose(front: "Front", *, density: float | None = None, knee: bool = False) -> int:
     """The row of the front to take: by density, the knee, or else the one of lowest loss."""
     if density is not None:
         lowest = float(front.density.min())
@@ -62,6 +66,10 @@ def choose(front: Front, *, density: float | None = None, knee: bool = False) ->
         allowed = np.flatnonzero(front.density <= density)
         return int(allowed[np.argmin(front.train_loss[allowed])])
     if knee:
+        import jax.numpy as jnp
+
+        import gajax
+
         points = np.stack([front.density, front.train_loss], axis=1)
         return int(gajax.pareto.knee(jnp.asarray(points, jnp.float32)))
     return int(np.argmin(front.train_loss))

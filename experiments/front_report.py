@@ -14,12 +14,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import front_methods, report, sparse_files
+from experiments import front_methods, sparse_files
 from experiments.cli import InputError
 from experiments.fronts import Front, Step, log_hypervolume
+from experiments.run_directory import write_text
 
 if TYPE_CHECKING:
-    from experiments.gemonn import Config, Results
+    from experiments.front_training import Results
+    from experiments.gemonn import Config
 
 COLUMNS = (
     "generation",
@@ -85,8 +87,7 @@ def save(results: Results, directory: Path) -> None:
     _save_front(results.front, directory / "front.csv")
     _save_front(results.everybody, directory / "population.csv")
     _draw(results, directory / "figures")
-    text = json.dumps(results.summary, indent=2) + "\n"
-    report.write_text(directory / "summary.json", text)
+    write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
 
 
 def load_front(path: Path) -> Front:

@@ -1,33 +1,17 @@
 """Evolve a tied autoencoder layer by layer and judge its features by an SVM (arXiv 1711.07655)."""
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-import gajax
-from experiments import layerwise, methods, report
-from experiments.classifier import Verdict, assess, chosen_parameters
-from experiments.cli import (
-    InputError,
-    flag,
-    parse,
-    require,
-    require_at_least,
-    run_main,
-    save_config,
-    split_command,
-)
+from experiments import run_directory
+from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
-from experiments.progress import Progress
-from experiments.recorder import Recorder
+
+if TYPE_CHECKING:
+    from experiments.training import Results
 
 
 @dataclass(frozen=True)
@@ -128,18 +112,6 @@ _LOWEST = {
 }
 
 
-class Results(NamedTuple):
-    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
-
-    config: Config
-    dataset: Dataset
-    trained: methods.Trained
-    svm: Any
-    verdict: Verdict  # on the test set
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any]
-
-
 def check(config: Config) -> Config:
     """The config with a number of generations for each layer; InputError where it is wrong."""
     layers = len(config.layers) - 1
@@ -181,75 +153,11 @@ def check_against(config: Config, dataset: Dataset) -> None:
     require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
 
 
-def train(
-    config: Config,
-    *,
-    dataset: Dataset | None = None,
-    progress: Progress | None = None,
-    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
-) -> Results:
-    """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
-    config = check(config)
-    dataset = dataset or load(config.dataset, config.data_dir)
-    check_against(config, dataset)
-    progress = progress or Progress(quiet=True)
-    started = time.perf_counter()
-    images = dataset.train_images.reshape(len(dataset.train_images), -1)
-    learned = len(images) - config.validation
-    parts = {
-        "train": (images[:learned], dataset.train_labels[:learned]),
-        "validation": (images[learned:], dataset.train_labels[learned:]),
-        "test": (dataset.test_images.reshape(-1, images.shape[1]), dataset.test_labels),
-    }
-    if not config.validation:
-        del parts["validation"]
-    recorder = Recorder(methods.schedule(config, learned), progress, on_row)
-    key = jax.random.key(config.seed)
-    trained = methods.METHODS[config.method](key, config, images[:learned], recorder.observe)
-    errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
-    if not math.isfinite(errors["train_rmse"]):
-        rate = config.learning_rate
-        raise InputError(f"--learning-rate must be lower than {rate}, by which training diverged")
-    with progress.status("fitting the SVM"):
-        features = {
-            name: (np.asarray(layerwise.encode(*trained, jnp.asarray(part))), labels)
-            for name, (part, labels) in parts.items()
-        }
-        svm, verdicts = assess(features, c=config.svm_c, gamma=config.svm_gamma, seed=config.seed)
-    summary: dict[str, Any] = {
-        "method": config.method,
-        "activation": config.activation,
-        "dataset": dataset.name,
-        "dataset_source": dataset.source,
-        "seed": config.seed,
-    }
-    for name, verdict in verdicts.items():
-        summary[f"{name}_accuracy"] = verdict.accuracy
-    summary |= {
-        **errors,
-        "class_error": verdicts["test"].class_error.tolist(),
-        **chosen_parameters(svm, features["train"][0]),
-        **recorder.cost(),
-        "seconds": time.perf_counter() - started,
-        "gene_count": gajax.genes(trained.params),
-        "density": float(gajax.density(jax.tree.map(lambda leaf: leaf[None], trained.params))[0]),
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-    }
-    return Results(config, dataset, trained, svm, verdicts["test"], recorder.rows, summary)
+def train(config: Config, **options: Any) -> "Results":
+    """Train as `experiments.training.train` does, whose options these are."""
+    from experiments import training  # takes seconds, for which no help and no mistake shall wait
 
-
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
-    """Train with a live display and leave everything in the directory."""
-    save_config(replace(config, config=None, out=None), directory / "config.json")
-    with (
-        Progress(quiet=config.quiet) as progress,
-        report.metrics_file(directory / "metrics.csv") as on_row,
-    ):
-        results = train(config, dataset=dataset, progress=progress, on_row=on_row)
-        with progress.status("drawing the figures"):
-            report.save(results, directory)
-    return results
+    return training.train(config, **options)
 
 
 def main(arguments: list[str]) -> None:
@@ -268,8 +176,11 @@ def main(arguments: list[str]) -> None:
     config = check(config)
     dataset = load(config.dataset, config.data_dir)
     check_against(config, dataset)
-    directory = report.new_directory(config.out, "mnist_ga")
-    report.table(run(config, dataset, directory), directory)
+    directory = run_directory.new_directory(config.out, "mnist_ga")
+
+    from experiments import report, training  # late, as in `train`
+
+    report.table(training.run(config, dataset, directory), directory)
 
 
 if __name__ == "__main__":

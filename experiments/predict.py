@@ -2,25 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import digits, figures, layerwise, report
-from experiments.classifier import margins
+from experiments import run_directory
 from experiments.cli import CommandParser, InputError, load_config
-from experiments.methods import autoencoder
 from experiments.mnist_ga import PRESETS, Config, check
+
+if TYPE_CHECKING:
+    from experiments.digits import Invert
 
 SHAPES = {"cifar10": (32, 32, 3)}
 """Height, width and channels of the images of a data set, (28, 28, 1) where not named."""
 
 
 def predict(
-    run: Path, paths: list[Path], out: Path | None = None, invert: digits.Invert = "auto"
+    run: Path, paths: list[Path], out: Path | None = None, invert: "Invert" = "auto"
 ) -> list[dict[str, Any]]:
     """Classify pictures; each one's reconstruction is written beside it into `out`.
 
@@ -31,6 +31,13 @@ def predict(
     if not (run / "summary.json").is_file():
         raise InputError(f"--run must be the directory of a finished run, not {run}")
     config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
+
+    import jax.numpy as jnp
+
+    from experiments import digits, figures, layerwise, report  # late, as in `mnist_ga.train`
+    from experiments.classifier import margins
+    from experiments.methods import autoencoder
+
     trained, svm = report.load(run, autoencoder(config))
     shape = SHAPES.get(config.dataset, (28, 28, 1))
     if config.dataset.startswith("mnist"):
@@ -44,7 +51,7 @@ def predict(
     features = np.asarray(layerwise.encode(*trained, pixels))
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))
     out = out or run / "predictions"
-    report.make_directory(out)
+    run_directory.make_directory(out)
     found = []
     for path, original, back, digit, margin in zip(
         paths, np.asarray(pixels), restored, *margins(svm, features), strict=True

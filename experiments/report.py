@@ -1,11 +1,6 @@
-"""The run directory: made once, written as the run goes, read back without running any code."""
+"""The results of a run in its directory: written, and read back without running any code."""
 
-import csv
 import json
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +13,13 @@ from rich.table import Table
 from experiments import figures, layerwise
 from experiments.cli import InputError
 from experiments.methods import Trained
+from experiments.run_directory import write_text
 from gajax.models import TiedAutoencoder
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-    from experiments.mnist_ga import Results
+    from experiments.training import Results
 
 COLUMNS: tuple[str, ...] = (
     "phase",
@@ -41,45 +37,6 @@ COLUMNS: tuple[str, ...] = (
 )
 
 
-def new_directory(out: Path | None, name: str) -> Path:
-    """Make the run directory, `runs/<time>-<name>` where `out` is None; never one in use."""
-    stem = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-    directory = out or stem
-    number = 1
-    while out is None and directory.exists():
-        number += 1
-        directory = stem.with_name(f"{stem.name}-{number}")
-    make_directory(directory)
-    if any(directory.iterdir()):
-        raise InputError(f"--out must be a new or an empty directory, not {directory}")
-    return directory
-
-
-def make_directory(directory: Path) -> None:
-    """Make a directory that `--out` names, or one below it; InputError where that fails."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        wanted = "a directory that can be written"
-        raise InputError(f"--out must be {wanted}, not {directory} ({error.strerror})") from None
-
-
-@contextmanager
-def metrics_file(
-    path: Path, columns: Sequence[str] = COLUMNS
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Give a function that appends a row of metrics to the CSV file and has it on disk at once."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-
-        def write(row: dict[str, Any]) -> None:
-            writer.writerow(row)
-            file.flush()
-
-        yield write
-
-
 def save(results: "Results", directory: Path) -> None:
     """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
     import skops.io
@@ -89,13 +46,6 @@ def save(results: "Results", directory: Path) -> None:
     skops.io.dump(results.svm, directory / "svm.skops")
     _draw(results, directory / "figures")
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, "Pipeline"]:

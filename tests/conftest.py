@@ -30,11 +30,11 @@ def small_config():
 @pytest.fixture(scope="session")
 def small_run(small_config, tmp_path_factory):
     """The directory of a finished run of the small config."""
-    from experiments import mnist_ga
+    from experiments import training
     from experiments.datasets import load
 
     directory = tmp_path_factory.mktemp("run")
-    mnist_ga.run(small_config, load("mnist5k"), directory)
+    training.run(small_config, load("mnist5k"), directory)
     return directory
 
 
@@ -60,7 +60,7 @@ def front_config():
 @pytest.fixture(scope="session")
 def front_run(front_config, tmp_path_factory):
     """The directory of a finished run of the front config, on a part of the embedded set."""
-    from experiments import gemonn
+    from experiments import front_training
     from experiments.datasets import load
 
     directory = tmp_path_factory.mktemp("front")
@@ -69,5 +69,5 @@ def front_run(front_config, tmp_path_factory):
         name: getattr(whole, name)[: 1_000 if name.startswith("train") else 200]
         for name in whole._fields[2:]
     }
-    gemonn.run(front_config, whole._replace(**parts), directory)
+    front_training.run(front_config, whole._replace(**parts), directory)
     return directory

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from experiments import front_compare
+from experiments import descent, front_compare
 from experiments.cli import InputError
 from experiments.gemonn import Config
 
@@ -42,7 +42,7 @@ def test_every_method_has_a_row_and_spends_the_same(compared):
 
 def test_each_descent_keeps_its_own_loss(compared):
     summary = json.loads((compared / "descent-0" / "summary.json").read_text())
-    assert sorted(summary["names"]) == sorted(front_compare.descent.NAMES)
+    assert sorted(summary["names"]) == sorted(descent.NAMES)
     with (compared / "descent-0" / "population.csv").open(newline="") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     expected = dict(zip(summary["names"], losses, strict=True))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import front_report, fronts, gemonn, networks, sparse_files
+from experiments import front_report, front_training, fronts, networks, sparse_files
 from experiments.datasets import load
 from experiments.gemonn import PRESETS, Config, check, train
 
@@ -48,7 +48,7 @@ def test_the_front_is_one_and_its_losses_are_those_of_whole_sets(front_run, fron
     assert (np.diff(front.density) > 0).all() and (np.diff(front.train_loss) < 0).all()
     population = sparse_files.load_population(front_run / "population.safetensors")
     network = networks.make("autoencoder", front_config.hidden, (28, 28, 1), 10)
-    parts = gemonn._parts(dataset, 0, jax.random.key(0))
+    parts = front_training._parts(dataset, 0, jax.random.key(0))
     for part, stored in (("train", front.train_loss), ("test", front.test_loss)):
         losses = fronts.losses(network, population, parts[part])[: len(stored)]
         np.testing.assert_allclose(losses, stored, rtol=1e-5)
@@ -80,7 +80,7 @@ def test_the_hypervolume_is_one_that_plain_nsga2_misses(front_run, front_config,
 
 
 def test_the_same_seed_gives_the_same_bits(front_run, front_config, dataset, tmp_path):
-    gemonn.run(front_config, dataset, tmp_path)
+    front_training.run(front_config, dataset, tmp_path)
     first, second = (
         [{k: v for k, v in row.items() if k not in TIMES} for row in rows_of(place)]
         for place in (front_run, tmp_path)
@@ -115,11 +115,11 @@ def test_generations_end_a_run_too(dataset):
 
 
 def test_validation_images_are_not_learned_from(dataset):
-    parts = gemonn._parts(dataset, 300, jax.random.key(0))
+    parts = front_training._parts(dataset, 300, jax.random.key(0))
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
     np.testing.assert_array_equal(parts["train"].examples["images"], images[:700])
     np.testing.assert_array_equal(parts["validation"].examples["images"], images[700:])
-    assert "validation" not in gemonn._parts(dataset, 0, jax.random.key(0))
+    assert "validation" not in front_training._parts(dataset, 0, jax.random.key(0))
 
 
 @pytest.mark.parametrize("model", ["lenet", "lstm", "mlp", "deep-autoencoder"])

@@ -1,0 +1,98 @@
+"""What a comparison of fronts knows of its runs: rows of its table, and its figures."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import descent, front_figures, front_report
+from experiments.front_methods import METHODS
+from experiments.fronts import log_hypervolume
+from experiments.gemonn import Config
+
+DENSITIES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+MEASURES = {
+    "log_hypervolume": ("log hypervolume", "{:.3f}"),
+    **{f"loss_at_{share}": (f"loss at {share}", "{:.4f}") for share in DENSITIES},
+    "best_loss": ("lowest loss", "{:.4f}"),
+    "best_test_loss": ("its test loss", "{:.4f}"),
+    "cost": ("cost", "{:.3g}"),
+    "sequential_steps": ("sequential steps", "{:,.0f}"),
+    "seconds": ("seconds", "{:.0f}"),
+}
+NAMES = {
+    "gemonn": "GEMONN",
+    "nsga2": "NSGA-II",
+    "nsga2-gradient": "NSGA-II(+gradient)",
+    "nsga2-gradient-0": "NSGA-II(+gradient_0)",
+    "pruning": "pruning snapshots",
+    "regrowth": "regrowth snapshots",
+}
+
+Record = dict[str, Any]
+"""What the table and the figures know of one method and seed."""
+
+
+def read(directory: Path) -> list[Record]:
+    """One record for a run, or one for each of its individuals where these have names."""
+    summary = json.loads((directory / "summary.json").read_text())
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    costs = [float(row["cost"]) for row in rows]
+    method = summary["method"]
+    common = {name: summary[name] for name in ("seed", "cost", "sequential_steps", "seconds")}
+    common |= {"place": 100 * list(METHODS).index(method), "zero_loss": summary["zero_loss"]}
+    if "names" not in summary:
+        front = front_report.load_front(directory / "front.csv")
+        losses = [float(row["best_loss"]) for row in rows]
+        return [_record(common, NAMES[method], front, (costs, losses))]
+    everybody = front_report.load_front(directory / "population.csv")
+    records = []
+    for index, name in enumerate(summary["names"]):
+        front = everybody.cut(index + 1, index)
+        losses = [float(row[f"loss of {name}"]) for row in rows]
+        own = {**common, "place": common["place"] + descent.NAMES.index(name)}
+        records.append(_record(own, name, front, (costs, losses)))
+    return records
+
+
+def _record(common: Record, name: str, front: Any, decline: tuple[list, list]) -> Record:
+    best = int(np.argmin(front.train_loss))
+    at = {}
+    for share in DENSITIES:
+        allowed = front.train_loss[front.density <= share]
+        at[f"loss_at_{share}"] = float(allowed.min()) if allowed.size else None
+    score = log_hypervolume(front.density, front.train_loss, common["zero_loss"])
+    return {
+        **common,
+        **at,
+        "method": name,
+        "log_hypervolume": score,
+        "best_loss": float(front.train_loss[best]),
+        "best_test_loss": float(front.test_loss[best]),
+        "points": (front.density, front.train_loss),
+        "decline": tuple(map(np.array, decline)),
+    }
+
+
+def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> None:
+    """The fronts and declines of the first seed of each method."""
+    firsts = {name: records[0] for name, records in groups.items()}
+    is_published = config.model == "autoencoder" and config.dataset.startswith("mnist")
+    loss = front_report.loss_name(config)
+    front_figures.fronts(
+        directory / "fronts.png",
+        {name: record["points"] for name, record in firsts.items()},
+        loss_name=f"{loss} on training images",
+        zero_loss=next(iter(firsts.values()))["zero_loss"],
+        published=front_report.published() if is_published else None,
+        scores={name: record["log_hypervolume"] for name, record in firsts.items()},
+    )
+    front_figures.decline(
+        directory / "decline.png",
+        {name: record["decline"] for name, record in firsts.items()},
+        x_name="cost, in gradient examples",
+        loss_name=f"{loss} of the best network on its batch",
+    )

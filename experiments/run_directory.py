@@ -1,0 +1,55 @@
+"""Directories of runs, and files in them that are whole, or whole up to a line, at any time."""
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from experiments.cli import InputError
+
+
+def new_directory(out: Path | None, name: str) -> Path:
+    """Make the run directory, `runs/<time>-<name>` where `out` is None; never one in use."""
+    stem = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    directory = out or stem
+    number = 1
+    while out is None and directory.exists():
+        number += 1
+        directory = stem.with_name(f"{stem.name}-{number}")
+    make_directory(directory)
+    if any(directory.iterdir()):
+        raise InputError(f"--out must be a new or an empty directory, not {directory}")
+    return directory
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory that `--out` names, or one below it; InputError where that fails."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        wanted = "a directory that can be written"
+        raise InputError(f"--out must be {wanted}, not {directory} ({error.strerror})") from None
+
+
+@contextmanager
+def metrics_file(path: Path, columns: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that appends a row of metrics to the CSV file and has it on disk at once."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+
+        def write(row: dict[str, Any]) -> None:
+            writer.writerow(row)
+            file.flush()
+
+        yield write
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
