@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import run_directory
+from experiments import cache, run_directory
 from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
 
@@ -171,4 +171,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    cache.keep_compilations()
     raise SystemExit(run_main(main, "gemonn"))

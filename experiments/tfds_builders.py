@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import platformdirs
 import requests
 import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.download.checksums import UrlInfo, compute_url_info, load_url_infos
 
-from experiments import idx
+from experiments import cache, idx
 from experiments.cli import InputError
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 
+_FOLDER = "tensorflow_datasets"
 _TIMEOUT_SECONDS = 6.0
 _READ_BATCH = 10_000
 _CIFAR10_BATCH_BYTES = 10_000 * (1 + 3 * 32 * 32)
@@ -47,7 +47,7 @@ def read(name: str, manual_dir: Path | None = None) -> tuple[str, Splits]:
     """
     part = Path(name) / _SETS[name].version
     stock = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser() / part
-    folder = _cache() / part
+    folder = cache.folder(_FOLDER) / part
     with _quiet():
         if _is_readable(stock):
             folder = stock
@@ -86,19 +86,14 @@ def _is_readable(folder: Path) -> bool:
     return True
 
 
-def _cache() -> Path:
-    root = os.environ.get("GAJAX_CACHE_DIR") or platformdirs.user_cache_dir("gajax")
-    return Path(root).expanduser() / "tensorflow_datasets"
-
-
 def _prepare(name: str, manual_dir: Path | None) -> None:
     """Fetch the published files, check them and write the set into the cache folder."""
     print(f"preparing {name} ...", file=sys.stderr)
-    cache = _cache()
-    target = cache / name / _SETS[name].version
+    root = cache.folder(_FOLDER)
+    target = root / name / _SETS[name].version
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="preparing-", dir=cache) as work:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="preparing-", dir=root) as work:
             folder = Path(work) if manual_dir is None else manual_dir
             for file_name, (url, info) in _registered_files(name).items():
                 if manual_dir is None:
@@ -117,7 +112,7 @@ def _prepare(name: str, manual_dir: Path | None) -> None:
                 Path(builder.data_dir).rename(target)
     except OSError as error:
         raise InputError(
-            f"--dataset {name} cannot be prepared in {cache} ({error.strerror or error}): set "
+            f"--dataset {name} cannot be prepared in {root} ({error.strerror or error}): set "
             "GAJAX_CACHE_DIR to a folder that can be written and has room."
         ) from error
 
