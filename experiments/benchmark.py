@@ -1,179 +1,114 @@
 """How near training and evolution come to what they cannot avoid, and to their rivals."""
 
-import time
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from statistics import median
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-from rich.console import Console
-from rich.table import Table
+from experiments.cli import parse, require, require_at_least, run_main
 
-import gajax
-from experiments import layerwise, networks
-from experiments.cli import parse, require_at_least, run_main
-from gajax import evaluation
-from gajax.models import TiedAutoencoder
+if TYPE_CHECKING:
+    from experiments.benchmark_measure import Row
 
-SIDE = 2048
-EXAMPLES = 4_096
-SCORED = 20_000
-NETWORKS = ((784, 500), (784, 500, 250, 100, 50))
-FRONT_PIXELS, FRONT_HIDDEN, FRONT_POPULATION, FRONT_BATCH = 784, 500, 50, 128
-POINTS = 10_000
+Number = Literal["1", "2", "3", "4", "5", "6", "7"]
+Name = Literal["products", "training", "scoring", "gemonn", "sorting", "ga", "growth"]
+COLUMNS = ("row", "what", "size", "ms", "floor, ms", "share", "beside")
 
 
 @dataclass(frozen=True)
 class Config:
-    """What is measured."""
+    """What is measured, and how often."""
 
-    preset: Literal["default"] = "default"
-    """there is only one"""
-    population_size: int = 10
-    """individuals trained or scored at once"""
-    repeats: int = 5
-    """times each figure is taken; the table has medians"""
-
-
-class Row(NamedTuple):
-    """One line of the table: a time beside the one that it cannot beat or that a rival takes."""
-
-    name: str
-    seconds: float
-    other: str
-    other_seconds: float
+    only: tuple[Literal[Number, Name], ...] = ()
+    """rows, by number or name (left out: all)"""
+    repeats: int | None = None
+    """times each figure is taken; the table has medians (left out: 5, or 1 with --quick)"""
+    quick: bool = False
+    """small sizes, in about a minute: to see that it works, not to publish"""
+    markdown: bool = False
+    """print a table in Markdown"""
+    out: Path = Path("benchmark.json")
+    """the file that gets the figures"""
 
 
-def paired(*functions: Callable[[], Any], repeats: int) -> list[float]:
-    """Median seconds of each function, called in turns, after one call that compiles.
-
-    In turns, because the speed of a shared machine wanders.
-    """
-    for function in functions:
-        jax.block_until_ready(function())
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(repeats):
-        for function, taken in zip(functions, times, strict=True):
-            started = time.perf_counter()
-            jax.block_until_ready(function())
-            taken.append(time.perf_counter() - started)
-    return [median(taken) for taken in times]
-
-
-def product() -> Callable[[], Any]:
-    """A float32 product of two square matrices of side `SIDE`: 2 * SIDE**3 operations."""
-    left, right = jax.random.normal(jax.random.key(0), (2, SIDE, SIDE))
-    return partial(jax.jit(jnp.matmul), left, right)
-
-
-def against_products(name: str, function: Callable[[], Any], work: int, repeats: int) -> Row:
-    """The row of a function that cannot avoid `work` operations in matrix products."""
-    seconds, of_product = paired(function, product(), repeats=repeats)
-    return Row(name, seconds, f"{SIDE} x {SIDE} products", of_product * work / (2 * SIDE**3))
-
-
-def training_operations(layers: tuple[int, ...]) -> int:
-    """Operations of the matrix products that one example's gradient cannot avoid.
-
-    Each weight is used in the encoder and the decoder, forwards, for the gradient of the weight
-    and for that of the input, at two operations each; the image needs no gradient.
-    """
-    weights = [inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False)]
-    return 12 * sum(weights) - 2 * weights[0]
-
-
-def training(config: Config) -> Iterator[Row]:
-    """Fine-tuning and scoring of a population, as `mnist_ga` does them."""
-    for layers in NETWORKS:
-        model = TiedAutoencoder(layers)
-        phase = layerwise.whole_phase(layers, 1)
-        loss_fn = layerwise.reconstruction_loss(model, phase, "image")
-        population = layerwise.draw(jax.random.key(1), model, config.population_size)
-        images = jax.random.bits(jax.random.key(2), (SCORED, layers[0]), jnp.uint8)
-        data = gajax.Data({"inputs": images}, jax.random.key(3), ({},))
-        optimizer = optax.adam(1e-3)
-        state = jax.vmap(optimizer.init)(population)
-        name = "-".join(map(str, layers))
-        for batch in (32, 128, 512):
-
-            @jax.jit
-            def train(population, state, data, batch=batch, loss_fn=loss_fn, optimizer=optimizer):
-                order = evaluation.batch_order(data, 0, batch_size=batch)[: EXAMPLES // batch]
-                gradient = jax.value_and_grad(loss_fn)
-                return evaluation.gradient_steps(
-                    gradient, optimizer, population, state, data, order, 0, len(order)
-                )
-
-            work = training_operations(layers) * EXAMPLES * config.population_size
-            function = partial(train, population, state, data)
-            title = f"fine-tuning {name}, batch {batch}"
-            yield against_products(title, function, work, config.repeats)
-
-        @jax.jit
-        def score(population, data, loss_fn=loss_fn):
-            return evaluation.losses(loss_fn, population, data)
-
-        work = 2 * phase.work * SCORED * config.population_size
-        function = partial(score, population, data)
-        title = f"scoring {name}, {SCORED:,} images"
-        yield against_products(title, function, work, config.repeats)
-
-
-def evolving(config: Config) -> Iterator[Row]:
-    """A generation of GEMONN at the published setting, and its crossover alone."""
-    network = networks.make("autoencoder", (FRONT_HIDDEN,), (FRONT_PIXELS, 1, 1), 10)
-    densities = gajax.graded(FRONT_POPULATION)
-    population = gajax.init(jax.random.key(1), network.init, FRONT_POPULATION, densities=densities)
-    images = jax.random.bits(jax.random.key(2), (4 * FRONT_BATCH, FRONT_PIXELS), jnp.uint8)
-    data = gajax.Data({"images": images}, jax.random.key(3))
-    algorithm = gajax.gemonn(
-        network.loss_fn,
-        batch_size=FRONT_BATCH,
-        value_and_grad=network.value_and_grad,
-        stale_parents=True,
+def rows(config: Config) -> Iterator[Row]:
+    """Measure the parts asked for, in the order of their numbers."""
+    from experiments import (
+        benchmark_evolution,
+        benchmark_growth,
+        benchmark_sorting,
+        benchmark_training,
     )
-    key = jax.random.key(4)
-    state = [gajax.start(algorithm, key, population, data)]
-    state[0], _ = gajax.run(algorithm, key, state[0], data)  # the initial population
+    from experiments.benchmark_measure import QUICK, Sizes
+    from experiments.progress import Progress
 
-    def generation() -> Any:
-        state[0], info = gajax.run(algorithm, key, state[0], data)
-        return info.loss
+    functions = (
+        benchmark_training.matrix_products,
+        benchmark_training.fine_tuning,
+        benchmark_training.scoring,
+        benchmark_evolution.gemonn,
+        benchmark_sorting.sorting,
+        benchmark_evolution.genetic,
+        benchmark_growth.growth,
+    )
+    names = get_args(Name)
+    asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}
+    sizes = QUICK if config.quick else Sizes()
+    repeats = config.repeats or (1 if config.quick else 5)
+    with Progress() as progress:
+        for part in sorted(asked):
+            with progress.status(f"measuring row {part + 1}, {names[part]}"):
+                yield from functions[part](sizes, repeats)
 
-    layers = (FRONT_PIXELS, FRONT_HIDDEN)
-    work = training_operations(layers) * FRONT_BATCH * FRONT_POPULATION
-    size = f"{FRONT_POPULATION} x {gajax.genes(gajax.take(population, 0)):,} genes"
-    yield against_products(f"GEMONN generation, {size}", generation, work, config.repeats)
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The row in words, a cell for each column; the last one has a line for each rival."""
+    floor = row.floor_seconds
+    beside = [
+        f"{rival} {_milliseconds(seconds)} ms, x {seconds / row.seconds:.2f}"
+        for rival, seconds in row.rivals.items()
+    ]
+    if row.peak_bytes is not None:
+        beside.append(f"peak {row.peak_bytes / 1e6:,.1f} MB")
+    return (
+        str(row.row),
+        row.name,
+        row.size,
+        _milliseconds(row.seconds),
+        "" if floor is None else _milliseconds(floor),
+        "" if floor is None else f"{floor / row.seconds:.0%}",
+        "\n".join([*beside, row.note] if row.note else beside),
+    )
 
 
-def sorting(config: Config) -> Iterator[Row]:
-    """Ranks, crowding and survivors of points in two objectives."""
-    points = np.random.default_rng(0).random((POINTS, 2), np.float32)
-    here = partial(jax.jit(gajax.pareto.survivors, static_argnums=1), points, POINTS // 2)
-    rivals: dict[str, Callable[[], Any]] = {
-        "a sort of the points": partial(jax.jit(jnp.lexsort), (*points.T,))
-    }
-    try:
-        from pymoo.core.population import Population
-        from pymoo.core.problem import Problem
-        from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
-    except ImportError:
-        pass
-    else:
-        survival, problem = RankAndCrowding(), Problem(n_var=1, n_obj=2)
+def _milliseconds(seconds: float) -> str:
+    """Three digits or more, without a power of ten."""
+    decimals = max(0, 2 - math.floor(math.log10(1e3 * seconds)))
+    return f"{1e3 * seconds:,.{decimals}f}"
 
-        def there() -> Any:
-            return survival.do(problem, Population.new("F", points), n_survive=POINTS // 2)
 
-        rivals["pymoo"] = there
-    for rival, function in rivals.items():
-        seconds, other = paired(here, function, repeats=config.repeats)
-        yield Row(f"ranks, crowding, survivors of {POINTS:,}", seconds, rival, other)
+def markdown(measured: Iterable[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    lines += [[cell.replace("\n", "; ") for cell in cells(row)] for row in measured]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def show(measured: Iterable[Row], title: str) -> None:
+    """Print the rows as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in ("ms", "floor, ms") else "left")
+    for row in measured:
+        table.add_row(*cells(row))
+    Console().print(table)
 
 
 def main(arguments: list[str]) -> None:
@@ -185,26 +120,23 @@ def main(arguments: list[str]) -> None:
         program="python -m experiments.benchmark",
         description=__doc__ or "",
     )
-    require_at_least(config, {"population_size": 1, "repeats": 1})
-    console = Console()
-    rows = []
-    with console.status("measuring"):
-        for part in (training, evolving, sorting):
-            rows += part(config)
-    device = jax.devices()[0].device_kind
-    title = f"a population of {config.population_size} on {device}, jax {jax.__version__}"
-    table = Table("", "ms", "against", "ms", "share", "times", title=title)
-    for name, seconds, other, other_seconds in rows:
-        times = seconds / other_seconds
-        table.add_row(
-            name,
-            f"{1e3 * seconds:.1f}",
-            other,
-            f"{1e3 * other_seconds:.1f}",
-            f"{1 / times:.0%}",
-            f"{times:.2f}",
-        )
-    console.print(table)
+    require_at_least(config, {"repeats": 1})
+    writable = config.out.parent.is_dir() and not config.out.is_dir()
+    require(writable, "--out", config.out, "a file in a directory that is there")
+
+    import jax
+
+    from experiments.benchmark_measure import device
+    from experiments.run_directory import write_text
+
+    measured = list(rows(config))
+    title = f"{device()}, jax {jax.__version__}"
+    if config.markdown:
+        print(f"{title}\n\n{markdown(measured)}")
+    else:
+        show(measured, title)
+    found = [row._asdict() | {"device": device()} for row in measured]
+    write_text(config.out, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

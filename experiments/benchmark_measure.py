@@ -1,0 +1,189 @@
+"""Measuring one function beside what it cannot avoid and beside its rivals, in turns."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Function = Callable[[], Any]
+"""Something to be timed: it returns JAX arrays, or what is finished by then."""
+
+
+class Sizes(NamedTuple):
+    """How large everything is."""
+
+    product: int = 2_048  # side of the matrices whose product is the unit of the floors
+    population: int = 10
+    trained: int = 4_096  # examples that a population is fine-tuned on
+    scored: int = 60_000
+    layers: tuple[int, ...] = (784, 500, 250, 100, 50)  # the rivals get the first layer
+    batches: tuple[int, ...] = (32, 128, 512)
+    front: int = 50  # networks of GEMONN's population
+    front_batch: int = 128
+    points: tuple[int, ...] = (100, 1_000, 10_000, 100_000)  # in two objectives
+    points_of_three: tuple[int, ...] = (100, 1_000)
+    ga: tuple[int, int] = (10_000, 10_000)  # individuals, genes
+    individuals: tuple[int, ...] = (10, 32, 100, 316, 1_000)  # growth of the population ...
+    genes_each: int = 100_000  # ... whose individuals are so large
+    genes: tuple[int, ...] = (10_000, 31_623, 100_000, 316_228, 1_000_000, 3_162_278, 10_000_000)
+    individuals_each: int = 10
+    cache: int = 32 * 2**20  # bytes; exponents are fitted to populations that are larger
+
+
+QUICK = Sizes(
+    product=512,
+    population=3,
+    trained=512,
+    scored=2_000,
+    front=6,
+    points=(100, 1_000),
+    points_of_three=(100,),
+    ga=(500, 2_000),
+    individuals=(10, 32, 100),
+    genes_each=10_000,
+    genes=(10_000, 31_623, 100_000),
+    cache=2**20,
+)
+"""Only to see that everything works."""
+
+
+class Row(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+      row: the number of its part of the benchmark.
+      name: what is done.
+      size: to how much.
+      seconds: median of the repeats.
+      floor_seconds: what no program can avoid, None where that is not known.
+      rivals: the seconds that others take for the same.
+      note: what else there is to say.
+      peak_bytes: memory that the compiled program needs, where that is measured.
+    """
+
+    row: int
+    name: str
+    size: str
+    seconds: float
+    floor_seconds: float | None
+    rivals: dict[str, float]
+    note: str = ""
+    peak_bytes: int | None = None
+
+
+class Floor(NamedTuple):
+    """A function, and how many times what it does cannot be avoided."""
+
+    function: Function
+    times: float = 1.0
+
+
+def rivals_of(
+    package: str, make: Callable[..., Mapping[str, Function]], *arguments: Any
+) -> Mapping[str, Function | None]:
+    """What `make` gives by name, or None under the package's name where that is missing."""
+    try:
+        return make(*arguments)
+    except ImportError:
+        return {package: None}
+
+
+def measure(
+    row: int,
+    name: str,
+    size: str,
+    function: Function,
+    repeats: int,
+    *,
+    floor: Floor | None = None,
+    rivals: Mapping[str, Function | None] | None = None,
+    note: str = "",
+) -> Row:
+    """The row of a function; rivals that are None are missing, which is noted."""
+    rivals = rivals or {}
+    present = {rival: other for rival, other in rivals.items() if other}
+    floors = [floor.function] if floor else []
+    seconds, *others = paired(function, *floors, *present.values(), repeats=repeats)
+    floor_seconds = floor.times * others.pop(0) if floor else None
+    missing = [f"no {rival} here" for rival, other in rivals.items() if not other]
+    return Row(
+        row,
+        name,
+        size,
+        seconds,
+        floor_seconds,
+        dict(zip(present, others, strict=True)),
+        "; ".join([note] * bool(note) + missing),
+    )
+
+
+def paired(*functions: Function, repeats: int) -> list[float]:
+    """Median seconds of each function, called in turns, after one call that compiles.
+
+    In turns, because the speed of a shared machine wanders.
+    """
+    for function in functions:
+        jax.block_until_ready(function())
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats):
+        for function, taken in zip(functions, times, strict=True):
+            started = time.perf_counter()
+            jax.block_until_ready(function())
+            taken.append(time.perf_counter() - started)
+    return [median(taken) for taken in times]
+
+
+def carrying(step: Callable[[Any], Any], state: Any) -> Function:
+    """A function that takes one more step on each call, so that a step may donate its state."""
+    held = [state]
+
+    def call() -> Any:
+        held[0] = step(held[0])
+        return held[0]
+
+    return call
+
+
+def product(side: int) -> Function:
+    """A float32 product of two square matrices: 2 * side**3 operations."""
+    left, right = jax.random.normal(jax.random.key(0), (2, side, side))
+    return partial(jax.jit(jnp.matmul), left, right)
+
+
+def products(side: int, operations: float) -> Floor:
+    """The floor of what cannot avoid so many operations in matrix products."""
+    return Floor(product(side), operations / (2 * side**3))
+
+
+def training_operations(layers: tuple[int, ...]) -> int:
+    """Operations of the matrix products that one example's gradient cannot avoid.
+
+    Each weight is used in the encoder and the decoder, forwards, for the gradient of the weight
+    and for that of the input, at two operations each; the image needs no gradient.
+    """
+    return 12 * weights(layers) - 2 * layers[0] * layers[1]
+
+
+def weights(layers: tuple[int, ...]) -> int:
+    """Number of weights of a tied autoencoder, without biases."""
+    return sum(inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False))
+
+
+def device() -> str:
+    """What the benchmark runs on; of a CPU also the model and the number of cores."""
+    first = jax.devices()[0]
+    if first.platform != "cpu":
+        return first.device_kind
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    for line in information.read_text().splitlines() if information.exists() else ():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    return f"{first.device_kind}, {model}, {os.cpu_count()} cores"
