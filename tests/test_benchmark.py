@@ -6,6 +6,7 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import experiments
@@ -56,7 +57,20 @@ def no_rivals(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
 
 
-def test_every_row_is_measured_where_there_is_no_rival(no_rivals, tmp_path, capsys):
+@pytest.fixture
+def descent_for_evolution(monkeypatch):
+    """Stands in for the algorithms, which take seconds to compile."""
+
+    def descent(loss_fn, *, batch_size, **_):
+        return gajax.gradient(loss_fn, optimizer=optax.sgd(0.1), batch_size=batch_size)
+
+    monkeypatch.setattr(gajax, "gemonn", descent)
+    monkeypatch.setattr(gajax, "ga", descent)
+
+
+def test_every_row_is_measured_where_there_is_no_rival(
+    no_rivals, descent_for_evolution, tmp_path, capsys
+):
     path = tmp_path / "figures.json"
     benchmark.main(["--quick", "--markdown", "--out", str(path)])
     rows = json.loads(path.read_text())
@@ -166,6 +180,13 @@ def test_every_gene_gets_noise_of_the_standard_deviation(program, monkeypatch):
 
     noise = np.asarray(children(0.1) - children(0.0))
     assert (noise != 0).mean() > 0.999 and np.std(noise) == pytest.approx(0.1, rel=0.03)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("GEMONN", 1), ("GA", 2)])
+def test_generations_grow_by_whole_populations(name, steps):
+    row = benchmark_growth.generation(name, steps, 6, 2_000, 1)
+    assert row.size == "6 x 2,000 genes" and row.floor_seconds is None
+    assert 2 < row.peak_bytes / (6 * 2_000 * 4) < 10
 
 
 def test_exponents_are_fitted_to_what_outgrows_the_cache(monkeypatch):
