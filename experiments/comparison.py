@@ -21,7 +21,7 @@ def is_done(config: ConfigType, place: Path) -> bool:
     """Whether the run is there; InputError where it is there with another config."""
     if not (place / "summary.json").is_file():
         return False
-    saved = load_config(type(config), place / "config.json", config)
+    saved = load_config(type(config), place / "config.json", type(config)())
     shown: Any = {
         name: getattr(config, name) for name in ("quiet", "plot") if hasattr(config, name)
     }

@@ -64,7 +64,9 @@ def train(
     key_order, key_method = jax.random.split(jax.random.key(config.seed))
     parts = _parts(dataset, config.validation, key_order)
     shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
-    network = networks.make(config.model, config.hidden or (), shape, classes)
+    kind = config.model, config.hidden or (), shape, classes
+    network = networks.make(*kind)
+    learner = networks.make(*kind, config.precision)
     preview = gajax.Data(
         jax.tree.map(lambda leaf: leaf[:_PREVIEW], parts["train"].examples), key_order
     )
@@ -73,7 +75,7 @@ def train(
     stages: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     snapshots: dict[int, Params] = {}
     step = None
-    for step in front_methods.METHODS[config.method](key_method, config, network, parts["train"]):
+    for step in front_methods.METHODS[config.method](key_method, config, learner, parts["train"]):
         recorder.observe(step)
         on_step(step, zero_loss)
         generation = int(step.info.generation)

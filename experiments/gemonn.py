@@ -62,6 +62,8 @@ class Config:
     """of the refinements; sgd has momentum 0.9"""
     learning_rate: float = 0.06
     """of the refinements"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """that networks compute in while they learn; what is kept and reported is float32"""
     chunk_size: int | None = None
     """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
     seed: int = 0

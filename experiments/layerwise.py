@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
+from experiments.precision import computing_in
 from gajax.models import TiedAutoencoder, block_params, unit_interval
 
 ENCODE_BATCH = 1_000
@@ -74,19 +75,26 @@ def _weights(layers: tuple[int, ...]) -> list[int]:
     return [inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False)]
 
 
-def reconstruction_loss(model: TiedAutoencoder, phase: Phase, target: Target) -> Callable:
+def reconstruction_loss(
+    model: TiedAutoencoder, phase: Phase, target: Target, precision: str = "float32"
+) -> Callable:
     """The mean squared error of what comes back from the output of the phase's last block.
 
     With target `image` it comes back through the frozen outer blocks to the pixels, in [0, 1];
-    with `layer` only to what entered the phase's first block.
+    with `layer` only to what entered the phase's first block. The network computes in the
+    precision; parameters, gradients and the error itself are float32.
     """
     first = 0 if target == "image" else phase.start
 
+    def through(variables: dict, values: Array) -> Any:
+        code = model.apply(variables, values, phase.start, phase.stop, method="encode")
+        return model.apply(variables, code, first, phase.stop, method="decode")
+
+    through = computing_in(precision, through)
+
     def loss_fn(params: dict, batch: dict, frozen: dict) -> Float[Array, ""]:
-        variables = {"params": {**frozen, **params}}
         inputs = unit_interval(batch["inputs"])
-        code = model.apply(variables, inputs, phase.start, phase.stop, method="encode")
-        output: Any = model.apply(variables, code, first, phase.stop, method="decode")
+        output = through({"params": {**frozen, **params}}, inputs)
         wanted = unit_interval(batch["images"]) if "images" in batch else inputs
         return jnp.mean((output - wanted) ** 2)
 
@@ -149,6 +157,7 @@ def train(
     *,
     population_size: int,
     target: Target = "image",
+    precision: str = "float32",
 ) -> Iterator[Progress]:
     """Train phase after phase, yielding after every step; the last one holds the result.
 
@@ -167,7 +176,8 @@ def train(
             examples["images"] = images
         frozen = block_params(frozen, 0, phase.start)
         data = gajax.Data(examples, jax.random.fold_in(key_order, number), (frozen,))
-        algorithm = make_algorithm(reconstruction_loss(model, phase, target), phase)
+        loss_fn = reconstruction_loss(model, phase, target, precision)
+        algorithm = make_algorithm(loss_fn, phase)
         learning = block_params(population, phase.start, phase.stop)
         steps = gajax.evolve(
             algorithm,

@@ -165,6 +165,7 @@ def _descend(key, config, images, observe, make_algorithm, population_size) -> T
         make_algorithm,
         population_size=population_size,
         target=config.target,
+        precision=config.precision,
     )
     progress = None
     for progress in steps:

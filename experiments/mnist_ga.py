@@ -75,6 +75,8 @@ class Config:
     """C of the SVM; from a grid where not given"""
     svm_gamma: float | None = None
     """gamma of the SVM in units of 1 / (features x variance); from a grid where not given"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """that networks compute in while they learn; what is kept and reported is float32"""
     chunk_size: int | None = None
     """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
     seed: int = 0

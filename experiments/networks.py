@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
 import gajax
+from experiments.precision import computing_in
 from gajax.models import BIAS, MLP, LeNet5, LSTMClassifier, TiedAutoencoder, unit_interval
 from gajax.types import LossFn, Params, ValueAndGrad
 
@@ -33,10 +34,19 @@ class Network(NamedTuple):
     reconstruct: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B I"]] | None = None
 
 
-def make(name: str, hidden: tuple[int, ...], shape: tuple[int, ...], classes: int) -> Network:
-    """The network of that name for images [H, W, C] and a number of classes."""
+def make(
+    name: str,
+    hidden: tuple[int, ...],
+    shape: tuple[int, ...],
+    classes: int,
+    precision: str = "float32",
+) -> Network:
+    """The network of that name for images [H, W, C] and a number of classes.
+
+    It computes in the precision; parameters, gradients and losses are float32.
+    """
     if name in ("autoencoder", "deep-autoencoder"):
-        return _autoencoder(hidden, math.prod(shape))
+        return _autoencoder(hidden, math.prod(shape), precision)
     if name == "lenet":
         model = LeNet5(classes)
     elif name == "lstm":
@@ -44,12 +54,14 @@ def make(name: str, hidden: tuple[int, ...], shape: tuple[int, ...], classes: in
     else:
         model = MLP(hidden, classes)
 
+    apply = computing_in(precision, model.apply)
+
     def init(key: Key[Array, ""]) -> Params:
         return model.init(key, jnp.zeros(shape))["params"]
 
     def logits(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
         inputs = unit_interval(images).reshape(-1, *shape)
-        return model.apply({"params": params}, inputs)  # pyright: ignore[reportReturnType]
+        return apply({"params": params}, inputs)
 
     def loss_fn(params: Params, batch: Batch) -> Float[Array, ""]:
         found = logits(params, batch["images"])
@@ -58,7 +70,7 @@ def make(name: str, hidden: tuple[int, ...], shape: tuple[int, ...], classes: in
     return Network(init, loss_fn, jax.value_and_grad(loss_fn), _bounds(init), logits=logits)
 
 
-def _autoencoder(hidden: tuple[int, ...], pixels: int) -> Network:
+def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Network:
     """Sigmoid everywhere, biases in the encoder alone, the gradient by sign agreement."""
     model = TiedAutoencoder(
         (pixels, *hidden),
@@ -88,6 +100,8 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int) -> Network:
         code: Any = model.apply({"params": encoder}, images, method="encode")
         restored: Any = model.apply({"params": decoder}, code, method="decode")
         return restored
+
+    through = computing_in(precision, through)
 
     def apart(encoder: Params, decoder: Params, batch: Batch) -> Float[Array, ""]:
         images = unit_interval(batch["images"])

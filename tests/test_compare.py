@@ -1,13 +1,15 @@
 """One table of several methods and seeds."""
 
 import csv
-from dataclasses import asdict
+import json
+from dataclasses import asdict, replace
 from statistics import mean
 
 import pytest
 
 from experiments import mnist_ga
 from experiments.cli import InputError, save_config
+from experiments.comparison import is_done
 
 METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "0", "1"]
 
@@ -69,3 +71,15 @@ def test_runs_of_other_settings_are_not_mixed_in(comparison):
     _, arguments = comparison
     with pytest.raises(InputError, match="--out"):
         mnist_ga.main([*arguments, "--batch-size", "100"])
+
+
+def test_a_run_from_before_a_setting_has_its_default(tmp_path):
+    config = mnist_ga.Config()
+    save_config(config, tmp_path / "config.json")
+    saved = json.loads((tmp_path / "config.json").read_text())
+    del saved["precision"]
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    (tmp_path / "summary.json").write_text("{}")
+    assert is_done(config, tmp_path)
+    with pytest.raises(InputError, match="--out"):
+        is_done(replace(config, precision="bfloat16"), tmp_path)

@@ -25,6 +25,7 @@ WRONG = [
     ("--model cnn", "--model must be one of autoencoder, deep-autoencoder, lenet, lstm, mlp"),
     ("--gradient mine", "--gradient must be one of own, paper, not 'mine'"),
     ("--optimizer lion", "--optimizer must be one of adam, rmsprop, sgd, not 'lion'"),
+    ("--precision half", "--precision must be one of float32, bfloat16, not 'half'"),
     ("--preset ours", "--preset must be one of gajax, paper, not 'ours'"),
     ("--validation 2501", "--validation must be at most 2500, half of the images, not 2501"),
     ("--seed -1", "--seed must be 0 or more, not -1"),

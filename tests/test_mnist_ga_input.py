@@ -31,6 +31,7 @@ MISTAKES = {
     "a wrong selection": ["--selection", "roulette"],
     "a wrong optimiser": ["--optimizer", "lbfgs"],
     "a wrong schedule": ["--schedule", "linear"],
+    "a wrong precision": ["--precision", "float16"],
     "no generations": ["--generations", "0"],
     "generations for too few layers": ["--generations", "1", "2"],
     "half a generation": ["--generations", "1.5"],
