@@ -1,6 +1,15 @@
 """Training neural networks by evolution with gradients, whole populations at a time."""
 
-from gajax import crossover, evaluation, models, mutation, pareto, population, selection
+from gajax import (
+    crossover,
+    evaluation,
+    models,
+    mutation,
+    pareto,
+    population,
+    selection,
+    sharding,
+)
 from gajax.evaluation import tied
 from gajax.fronts import FrontState, Refine
 from gajax.ga import GAState, ga
@@ -42,6 +51,7 @@ __all__ = [
     "refinement",
     "run",
     "selection",
+    "sharding",
     "size",
     "sparse",
     "start",

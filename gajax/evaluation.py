@@ -10,36 +10,16 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Int8, PyTree
 
 from gajax import population as populations
+from gajax.population import map_individuals
 from gajax.types import Data, LossFn, Params, ValueAndGrad
 
 SCORE_BATCH = 1_000
 """Examples that go through a loss at once where no gradient is wanted."""
 
 
-def default_chunk_size() -> int | None:
-    """Individuals that run side by side where nothing else is said: 1 on a CPU, else all (None).
-
-    A CPU is fastest while one individual's weights stay in its cache and every core works on the
-    same matrix product; a GPU or TPU wants the largest product there is.
-    """
-    return 1 if jax.default_backend() == "cpu" else None
-
-
 def default_examples_per_step() -> int:
     """Individuals x examples through a gradient in one step: about half a second of work."""
     return 10_000 if jax.default_backend() == "cpu" else 200_000
-
-
-def map_individuals(
-    function: Callable[[Any], Any], population: Any, chunk_size: int | None = None
-) -> Any:
-    """`function` of every individual, `chunk_size` of them side by side (None: the default)."""
-    chunk_size = chunk_size or default_chunk_size()
-    if chunk_size is None or chunk_size >= populations.size(population):
-        return jax.vmap(function)(population)
-    if chunk_size == 1:
-        return lax.map(function, population)
-    return lax.map(function, population, batch_size=chunk_size)
 
 
 def example_count(data: Data) -> int:
@@ -106,7 +86,7 @@ def gradient_steps(
     before the next chunk starts, so that its weights and moments stay in the cache.
     """
 
-    def train(individual, start, stop):
+    def train(individual, data, order, start, stop):
         def body(batch, carry):
             params, state, total = carry
             loss, gradient = value_and_grad(params, batch_at(data, order, batch), *data.shared)
@@ -116,13 +96,20 @@ def gradient_steps(
         return lax.fori_loop(start, stop, body, individual)
 
     size = populations.size(population)
-    individuals = population, optimizer_state, jnp.zeros(size) if total is None else total
+    total = jnp.zeros(size) if total is None else total
+    individuals = population, optimizer_state, total
     if jnp.ndim(start) == jnp.ndim(stop) == 0:
         # Bounds that are the same for all must not be mapped: a loop that ends at another moment
         # for each individual of a vmap selects between old and new values in every turn.
-        return map_individuals(lambda one: train(one, start, stop), individuals, chunk_size)
-    bounds = (jnp.broadcast_to(bound, (size,)) for bound in (start, stop))
-    return map_individuals(lambda one: train(*one), (individuals, *bounds), chunk_size)
+        return map_individuals(train, individuals, data, order, start, stop, chunk_size=chunk_size)
+    bounds = [jnp.broadcast_to(bound, (size,)) for bound in (start, stop)]
+    return map_individuals(
+        lambda one, data, order: train(one[0], data, order, *one[1:]),
+        (individuals, *bounds),
+        data,
+        order,
+        chunk_size=chunk_size,
+    )
 
 
 def score(
@@ -143,17 +130,17 @@ def score(
     """
     whole, rest = divmod(examples, SCORE_BATCH)
 
-    def loss_of(params, first, size):
+    def loss_of(params, data, first, size):
         batch = jax.tree.map(
             lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), data.examples
         )
         return size * loss_fn(params, batch, *data.shared)
 
-    def add(individual):
+    def add(individual, data, start, stop):
         params, summed = individual
 
         def body(batch, total):
-            return total + loss_of(params, batch * SCORE_BATCH, SCORE_BATCH)
+            return total + loss_of(params, data, batch * SCORE_BATCH, SCORE_BATCH)
 
         if whole:
             summed = lax.fori_loop(start, jnp.minimum(stop, whole), body, summed)
@@ -161,11 +148,11 @@ def score(
             return summed
         last = stop > whole
         return summed + lax.cond(
-            last, lambda: loss_of(params, whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
+            last, lambda: loss_of(params, data, whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
         )
 
     total = jnp.zeros(populations.size(population)) if total is None else total
-    return map_individuals(add, (population, total), chunk_size)
+    return map_individuals(add, (population, total), data, start, stop, chunk_size=chunk_size)
 
 
 def losses(
@@ -187,7 +174,7 @@ def batch_losses(
     chunk_size: int | None = None,
 ) -> Float[Array, " P"]:
     """Loss of every individual on one batch."""
-    return map_individuals(lambda params: loss_fn(params, batch, *shared), population, chunk_size)
+    return map_individuals(loss_fn, population, batch, *shared, chunk_size=chunk_size)
 
 
 def batch_losses_and_signs(
@@ -200,11 +187,11 @@ def batch_losses_and_signs(
 ) -> tuple[Float[Array, " P"], PyTree[Int8[Array, "P ..."]]]:
     """Loss of every individual on one batch and the sign of its gradient at every gene."""
 
-    def evaluate(params):
+    def evaluate(params, batch, *shared):
         loss, gradient = value_and_grad(params, batch, *shared)
         return loss, jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
 
-    return map_individuals(evaluate, population, chunk_size)
+    return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
 
 
 def tied(loss_fn: Callable[..., Float[Array, ""]]) -> ValueAndGrad:

@@ -14,7 +14,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import evaluation, pareto, selection
+from gajax import evaluation, pareto, selection, sharding
 from gajax import population as populations
 from gajax.types import Algorithm, Data, Info, LossFn, Params, ValueAndGrad
 
@@ -96,9 +96,11 @@ def front(
         _, guide = jax.eval_shape(evaluate, population, batch, data.shared)
         return FrontState(
             params=population,
-            guide=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), guide),
+            guide=sharding.place(
+                jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), guide)
+            ),
             loss=jnp.full(size, jnp.inf, jnp.float32),
-            density=populations.density(population),
+            density=sharding.replicate(populations.density(population)),
             level=jnp.zeros(size, jnp.int32),
             offspring=_to_learn(refine, lambda: population) if refine else None,
             order=evaluation.batch_order(data, 0, batch_size=batch_size),
@@ -124,15 +126,12 @@ def front(
             parents = selection.tournament(key_mate, state.level, 2 * pairs)
             keys = jax.random.split(key_breed, pairs)
 
-            def children(pair: Any) -> tuple[Params, Params]:
-                key, *couple = pair
-                genes = [populations.take(state.params, parent) for parent in couple]
-                guides = [populations.take(state.guide, parent) for parent in couple]
-                return breed(key, *genes, *guides)
+            def couple(key: Key[Array, ""], mother: Any, father: Any) -> tuple[Params, Params]:
+                return breed(key, mother[0], father[0], mother[1], father[1])
 
-            pairs = keys, parents[:pairs], parents[pairs:]
-            born = evaluation.map_individuals(children, pairs, chunk_size)
-            return populations.take(populations.concatenate(*born), slice(size))
+            known = state.params, state.guide
+            mothers, fathers = parents[:pairs], parents[pairs:]
+            return populations.breed(couple, keys, known, mothers, fathers, size, chunk_size)
 
         def born() -> Params:
             return lax.cond(is_initial, lambda: state.params, mate)
@@ -162,23 +161,23 @@ def front(
             losses = evaluation.batch_losses(
                 loss_fn, state.params, batch, data.shared, chunk_size=chunk_size
             )
-            return losses.astype(state.loss.dtype)
+            return sharding.replicate(losses.astype(state.loss.dtype))
 
         def survive(state: FrontState) -> FrontState:
             batch = evaluation.batch_at(data, state.order, state.batch + trained)
             loss, guide = evaluate(offspring, batch, data.shared)
-            loss = loss.astype(state.loss.dtype)
+            loss = sharding.replicate(loss.astype(state.loss.dtype))
             own = state.loss
             if not stale_parents:
                 own = lax.cond(is_initial, lambda: state.loss, partial(anew, batch))
-            density = populations.density(offspring)
+            density = sharding.replicate(populations.density(offspring))
             densities, losses = populations.concatenate((state.density, own), (density, loss))
             objectives = jnp.stack([densities, losses], axis=1)
             chosen = pareto.survivors(objectives, size)
             chosen = chosen[jnp.lexsort((losses[chosen], ~jnp.isfinite(losses[chosen])))]
             objectives = objectives[chosen]
             rank = pareto.ranks(objectives)
-            params, guide = _take_from((state.params, state.guide), (offspring, guide), chosen)
+            params, guide = sharding.take(((state.params, state.guide), (offspring, guide)), chosen)
             return state._replace(
                 params=params,
                 guide=guide,
@@ -228,18 +227,4 @@ def _next_batches(data: Data, needed: Int[Array, ""], state: FrontState) -> Fron
 
 def _to_learn(refine: Refine, born: Callable[[], Params]) -> tuple[Params, Any]:
     population = born()
-    return population, jax.vmap(refine.optimizer.init)(population)
-
-
-def _take_from(parents: Any, offspring: Any, indices: Int[Array, " K"]) -> Any:
-    """`take(concatenate(parents, offspring), indices)`, without the memory of the whole."""
-    count = populations.size(parents)
-    is_child = indices >= count
-
-    def take(parent: Array, child: Array) -> Array:
-        mask = is_child.reshape(-1, *[1] * (child.ndim - 1))
-        return jnp.where(
-            mask, child[jnp.maximum(indices - count, 0)], parent[jnp.minimum(indices, count - 1)]
-        )
-
-    return jax.tree.map(take, parents, offspring)
+    return population, evaluation.map_individuals(refine.optimizer.init, population)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from gajax import crossover as crossovers
-from gajax import evaluation
+from gajax import evaluation, sharding
 from gajax import mutation as mutations
 from gajax import population as populations
 from gajax import selection as selections
@@ -25,10 +26,13 @@ ZERO_ONE_PERCENT = partial(mutations.zero, rate=0.01)
 
 
 class GAState(NamedTuple):
-    """What persists between steps; the survivors stand first, the best of them at index 0."""
+    """What persists between steps; the survivors stand first, the best of them at index 0.
+
+    Within a mesh, every device's share of the survivors stands first among its share of all.
+    """
 
     params: Params  # [P, ...]
-    optimizer_state: Any  # [P, ...]
+    optimizer_state: Any  # [P, ...]; that of who has just died says nothing
     loss: Float[Array, " P"]  # at the end of the last whole generation
     total: Float[Array, " P"]  # losses summed so far in this generation
     order: Int[Array, "T B"]  # the batches of this generation
@@ -89,11 +93,12 @@ def ga(
         del key
         size = populations.size(population)
         _, training, _ = plan(data, size)
+        _layout(size, survivors)
         return GAState(
             params=population,
-            optimizer_state=jax.vmap(optimizer.init)(population),
+            optimizer_state=evaluation.map_individuals(optimizer.init, population),
             loss=jnp.full(size, jnp.inf, jnp.float32),
-            total=jnp.zeros(size),
+            total=sharding.place(jnp.zeros(size)),
             order=jnp.zeros((training.total, batch_size), jnp.int32),
             generation=jnp.int32(0),
             slot=jnp.int32(training.count),
@@ -102,6 +107,7 @@ def ga(
     def step(key: Key[Array, ""], state: GAState, data: Data) -> tuple[GAState, Info]:
         size = populations.size(state.params)
         scored, training, scoring = plan(data, size)
+        place, who = _layout(size, survivors)
         key_select, key_refill = jax.random.split(jax.random.fold_in(key, state.generation))
         slots = training.count + scoring.count
         is_training = state.slot < training.count
@@ -115,43 +121,43 @@ def ga(
                 ),
                 lambda: state.order,
             )
-            learning, others = slice(survivors), slice(survivors, None)
-            individuals = (state.params, state.optimizer_state)
-            params, optimizer_state = populations.take(individuals, learning)
+            individuals = state.params, state.optimizer_state
             params, optimizer_state, _ = evaluation.gradient_steps(
                 value_and_grad,
                 optimizer,
-                params,
-                optimizer_state,
+                *sharding.first(individuals, survivors),
                 data,
                 order,
                 *training.bounds(state.slot),
                 chunk_size=chunk_size,
             )
-            params, optimizer_state = populations.concatenate(
-                (params, optimizer_state), populations.take(individuals, others)
-            )
+            params, optimizer_state = sharding.replace_first(individuals, (params, optimizer_state))
             state = state._replace(params=params, optimizer_state=optimizer_state, order=order)
             return lax.cond(state.slot == training.count - 1, refill, lambda state: state, state)
 
         def refill(state: GAState) -> GAState:
-            key_mate, key_cross, key_mutate = jax.random.split(key_refill, 3)
+            key_mate, *keys = jax.random.split(key_refill, 3)
             children = size - survivors
-            mothers, fathers = _couples(key_mate, survivors, -(-children // 2))
-            born = jax.vmap(crossover)(
-                jax.random.split(key_cross, mothers.size),
-                populations.take(state.params, mothers),
-                populations.take(state.params, fathers),
-            )
-            born = populations.take(populations.concatenate(*born), slice(children))
-            born = jax.vmap(mutation)(jax.random.split(key_mutate, children), born)
-            kept = populations.take(state.params, slice(survivors))
-            params = populations.concatenate(kept, born)
+            pairs = -(-children // 2)
+            keys = [jax.random.split(key, pairs) for key in keys]
+            parents = [place[index] for index in _couples(key_mate, survivors, pairs)]
+
+            def couple(keys: Any, mother: Params, father: Params) -> list[Params]:
+                key_cross, key_mutate = keys
+                born = crossover(key_cross, mother, father)
+                return [
+                    mutation(key, child)
+                    for key, child in zip(jax.random.split(key_mutate), born, strict=True)
+                ]
+
+            born = populations.breed(couple, keys, state.params, *parents, children, chunk_size)
+            params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
-                optimizer_state = jax.vmap(optimizer.init)(params)
+                optimizer_state = evaluation.map_individuals(optimizer.init, params)
             else:
-                owners = jnp.concatenate([jnp.arange(survivors), mothers, fathers])[:size]
-                optimizer_state = populations.take(state.optimizer_state, owners)
+                owners = jnp.stack(parents, axis=1).reshape(-1)[:children]
+                inherited = sharding.take((state.optimizer_state,), owners)
+                optimizer_state = sharding.replace_last(state.optimizer_state, inherited)
             return state._replace(params=params, optimizer_state=optimizer_state)
 
         def score(state: GAState) -> GAState:
@@ -167,14 +173,20 @@ def ga(
             return lax.cond(done, rank, lambda state: state, state._replace(total=total))
 
         def rank(state: GAState) -> GAState:
-            loss = state.total / scored
+            loss = sharding.replicate(state.total)[place] / scored
             dropped = jnp.ones(size, bool).at[selection(key_select, loss, survivors)].set(False)
-            order = jnp.lexsort((loss, dropped, ~jnp.isfinite(loss)))
-            params, optimizer_state, loss = populations.take(
-                (state.params, state.optimizer_state, loss), order
+            order = jnp.lexsort((loss, dropped, ~jnp.isfinite(loss)))[who]
+            params = sharding.take((state.params,), place[order])
+            survive = jnp.sort(place[:survivors])  # whose optimisers are needed again
+            optimizer_state = sharding.replace_first(
+                state.optimizer_state,
+                sharding.take((state.optimizer_state,), place[order][survive]),
             )
             return state._replace(
-                params=params, optimizer_state=optimizer_state, loss=loss, total=jnp.zeros(size)
+                params=params,
+                optimizer_state=optimizer_state,
+                loss=loss[order],
+                total=sharding.place(jnp.zeros(size)),
             )
 
         new = lax.cond(is_training, train, score, state)
@@ -197,6 +209,21 @@ def ga(
         return new._replace(generation=generation, slot=(state.slot + 1) % slots), info
 
     return Algorithm(init, step)
+
+
+def _layout(size: int, survivors: int) -> tuple[Int[Array, " P"], Int[Array, " P"]]:
+    """Where the individual of each place in the order stands, and whose place each position has.
+
+    Within a mesh every device has its share of the survivors, and behind them its share of the
+    others, so that all devices have the same to learn.
+    """
+    devices = sharding.device_count()
+    sharding.check(size)
+    sharding.check(survivors, "number of survivors")
+    best, others = np.arange(survivors), np.arange(survivors, size)
+    shares = best.reshape(devices, -1), others.reshape(devices, -1)
+    who = np.concatenate(shares, axis=1).reshape(-1)
+    return jnp.asarray(np.argsort(who)), jnp.asarray(who)
 
 
 def _couples(

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import evaluation
+from gajax import evaluation, sharding
 from gajax import population as populations
 from gajax.types import Algorithm, Data, Info, LossFn, Params, ValueAndGrad
 
@@ -56,9 +56,9 @@ def gradient(
         size = populations.size(population)
         return GradientState(
             params=population,
-            optimizer_state=jax.vmap(optimizer.init)(population),
+            optimizer_state=evaluation.map_individuals(optimizer.init, population),
             loss=jnp.full(size, jnp.inf, jnp.float32),
-            total=jnp.zeros(size),
+            total=sharding.place(jnp.zeros(size)),
             order=jnp.zeros((plan(data, size).total, batch_size), jnp.int32),
             generation=jnp.int32(1),
             slot=jnp.int32(0),
@@ -89,7 +89,7 @@ def gradient(
             total=state.total,
             chunk_size=chunk_size,
         )
-        loss = jnp.where(done, total / training.total, state.loss)
+        loss = jnp.where(done, sharding.replicate(total) / training.total, state.loss)
         info = Info(
             generation=state.generation,
             fraction=(state.slot + 1) / training.count,
@@ -103,7 +103,7 @@ def gradient(
             params=params,
             optimizer_state=optimizer_state,
             loss=loss,
-            total=jnp.where(done, 0.0, total),
+            total=sharding.place(jnp.where(done, 0.0, total)),
             order=order,
             generation=jnp.where(done, state.generation + 1, state.generation),
             slot=(state.slot + 1) % training.count,

@@ -83,7 +83,7 @@ def refinement(
             params=population,
             loss=jnp.full(size, jnp.inf, jnp.float32),
             current=population,
-            optimizer_state=jax.vmap(optimizer.init)(population),
+            optimizer_state=evaluation.map_individuals(optimizer.init, population),
             budget=budgets(populations.density(population), steps),
             order=evaluation.batch_order(data, 0, batch_size=batch_size, epochs=epochs),
             slot=jnp.int32(0),
@@ -100,7 +100,7 @@ def refinement(
         def score(moved: Array, individuals: tuple[Params, Array, Params]) -> Any:
             """Parameters and loss of the better of two moments, for those that have moved."""
 
-            def better(individual: Any) -> Any:
+            def better(individual: Any, data: Data) -> Any:
                 moved, (params, loss, current) = individual
 
                 def compare() -> Any:
@@ -120,7 +120,8 @@ def refinement(
 
                 return lax.cond(moved, compare, lambda: (params, loss))
 
-            return evaluation.map_individuals(better, (moved, individuals), chunk_size)
+            individuals = moved, individuals
+            return evaluation.map_individuals(better, individuals, data, chunk_size=chunk_size)
 
         start, stop = parts.bounds(state.slot)
         done = state.slot == parts.count - 1

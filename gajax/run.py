@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Key
 
+from gajax import sharding
 from gajax.types import Algorithm, Data, Info, Params
 
 
@@ -28,7 +29,12 @@ def run(
     The memory of the given state is reused, so it must not be looked at again. Compiled once for
     each algorithm object, shape and number of steps.
     """
-    return lax.scan(lambda state, _: algorithm.step(key, state, data), state, None, length=steps)
+
+    def step(state: Any, _: None) -> tuple[Any, Info]:
+        state, info = algorithm.step(key, state, data)
+        return state, sharding.replicate(info)  # so that every host can look at it
+
+    return lax.scan(step, state, None, length=steps)
 
 
 def evolve(
@@ -43,8 +49,10 @@ def evolve(
 
     The best individual of the last state stands first: `gajax.take(state.params, 0)`. Each state
     is gone once the next one is asked for. The algorithm's first generation is always done.
+    Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices.
     """
     key_start, key_run = jax.random.split(key)
+    population, data = sharding.place(population), sharding.replicate(data)
     state = start(algorithm, key_start, population, data)
     while True:
         state, infos = run(algorithm, key_run, state, data)

@@ -43,11 +43,12 @@ def expected_errors(population, data):
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2, 4, 5, 8])
 def test_map_individuals_gives_what_a_loop_gives(chunk_size):
-    mapped = evaluation.map_individuals(
-        lambda params: {"sum": params["kernel"].sum() * params["bias"][0]}, population(), chunk_size
-    )
+    def scaled(params, factor):
+        return {"sum": params["kernel"].sum() * params["bias"][0] * factor}
+
+    mapped = evaluation.map_individuals(scaled, population(), 3.0, chunk_size=chunk_size)
     kernel, bias = population()["kernel"], population()["bias"][0]
-    np.testing.assert_allclose(mapped["sum"], np.asarray(kernel).sum(1) * bias, rtol=1e-6)
+    np.testing.assert_allclose(mapped["sum"], 3 * np.asarray(kernel).sum(1) * bias, rtol=1e-6)
 
 
 @pytest.mark.parametrize("examples", [7, 1_000, 2_000, 2_345])

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"types"},
-    {"population", "sharding"},
+    {"types", "sharding"},
+    {"population"},
     {"crossover", "mutation", "selection", "evaluation", "pareto", "sparse", "models"},
     {"fronts"},
     {"ga", "nsga2", "gemonn", "gradient", "refinement"},

@@ -1,0 +1,186 @@
+"""A population over several devices: the same results, and no more traffic than selection needs."""
+
+import re
+from collections import Counter
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gajax
+from gajax import sharding
+
+SIZE, SURVIVORS, BATCH = 16, 8, 16
+GENES = 6 * 5 + 5 * 2
+BYTES = {"f32": 4, "s32": 4, "s8": 1, "u32": 4, "pred": 1}
+
+
+def loss_fn(params, batch):
+    outputs = jnp.tanh(batch["inputs"] @ params["first"]) @ params["second"]
+    return jnp.mean((outputs - batch["targets"]) ** 2)
+
+
+def draw(key):
+    key_first, key_second = jax.random.split(key)
+    return {
+        "first": jax.random.normal(key_first, (6, 5)),
+        "second": jax.random.normal(key_second, (5, 2)),
+    }
+
+
+INPUTS = jax.random.normal(jax.random.key(5), (48, 6))
+DATA = gajax.Data({"inputs": INPUTS, "targets": jnp.tanh(INPUTS[:, :2])}, jax.random.key(7))
+ADAM = optax.adam(0.01)
+# One individual after another, so that no product is larger on one device than on many.
+COMMON = {"batch_size": BATCH, "chunk_size": 1}
+ALGORITHMS = {
+    "ga": gajax.ga(loss_fn, optimizer=ADAM, survivors=SURVIVORS, **COMMON),
+    "gradient": gajax.gradient(loss_fn, optimizer=ADAM, **COMMON),
+    "nsga2": gajax.nsga2(loss_fn, **COMMON),
+    "gemonn": gajax.gemonn(loss_fn, refine=gajax.Refine(gajax.sparse(ADAM), 2), **COMMON),
+    "refinement": gajax.refinement(loss_fn, optimizer=gajax.sparse(ADAM), steps=30, **COMMON),
+}
+
+
+def on(devices):
+    return jax.set_mesh(sharding.mesh(jax.devices()[:devices]))
+
+
+def evolved(name):
+    """Individuals as rows [P, genes], best first, and their losses, after some generations."""
+    algorithm, generations = ALGORITHMS[name], 1 if name == "refinement" else 2
+    population = gajax.init(jax.random.key(1), draw, SIZE, densities=gajax.graded(SIZE))
+    compiled = gajax.run._cache_size()
+    steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=generations)
+    for state, info in steps:  # noqa: B007
+        pass
+    assert gajax.run._cache_size() == compiled + 1, "one program for all steps"
+    if sharding.device_count() > 1:
+        shares = [shard.data.shape[0] for shard in state.params["first"].addressable_shards]
+        assert shares == [SIZE // len(shares)] * sharding.device_count()
+    params = sharding.gather(state.params)
+    rows = np.concatenate([leaf.reshape(SIZE, -1) for leaf in params.values()], axis=1)
+    order = np.lexsort((*rows.T, info.loss))
+    return rows[order], info.loss[order]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What each algorithm comes to on one device."""
+    return {name: evolved(name) for name in ALGORITHMS}
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_devices_change_no_bit(alone, name, devices):
+    with on(devices):
+        rows, loss = evolved(name)
+    np.testing.assert_array_equal(rows, alone[name][0])
+    np.testing.assert_array_equal(loss, alone[name][1])
+
+
+def collectives(algorithm, devices):
+    """Number of each kind in the compiled step, and the bytes that arrive at a device by each."""
+    with on(devices):
+        population = sharding.place(gajax.init(jax.random.key(1), draw, SIZE))
+        data = sharding.replicate(DATA)
+        state = gajax.start(algorithm, jax.random.key(2), population, data)
+        program = gajax.run.lower(algorithm, jax.random.key(3), state, data).compile().as_text()
+    number, traffic = Counter(), Counter()
+    kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
+    for kind, shape, name in re.findall(rf"= (\w+)\[([\d,]*)\]\S* ({kinds})(?:-start)?\(", program):
+        number[name] += 1
+        traffic[name] += BYTES[kind] * int(np.prod([int(n) for n in shape.split(",") if n]))
+    return number, traffic
+
+
+def test_what_moves_is_the_parents_and_the_survivors():
+    """Each device gets two parents for each pair of its children, then its survivors."""
+    devices = 4
+    number, traffic = collectives(ALGORITHMS["gemonn"], devices)
+    share, leaves = SIZE // devices, 2 * 2  # genes and the signs of their gradients
+    assert set(number) == {"all-gather", "collective-permute"}
+    assert number["collective-permute"] == (devices - 1) * leaves * 3  # mothers, fathers, survivors
+    assert traffic["collective-permute"] == (devices - 1) * 2 * share * GENES * (4 + 1)
+    assert number["all-gather"] == 3, "losses of parents and offspring, densities"
+    assert traffic["all-gather"] == 3 * 4 * SIZE
+
+
+def test_a_genetic_algorithm_moves_the_optimisers_of_survivors_alone():
+    devices = 4
+    number, traffic = collectives(ALGORITHMS["ga"], devices)
+    optimiser = 2 * GENES + 1
+    parents, heirs = SIZE - SURVIVORS, SIZE - SURVIVORS
+    moved = (parents + SIZE) * GENES + (heirs + SURVIVORS) * optimiser
+    assert set(number) == {"all-gather", "collective-permute"}
+    assert traffic["collective-permute"] == (devices - 1) * moved // devices * 4
+    assert (number["all-gather"], traffic["all-gather"]) == (1, 4 * SIZE)
+
+
+def test_descent_moves_nothing_but_losses():
+    number, traffic = collectives(ALGORITHMS["gradient"], 4)
+    assert number == {"all-gather": 1} and traffic == {"all-gather": 4 * SIZE}
+
+
+def test_a_device_needs_memory_for_its_own_share():
+    def needed(devices):
+        with on(devices):
+            keys = jax.random.split(jax.random.key(1), 64)
+            population = sharding.place(jax.vmap(partial(jax.random.normal, shape=(6_000,)))(keys))
+            algorithm = gajax.nsga2(lambda params, batch: jnp.mean(params**2), **COMMON)
+            state = gajax.start(algorithm, jax.random.key(2), population, sharding.replicate(DATA))
+            compiled = gajax.run.lower(algorithm, jax.random.key(3), state, DATA).compile()
+        memory = compiled.memory_analysis()
+        return memory.temp_size_in_bytes + memory.argument_size_in_bytes
+
+    assert needed(4) < needed(1) / 2
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_individuals_are_taken_from_all_sources(devices):
+    sources = jnp.arange(48.0).reshape(16, 3), -jnp.arange(24.0).reshape(8, 3)
+    indices = jax.random.permutation(jax.random.key(0), 24)[:16]
+    with on(devices):
+        trees = tuple({"genes": sharding.place(source), "none": None} for source in sources)
+        taken = jax.jit(sharding.take)(trees, indices)
+    np.testing.assert_array_equal(taken["genes"], jnp.concatenate(sources)[indices])
+
+
+def test_children_of_a_couple_may_live_on_two_devices():
+    """Three children of a device come from two couples, one of which it shares."""
+    population = jnp.arange(8.0)
+
+    def couple(key, mother, father):
+        return mother, father
+
+    def children():
+        keys = jax.random.split(jax.random.key(0), 6)
+        mothers, fathers = jnp.array([0, 1, 2, 3, 4, 5]), jnp.array([7, 6, 5, 4, 3, 2])
+        return gajax.population.breed(couple, keys, population, mothers, fathers, 12)
+
+    expected = [0, 7, 1, 6, 2, 5, 3, 4, 4, 3, 5, 2]
+    np.testing.assert_array_equal(children(), expected)
+    with on(4):
+        np.testing.assert_array_equal(jax.jit(children)(), expected)
+
+
+def test_a_population_that_does_not_divide_is_refused():
+    population = jnp.zeros((10, 3))
+    with (
+        on(4),
+        pytest.raises(ValueError, match="must be a multiple of the 4 devices.* 8 or 12, not"),
+    ):
+        sharding.place(population)
+    algorithm = gajax.ga(loss_fn, optimizer=ADAM, survivors=6, **COMMON)
+    population = gajax.init(jax.random.key(1), draw, SIZE)
+    steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=1)
+    with on(4), pytest.raises(ValueError, match="number of survivors must be a multiple of the 4"):
+        next(steps)
+
+
+def test_outside_a_mesh_nothing_is_placed():
+    population = {"genes": jnp.zeros((3, 2))}
+    assert sharding.place(population) is population and sharding.replicate(population) is population
