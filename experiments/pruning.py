@@ -183,7 +183,7 @@ def _advance(loss_fn, learning_rate, state, data, order, bounds, stage, moves, n
     optimizer = optax.adam(learning_rate)
 
     def value_and_grad(params, batch):
-        examples = evaluation.batch_at(data, order, batch)
+        examples = evaluation.batch_at(data.examples, order, batch)
         return jax.value_and_grad(loss_fn)(params, examples, *data.shared)
 
     def regrown(kept, params):

@@ -61,9 +61,9 @@ def batch_order(
     return orders.reshape(epochs * batches, batch_size)
 
 
-def batch_at(data: Data, order: Int[Array, "T B"], index: int | Int[Array, ""]) -> Any:
+def batch_at(examples: PyTree, order: Int[Array, "T B"], index: int | Int[Array, ""]) -> Any:
     """The examples of one batch; behind the last one, the first comes again."""
-    return jax.tree.map(lambda leaf: leaf[order[index % len(order)]], data.examples)
+    return jax.tree.map(lambda leaf: leaf[order[index % len(order)]], examples)
 
 
 def gradient_steps(
@@ -86,10 +86,10 @@ def gradient_steps(
     before the next chunk starts, so that its weights and moments stay in the cache.
     """
 
-    def train(individual, data, order, start, stop):
+    def train(individual, examples, shared, order, start, stop):
         def body(batch, carry):
             params, state, total = carry
-            loss, gradient = value_and_grad(params, batch_at(data, order, batch), *data.shared)
+            loss, gradient = value_and_grad(params, batch_at(examples, order, batch), *shared)
             updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, total + loss
 
@@ -98,16 +98,16 @@ def gradient_steps(
     size = populations.size(population)
     total = jnp.zeros(size) if total is None else total
     individuals = population, optimizer_state, total
+    common = data.examples, data.shared, order
     if jnp.ndim(start) == jnp.ndim(stop) == 0:
         # Bounds that are the same for all must not be mapped: a loop that ends at another moment
         # for each individual of a vmap selects between old and new values in every turn.
-        return map_individuals(train, individuals, data, order, start, stop, chunk_size=chunk_size)
+        return map_individuals(train, individuals, *common, start, stop, chunk_size=chunk_size)
     bounds = [jnp.broadcast_to(bound, (size,)) for bound in (start, stop)]
     return map_individuals(
-        lambda one, data, order: train(one[0], data, order, *one[1:]),
+        lambda one, *common: train(one[0], *common, *one[1:]),
         (individuals, *bounds),
-        data,
-        order,
+        *common,
         chunk_size=chunk_size,
     )
 
@@ -128,31 +128,43 @@ def score(
     These are cut into batches of `SCORE_BATCH`, the last one smaller where they do not divide;
     `start` and `stop` count these batches, and each one's mean loss is weighted by its size.
     """
-    whole, rest = divmod(examples, SCORE_BATCH)
 
-    def loss_of(params, data, first, size):
-        batch = jax.tree.map(
-            lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), data.examples
-        )
-        return size * loss_fn(params, batch, *data.shared)
-
-    def add(individual, data, start, stop):
-        params, summed = individual
-
-        def body(batch, total):
-            return total + loss_of(params, data, batch * SCORE_BATCH, SCORE_BATCH)
-
-        if whole:
-            summed = lax.fori_loop(start, jnp.minimum(stop, whole), body, summed)
-        if not rest:
-            return summed
-        last = stop > whole
-        return summed + lax.cond(
-            last, lambda: loss_of(params, data, whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
-        )
+    def add(individual, *common):
+        return score_one(loss_fn, *individual, *common, examples=examples)
 
     total = jnp.zeros(populations.size(population)) if total is None else total
-    return map_individuals(add, (population, total), data, start, stop, chunk_size=chunk_size)
+    common = data.examples, data.shared, start, stop
+    return map_individuals(add, (population, total), *common, chunk_size=chunk_size)
+
+
+def score_one(
+    loss_fn: LossFn,
+    params: Params,
+    total: Float[Array, ""],
+    scored: PyTree,
+    shared: tuple[Any, ...],
+    start: int | Int[Array, ""],
+    stop: int | Int[Array, ""],
+    *,
+    examples: int,
+) -> Float[Array, ""]:
+    """What `score` does for one individual; `scored` are the examples."""
+    whole, rest = divmod(examples, SCORE_BATCH)
+
+    def loss_of(first, size):
+        batch = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored)
+        return size * loss_fn(params, batch, *shared)
+
+    def body(batch, total):
+        return total + loss_of(batch * SCORE_BATCH, SCORE_BATCH)
+
+    if whole:
+        total = lax.fori_loop(start, jnp.minimum(stop, whole), body, total)
+    if not rest:
+        return total
+    return total + lax.cond(
+        stop > whole, lambda: loss_of(whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
+    )
 
 
 def losses(

@@ -164,7 +164,7 @@ def front(
             return sharding.replicate(losses.astype(state.loss.dtype))
 
         def survive(state: FrontState) -> FrontState:
-            batch = evaluation.batch_at(data, state.order, state.batch + trained)
+            batch = evaluation.batch_at(data.examples, state.order, state.batch + trained)
             loss, guide = evaluate(offspring, batch, data.shared)
             loss = sharding.replicate(loss.astype(state.loss.dtype))
             own = state.loss

@@ -122,10 +122,12 @@ def ga(
                 lambda: state.order,
             )
             individuals = state.params, state.optimizer_state
+            params, optimizer_state = sharding.first(individuals, survivors)
             params, optimizer_state, _ = evaluation.gradient_steps(
                 value_and_grad,
                 optimizer,
-                *sharding.first(individuals, survivors),
+                params,
+                optimizer_state,
                 data,
                 order,
                 *training.bounds(state.slot),
@@ -140,7 +142,7 @@ def ga(
             children = size - survivors
             pairs = -(-children // 2)
             keys = [jax.random.split(key, pairs) for key in keys]
-            parents = [place[index] for index in _couples(key_mate, survivors, pairs)]
+            mothers, fathers = (place[index] for index in _couples(key_mate, survivors, pairs))
 
             def couple(keys: Any, mother: Params, father: Params) -> list[Params]:
                 key_cross, key_mutate = keys
@@ -150,12 +152,14 @@ def ga(
                     for key, child in zip(jax.random.split(key_mutate), born, strict=True)
                 ]
 
-            born = populations.breed(couple, keys, state.params, *parents, children, chunk_size)
+            born = populations.breed(
+                couple, keys, state.params, mothers, fathers, children, chunk_size
+            )
             params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
                 optimizer_state = evaluation.map_individuals(optimizer.init, params)
             else:
-                owners = jnp.stack(parents, axis=1).reshape(-1)[:children]
+                owners = jnp.stack([mothers, fathers], axis=1).reshape(-1)[:children]
                 inherited = sharding.take((state.optimizer_state,), owners)
                 optimizer_state = sharding.replace_last(state.optimizer_state, inherited)
             return state._replace(params=params, optimizer_state=optimizer_state)

@@ -163,7 +163,11 @@ class LSTMClassifier(nn.Module):
         bias = nn.initializers.constant(BIAS)
         glorot = nn.initializers.glorot_uniform()
         cell = nn.OptimizedLSTMCell(
-            self.hidden, kernel_init=glorot, recurrent_kernel_init=glorot, bias_init=bias
+            self.hidden,
+            dtype=images.dtype,
+            kernel_init=glorot,
+            recurrent_kernel_init=glorot,
+            bias_init=bias,
         )
         memory = jnp.asarray(nn.RNN(cell)(images.reshape(*images.shape[:-2], -1)))
         values = memory[..., -1, :]

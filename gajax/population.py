@@ -166,7 +166,7 @@ def breed(
     count: int,
     chunk_size: int | None = None,
 ) -> Params:
-    """The first `count` children of K couples: both of the first couple, both of the second, ...
+    """The first `count` of the 2 K children: both of the first couple, both of the second, ...
 
     `couple(keys, mother, father)` gives two children. Parents are fetched chunk by chunk. Within a
     mesh each device first gets the parents of its own share of the children; a couple whose
@@ -177,12 +177,11 @@ def breed(
     share = count // devices
     couples = -(-share // 2)
     first_children = np.arange(devices) * share
-    own = (first_children[:, None] // 2 + np.arange(couples)).reshape(-1)
-    keys, mothers, fathers = take((keys, mothers, fathers), jnp.asarray(own))
-    if devices == 1:
-        parents: tuple[Any, Any] = mothers, fathers
-    else:
-        parents = sharding.take((population,), mothers), sharding.take((population,), fathers)
+    parents: tuple[Any, Any] = mothers, fathers
+    if devices > 1:
+        own = jnp.asarray((first_children[:, None] // 2 + np.arange(couples)).reshape(-1))
+        keys = take(keys, own)
+        parents = tuple(sharding.take((population,), parent[own]) for parent in parents)
 
     def children(of: Any) -> Params:
         key, mother, father = of

@@ -100,18 +100,20 @@ def refinement(
         def score(moved: Array, individuals: tuple[Params, Array, Params]) -> Any:
             """Parameters and loss of the better of two moments, for those that have moved."""
 
-            def better(individual: Any, data: Data) -> Any:
+            def better(individual: Any, examples: Any, shared: Any) -> Any:
                 moved, (params, loss, current) = individual
 
                 def compare() -> Any:
-                    new = evaluation.score(
+                    new = evaluation.score_one(
                         loss_fn,
-                        jax.tree.map(lambda leaf: leaf[None], current),
-                        data,
+                        current,
+                        jnp.float32(0),
+                        examples,
+                        shared,
                         0,
                         batches,
                         examples=scored,
-                    )[0]
+                    )
                     new = new / scored
                     wins = new < loss
                     return jax.tree.map(
@@ -120,8 +122,13 @@ def refinement(
 
                 return lax.cond(moved, compare, lambda: (params, loss))
 
-            individuals = moved, individuals
-            return evaluation.map_individuals(better, individuals, data, chunk_size=chunk_size)
+            return evaluation.map_individuals(
+                better,
+                (moved, individuals),
+                data.examples,
+                data.shared,
+                chunk_size=chunk_size,
+            )
 
         start, stop = parts.bounds(state.slot)
         done = state.slot == parts.count - 1

@@ -1,6 +1,10 @@
-"""Running an algorithm: the only place where gajax compiles."""
+"""Running an algorithm: the only place where gajax compiles.
 
-from collections.abc import Iterator
+Everything here also runs S seeds at once: give S keys, and a leading axis S to the population and
+to what `Data` holds, of length 1 where all seeds share it.
+"""
+
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,15 +18,20 @@ from gajax.types import Algorithm, Data, Info, Params
 
 
 @partial(jax.jit, static_argnames="algorithm")
-def start(algorithm: Algorithm, key: Key[Array, ""], population: Params, data: Data) -> Any:
+def start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data) -> Any:
     """The algorithm's state before its first step."""
     # A copy, because jit would hand the population on as it is and `run` would then donate it.
-    return algorithm.init(key, jax.tree.map(jnp.copy, population), data)
+    population = jax.tree.map(jnp.copy, population)
+
+    def init(*arguments: Any) -> tuple[Any, None]:
+        return algorithm.init(*arguments), None
+
+    return _each_seed(init, key, population, data)[0]
 
 
 @partial(jax.jit, static_argnames=("algorithm", "steps"), donate_argnames="state")
 def run(
-    algorithm: Algorithm, key: Key[Array, ""], state: Any, data: Data, *, steps: int = 1
+    algorithm: Algorithm, key: Key[Array, "*S"], state: Any, data: Data, *, steps: int = 1
 ) -> tuple[Any, Info]:
     """Take `steps` steps as one program; the infos are stacked on a leading axis.
 
@@ -31,7 +40,7 @@ def run(
     """
 
     def step(state: Any, _: None) -> tuple[Any, Info]:
-        state, info = algorithm.step(key, state, data)
+        state, info = _each_seed(algorithm.step, key, state, data)
         return state, sharding.replicate(info)  # so that every host can look at it
 
     return lax.scan(step, state, None, length=steps)
@@ -39,7 +48,7 @@ def run(
 
 def evolve(
     algorithm: Algorithm,
-    key: Key[Array, ""],
+    key: Key[Array, "*S"],
     population: Params,
     data: Data,
     *,
@@ -49,14 +58,55 @@ def evolve(
 
     The best individual of the last state stands first: `gajax.take(state.params, 0)`. Each state
     is gone once the next one is asked for. The algorithm's first generation is always done.
-    Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices.
+    Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices; S
+    seeds there go one after another, in runs of their own.
     """
-    key_start, key_run = jax.random.split(key)
+    if key.ndim and sharding.device_count() > 1:
+        raise ValueError("several seeds at once must be on one device, not in a mesh")
+    split = jax.vmap(jax.random.split, out_axes=1) if key.ndim else jax.random.split
+    key_start, key_run = split(key)
     population, data = sharding.place(population), sharding.replicate(data)
     state = start(algorithm, key_start, population, data)
     while True:
         state, infos = run(algorithm, key_run, state, data)
         info = jax.tree.map(lambda leaf: leaf[0], jax.device_get(infos))
         yield state, info
-        if info.done and info.generation >= generations:
+        if info.done.all() and info.generation.min() >= generations:
             return
+
+
+def _side_by_side() -> bool:
+    """Whether seeds run at the same time: a CPU is as fast with one after another."""
+    return jax.default_backend() != "cpu"
+
+
+def _each_seed(
+    function: Callable[..., tuple[Any, Any]], key: Key[Array, "*S"], tree: Any, data: Data
+) -> tuple[Any, Any]:
+    """`function(key, tree, data) -> (state, info)` of every seed, or as it is without an axis S."""
+    if not key.ndim:
+        return function(key, tree, data)
+    leaves, structure = jax.tree.flatten(data)
+    is_own = [len(leaf) > 1 for leaf in leaves]
+    own = [leaf for leaf, alone in zip(leaves, is_own, strict=True) if alone]
+
+    def one(key: Array, tree: Any, own: list[Array]) -> tuple[Any, Any]:
+        rest = iter(own)
+        every = [
+            next(rest) if alone else leaf[0] for leaf, alone in zip(leaves, is_own, strict=True)
+        ]
+        return function(key, tree, jax.tree.unflatten(structure, every))
+
+    if not _side_by_side():
+        return lax.map(lambda seed: one(*seed), (key, tree, own))
+    # The scalars of a state count its steps, so they are the same for all seeds. Kept as one, they
+    # decide which branch of a condition is taken; mapped, every branch would be.
+    tree = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim == 1 else leaf, tree)
+    axes = jax.tree.map(lambda leaf: 0 if leaf.ndim else None, tree)
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (key, tree, own)
+    )
+    state, _ = jax.eval_shape(one, *shapes)
+    out_axes = jax.tree.map(lambda leaf: 0 if leaf.ndim else None, state)
+    state, info = jax.vmap(one, (0, axes, 0), (out_axes, 0))(key, tree, own)
+    return jax.tree.map(lambda leaf: leaf if leaf.ndim else jnp.tile(leaf, len(key)), state), info

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
 AXIS = "population"
 
 
-def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:  # pyright: ignore[reportInvalidTypeForm]
     """A mesh of these devices (None: all, those of other hosts too) for `jax.set_mesh`."""
     chosen = np.array(jax.devices() if devices is None else devices)
     return Mesh(chosen, (AXIS,), axis_types=(AxisType.Auto,))
@@ -69,7 +70,7 @@ def gather(tree: PyTree) -> PyTree:
 def _put(tree: PyTree, spec: PartitionSpec) -> PyTree:
     if device_count() == 1 or not jax.tree.leaves(tree):
         return tree
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree)):
         return lax.with_sharding_constraint(tree, spec)
     return jax.device_put(tree, NamedSharding(jax.sharding.get_mesh(), spec))
 

@@ -66,7 +66,8 @@ class Algorithm(NamedTuple):
 
     `init(key, population, data) -> state` and `step(key, state, data) -> (state, info)`. A step
     folds the number of its generation into the key, so every step of a run takes the same key and
-    a run does not depend on how its steps are grouped or interrupted.
+    a run does not depend on how its steps are grouped or interrupted. Scalars of a state count its
+    steps: they depend on neither the key nor the population.
     """
 
     init: Callable[[Key[Array, ""], Params, Data], Any]

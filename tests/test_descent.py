@@ -53,7 +53,7 @@ def expected(optimizer, batches):
     for index in range(batches):
         if index % epoch == 0:
             order = evaluation.batch_order(data(), index // epoch, batch_size=BATCH)
-        batch = evaluation.batch_at(data(), order, index % epoch)
+        batch = evaluation.batch_at(data().examples, order, index % epoch)
         loss, gradient = value_and_grad()(params, batch)
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)

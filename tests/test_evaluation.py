@@ -135,7 +135,7 @@ def test_gradient_steps_train_everybody_on_a_stretch_of_its_own(chunk_size):
 def test_behind_the_last_batch_the_first_comes_again():
     order = jnp.array([[3, 1], [0, 19], [7, 2]])
     for index in (0, 2, 3, 7, jnp.int32(5)):
-        batch = evaluation.batch_at(data(20), order, index)
+        batch = evaluation.batch_at(data(20).examples, order, index)
         rows = np.asarray(order)[int(index) % 3]
         for name, leaf in data(20).examples.items():
             np.testing.assert_array_equal(batch[name], np.asarray(leaf)[rows])

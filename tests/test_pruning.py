@@ -53,7 +53,7 @@ def weights(params):
 def batch(index):
     epoch = evaluation.example_count(data()) // BATCH
     order = evaluation.batch_order(data(), index // epoch, batch_size=BATCH)
-    return evaluation.batch_at(data(), order, index % epoch)
+    return evaluation.batch_at(data().examples, order, index % epoch)
 
 
 def largest(scores, count):
