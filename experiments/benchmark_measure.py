@@ -42,13 +42,14 @@ QUICK = Sizes(
     population=3,
     trained=512,
     scored=2_000,
+    batches=(128,),
     front=6,
-    points=(100, 1_000),
+    points=(1_000,),
     points_of_three=(100,),
     ga=(500, 2_000),
-    individuals=(10, 32, 100),
+    individuals=(32, 100),
     genes_each=10_000,
-    genes=(10_000, 31_623, 100_000),
+    genes=(31_623, 100_000),
     cache=2**20,
 )
 """Only to see that everything works."""
