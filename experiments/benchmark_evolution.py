@@ -21,7 +21,8 @@ from experiments.benchmark_measure import (
     training_operations,
     weights,
 )
-from gajax import crossover, evaluation, mutation, selection
+from gajax import crossover, mutation, selection
+from gajax import population as populations
 from gajax.types import Params
 
 STANDARD_DEVIATION = 0.01
@@ -78,7 +79,7 @@ def guided_sbx(*couples: Params) -> Function:
     @jax.jit
     def cross(key: jax.Array, *couples: Params) -> Any:
         keys = jax.random.split(jax.random.fold_in(key, 0), gajax.size(couples))
-        return evaluation.map_individuals(
+        return populations.map_individuals(
             lambda pair: crossover.gradient_guided_sbx(*pair), (keys, *couples)
         )
 
@@ -120,20 +121,19 @@ def generation(losses: jax.Array, genes: int) -> Function:
     pairs = len(losses) // 2
     noise = partial(mutation.gaussian, rate=1.0, scale=STANDARD_DEVIATION)
 
+    def couple(keys: Any, mother: Params, father: Params) -> list[Params]:
+        key_cross, *keys_mutate = keys
+        return list(map(noise, keys_mutate, crossover.uniform(key_cross, mother, father)))
+
     @partial(jax.jit, donate_argnames="state")
     def breed(key: jax.Array, state: Any, losses: jax.Array) -> Any:
-        population, number = state
-        key = jax.random.fold_in(key, number)
-        key_select, key_mate, key_cross, key_mutate = jax.random.split(key, 4)
+        parents, number = state
+        key_select, key_mate, *keys = jax.random.split(jax.random.fold_in(key, number), 5)
         elite = selection.truncation(key_select, losses, pairs)
         mothers, fathers = elite[jax.random.randint(key_mate, (2, pairs), 0, pairs)]
-        born = jax.vmap(crossover.uniform)(
-            jax.random.split(key_cross, pairs),
-            gajax.take(population, mothers),
-            gajax.take(population, fathers),
-        )
-        keys = jax.random.split(key_mutate, 2 * pairs)
-        return jax.vmap(noise)(keys, gajax.concatenate(*born)), number + 1
+        keys = [jax.random.split(key, pairs) for key in keys]
+        born = populations.breed(couple, keys, parents, mothers, fathers, 2 * pairs)
+        return born, number + 1
 
     state = jax.random.normal(jax.random.key(4), (len(losses), genes)), jnp.int32(0)
     return carrying(lambda state: breed(jax.random.key(3), state, losses), state)
