@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from experiments import devices
 from experiments.cli import ConfigType, InputError, load_config
 from experiments.run_directory import write_text
 
@@ -23,7 +24,9 @@ def is_done(config: ConfigType, place: Path) -> bool:
         return False
     saved = load_config(type(config), place / "config.json", type(config)())
     shown: Any = {
-        name: getattr(config, name) for name in ("quiet", "plot") if hasattr(config, name)
+        name: getattr(config, name)
+        for name in ("quiet", "plot", *devices.FIELDS)
+        if hasattr(config, name)
     }
     if replace(saved, **shown) != config:
         raise InputError(f"--out must not hold runs of other settings, as {place} is one")

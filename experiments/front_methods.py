@@ -176,7 +176,7 @@ def _evolve(
         density = step.density
         for state, info in gajax.evolve(algorithm, key_refine, step.params, data, generations=1):
             if info.done:  # before, it is at most some genes off that have become zero by chance
-                density = jax.device_get(gajax.density(state.params))
+                density = gajax.sharding.gather(gajax.density(state.params))
             yield Step(info, state.params, density, "refinement")
 
 

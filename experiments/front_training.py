@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Array, Key
 
 import gajax
-from experiments import front_methods, front_report, fronts, networks, run_directory
+from experiments import devices, front_methods, front_report, fronts, networks, run_directory
 from experiments.cli import save_config
 from experiments.datasets import Dataset, load
 from experiments.front_recorder import FrontRecorder
 from experiments.fronts import Front
-from experiments.gemonn import Config, check, check_against
+from experiments.gemonn import Config, check, check_against, multiple
 from experiments.networks import Network
 from experiments.progress import Progress
 from gajax.types import Params
@@ -75,20 +75,23 @@ def train(
     stages: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     snapshots: dict[int, Params] = {}
     step = None
-    for step in front_methods.METHODS[config.method](key_method, config, learner, parts["train"]):
-        recorder.observe(step)
-        on_step(step, zero_loss)
-        generation = int(step.info.generation)
-        if step.phase == "evolution" and step.info.done:
-            if generation == 0:
+    with devices.mesh(config, multiple(config)):
+        steps = front_methods.METHODS[config.method](key_method, config, learner, parts["train"])
+        for step in steps:
+            recorder.observe(step)
+            on_step(step, zero_loss)
+            generation = int(step.info.generation)
+            if step.phase == "evolution" and step.info.done:
+                if generation == 0:
+                    loss = fronts.losses(network, step.params, preview)
+                    stages["before evolution"] = (step.density, loss)
+                if generation in SNAPSHOTS:
+                    snapshots[generation] = _best(step)
+            elif step.phase == "evolved":
                 loss = fronts.losses(network, step.params, preview)
-                stages["before evolution"] = (step.density, loss)
-            if generation in SNAPSHOTS:
-                snapshots[generation] = _best(step)
-        elif step.phase == "evolved":
-            loss = fronts.losses(network, step.params, preview)
-            stages["after evolution"] = (step.density, loss)
-    assert step is not None, "every method takes steps"
+                stages["after evolution"] = (step.density, loss)
+        assert step is not None, "every method takes steps"
+        step = step._replace(params=_whole(step.params))
     snapshots[recorder.generation] = _best(step)
     with progress.status("measuring the front on whole sets"):
         order, front, everybody = _measure(network, step, parts)
@@ -168,7 +171,13 @@ def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict
 
 def _best(step: fronts.Step) -> Params:
     """The individual of lowest loss on its latest batch."""
-    return gajax.take(step.params, int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf))))
+    index = int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf)))
+    return _whole(gajax.take(step.params, index))
+
+
+def _whole(params: Params) -> Params:
+    """Parameters that were shared out to devices, on one."""
+    return jax.tree.map(jnp.asarray, gajax.sharding.gather(params))
 
 
 def _measure(

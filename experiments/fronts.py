@@ -57,13 +57,13 @@ def zero_loss(network: Network, data: gajax.Data) -> float:
 
 def losses(network: Network, population: Params, data: gajax.Data) -> Float[np.ndarray, " P"]:
     """Mean loss of every individual over all examples."""
-    return np.asarray(_losses(network.loss_fn, population, data))
+    return gajax.sharding.gather(_losses(network.loss_fn, population, data))
 
 
 def accuracies(network: Network, population: Params, data: gajax.Data) -> Float[np.ndarray, " P"]:
     """Share of the examples that each classifier gets right."""
     assert network.logits is not None
-    return np.asarray(_losses(partial(_right, network.logits), population, data))
+    return gajax.sharding.gather(_losses(partial(_right, network.logits), population, data))
 
 
 def log_hypervolume(density: Any, loss: Any, zero_loss: float) -> float:

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import cache, run_directory
+from experiments import cache, devices, run_directory
 from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
 
@@ -66,6 +66,16 @@ class Config:
     """that networks compute in while they learn; what is kept and reported is float32"""
     chunk_size: int | None = None
     """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
+    devices: int | None = None
+    """that share the population; one CPU, or all accelerators that divide it, where not given"""
+    distributed: bool = False
+    """whether this is one of several processes, such as one for each host, that share it"""
+    coordinator: str | None = None
+    """distributed: address and port of process 0; detected on a cluster where not given"""
+    processes: int | None = None
+    """distributed: how many there are"""
+    process_id: int | None = None
+    """distributed: which of them this is, from 0"""
     seed: int = 0
     """of everything random"""
     out: Path | None = None
@@ -108,6 +118,9 @@ _LOWEST = {
     "final_refine_steps": 0,
     "validation": 0,
     "chunk_size": 1,
+    "devices": 1,
+    "processes": 1,
+    "process_id": 0,
     "seed": 0,
 }
 
@@ -129,6 +142,7 @@ def check(config: Config) -> Config:
     lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
+    devices.check(config)
     return replace(config, hidden=hidden)
 
 
@@ -140,6 +154,11 @@ def check_against(config: Config, dataset: Dataset) -> None:
     images = len(dataset.train_images) - validation
     batch = config.batch_size
     require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
+
+
+def multiple(config: Config) -> int | None:
+    """What the population is a multiple of, times its devices; None where it is not shared."""
+    return 1 if config.method.startswith(("gemonn", "nsga2")) else None
 
 
 def train(config: Config, **options: Any) -> "Results":
@@ -163,13 +182,18 @@ def main(arguments: list[str]) -> None:
         description=__doc__ or "",
     )
     config = check(config)
-    dataset = load(config.dataset, config.data_dir)
-    check_against(config, dataset)
-    directory = run_directory.new_directory(config.out, "gemonn")
+    with devices.connected(config, "gemonn") as reports:
+        dataset = load(config.dataset, config.data_dir)
+        check_against(config, dataset)
+        devices.count(config, multiple(config))
+        directory = run_directory.new_directory(config.out, "gemonn") if reports else None
 
-    from experiments import front_report, front_training  # late, as in `train`
+        from experiments import front_report, front_training  # late, as in `train`
 
-    front_report.table(front_training.run(config, dataset, directory), directory)
+        if directory is None:
+            train(config, dataset=dataset)
+        else:
+            front_report.table(front_training.run(config, dataset, directory), directory)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class Progress(NamedTuple):
 
     def best(self) -> dict:
         """Parameters of all blocks so far, those in training from the best individual."""
-        return self.frozen | gajax.take(self.state.params, self.best_index())
+        best = gajax.sharding.gather(gajax.take(self.state.params, self.best_index()))
+        return self.frozen | jax.tree.map(jnp.asarray, best)
 
 
 def layer_phases(

@@ -70,7 +70,7 @@ class Recorder:
             remaining=self._remaining(phase, generations, now),
         )
         if info.done:
-            density = gajax.density(step.state.params)[step.best_index()]
+            density = gajax.sharding.gather(gajax.density(step.state.params))[step.best_index()]
             self.rows.append(
                 {
                     "phase": phase.name,

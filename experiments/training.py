@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import gajax
-from experiments import layerwise, methods, report, run_directory
+from experiments import devices, layerwise, methods, report, run_directory
 from experiments.classifier import Verdict, assess, chosen_parameters
 from experiments.cli import InputError, save_config
 from experiments.datasets import Dataset, load
-from experiments.mnist_ga import Config, check, check_against
+from experiments.mnist_ga import Config, check, check_against, multiple
 from experiments.progress import Progress
 from experiments.recorder import Recorder
 
@@ -57,7 +57,8 @@ def train(
         del parts["validation"]
     recorder = Recorder(methods.schedule(config, learned), progress, on_row)
     key = jax.random.key(config.seed)
-    trained = methods.METHODS[config.method](key, config, images[:learned], recorder.observe)
+    with devices.mesh(config, multiple(config)):
+        trained = methods.METHODS[config.method](key, config, images[:learned], recorder.observe)
     errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
     if not math.isfinite(errors["train_rmse"]):
         rate = config.learning_rate

@@ -59,12 +59,16 @@ def replicate(tree: PyTree) -> PyTree:
 
 
 def gather(tree: PyTree) -> PyTree:
-    """The tree as arrays of NumPy, whole on every host."""
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
-    from jax.experimental import multihost_utils
+    """The tree as arrays of NumPy, whole on every host; all hosts must call it."""
 
-    return multihost_utils.process_allgather(tree, tiled=True)
+    def whole(leaf: Any) -> np.ndarray:
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+            return np.asarray(leaf)
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.tree.map(whole, tree)
 
 
 def _put(tree: PyTree, spec: PartitionSpec) -> PyTree:
@@ -72,7 +76,12 @@ def _put(tree: PyTree, spec: PartitionSpec) -> PyTree:
         return tree
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree)):
         return lax.with_sharding_constraint(tree, spec)
-    return jax.device_put(tree, NamedSharding(jax.sharding.get_mesh(), spec))
+    # Unlike `device_put`, a program takes arrays of one host for those of a mesh of many.
+    return jax.jit(_same, out_shardings=NamedSharding(jax.sharding.get_mesh(), spec))(tree)
+
+
+def _same(tree: PyTree) -> PyTree:
+    return tree
 
 
 def on_shards(
