@@ -21,7 +21,7 @@ from experiments.benchmark_measure import (
     training_operations,
     weights,
 )
-from gajax import crossover, mutation, selection
+from gajax import breeding, crossover, mutation, selection
 from gajax import population as populations
 from gajax.types import Params
 
@@ -132,7 +132,7 @@ def generation(losses: jax.Array, genes: int) -> Function:
         elite = selection.truncation(key_select, losses, pairs)
         mothers, fathers = elite[jax.random.randint(key_mate, (2, pairs), 0, pairs)]
         keys = [jax.random.split(key, pairs) for key in keys]
-        born = populations.breed(couple, keys, parents, mothers, fathers, 2 * pairs)
+        born = breeding.breed(couple, keys, parents, mothers, fathers, 2 * pairs)
         return born, number + 1
 
     state = jax.random.normal(jax.random.key(4), (len(losses), genes)), jnp.int32(0)

@@ -14,7 +14,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import evaluation, pareto, selection, sharding
+from gajax import breeding, evaluation, pareto, selection, sharding
 from gajax import population as populations
 from gajax.types import Algorithm, Data, Info, LossFn, Params, ValueAndGrad
 
@@ -131,7 +131,7 @@ def front(
 
             known = state.params, state.guide
             mothers, fathers = parents[:pairs], parents[pairs:]
-            return populations.breed(couple, keys, known, mothers, fathers, size, chunk_size)
+            return breeding.breed(couple, keys, known, mothers, fathers, size, chunk_size)
 
         def born() -> Params:
             return lax.cond(is_initial, lambda: state.params, mate)

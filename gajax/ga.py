@@ -14,8 +14,8 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
+from gajax import breeding, evaluation, sharding
 from gajax import crossover as crossovers
-from gajax import evaluation, sharding
 from gajax import mutation as mutations
 from gajax import population as populations
 from gajax import selection as selections
@@ -152,7 +152,7 @@ def ga(
                     for key, child in zip(jax.random.split(key_mutate), born, strict=True)
                 ]
 
-            born = populations.breed(
+            born = breeding.breed(
                 couple, keys, state.params, mothers, fathers, children, chunk_size
             )
             params = sharding.replace_last(state.params, born)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from gajax import population
+from gajax import bits, population
 from gajax.population import every_leaf, leaf_mask
 from gajax.types import LeafPredicate, Params
 
@@ -71,9 +71,10 @@ def gaussian(
 
     def mutate(key: Key[Array, ""], leaf: Array) -> Array:
         key_choose, key_noise = jax.random.split(key)
-        noise = scale * jax.random.normal(key_noise, leaf.shape, leaf.dtype)
-        chosen = population.random_mask(key_choose, rate, leaf.shape)
-        return jnp.where(chosen, leaf + noise, leaf)
+        moved = leaf + (scale * bits.normal(key_noise, leaf.shape)).astype(leaf.dtype)
+        if isinstance(rate, int | float) and rate >= 1:
+            return moved
+        return jnp.where(population.random_mask(key_choose, rate, leaf.shape), moved, leaf)
 
     return population.map_with_key(key, mutate, individual)
 

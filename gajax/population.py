@@ -1,15 +1,14 @@
 """The population: one tree of arrays whose leaves all carry the leading axis P."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from gajax import sharding
+from gajax import bits, sharding
 from gajax.types import LeafPredicate, Params
 
 
@@ -157,50 +156,6 @@ def map_individuals(
     return sharding.on_shards(in_chunks, individuals, common=common)
 
 
-def breed(
-    couple: Callable[[Any, Any, Any], Sequence[Params]],
-    keys: PyTree[Key[Array, " K"]],
-    population: Any,
-    mothers: Int[Array, " K"],
-    fathers: Int[Array, " K"],
-    count: int,
-    chunk_size: int | None = None,
-) -> Params:
-    """The first `count` of the 2 K children: both of the first couple, both of the second, ...
-
-    `couple(keys, mother, father)` gives two children. Parents are fetched chunk by chunk. Within a
-    mesh each device first gets the parents of its own share of the children; a couple whose
-    children belong to two devices has them on both.
-    """
-    devices = sharding.device_count()
-    sharding.check(count, "number of children")
-    share = count // devices
-    couples = -(-share // 2)
-    first_children = np.arange(devices) * share
-    parents: tuple[Any, Any] = mothers, fathers
-    if devices > 1:
-        own = jnp.asarray((first_children[:, None] // 2 + np.arange(couples)).reshape(-1))
-        keys = take(keys, own)
-        parents = tuple(sharding.take((population,), parent[own]) for parent in parents)
-
-    def children(of: Any) -> Params:
-        key, mother, father = of
-        if devices == 1:
-            mother, father = take(population, mother), take(population, father)
-        return jax.tree.map(lambda *both: jnp.stack(both), *couple(key, mother, father))
-
-    def on_device(first_child: Array, *of: Any) -> Params:
-        def flat(pairs: Array) -> Array:
-            born = pairs.reshape(-1, *pairs.shape[2:])
-            if len(born) == share:
-                return born
-            return lax.dynamic_slice_in_dim(born, first_child[0] % 2, share)
-
-        return jax.tree.map(flat, map_individuals(children, of, chunk_size=chunk_size))
-
-    return sharding.on_shards(on_device, jnp.asarray(first_children), keys, *parents)
-
-
 def size(population: Params) -> int:
     """Number of individuals; ValueError where the leaves disagree about it or there are none."""
     leaves: list[Array] = jax.tree.leaves(population)
@@ -243,5 +198,5 @@ def random_mask(
     key: Key[Array, ""], rate: float | Float[Array, ""], shape: tuple[int, ...]
 ) -> Bool[Array, "..."]:
     """True with probability `rate`, exact to 1/65536, from 16 random bits an element."""
-    bits = jax.random.bits(key, shape, jnp.uint16)
-    return bits < jnp.round(jnp.asarray(rate, jnp.float32) * 65536).astype(jnp.uint32)
+    drawn = bits.words(key, shape) & 0xFFFF
+    return drawn < jnp.round(jnp.asarray(rate, jnp.float32) * 65536).astype(jnp.uint32)

@@ -65,7 +65,8 @@ def evolve(
         raise ValueError("several seeds at once must be on one device, not in a mesh")
     split = jax.vmap(jax.random.split, out_axes=1) if key.ndim else jax.random.split
     key_start, key_run = split(key)
-    population, data = sharding.place(population), sharding.replicate(data)
+    if sharding.device_count() > 1:
+        population, data = _share_out(population, data)
     state = start(algorithm, key_start, population, data)
     while True:
         state, infos = run(algorithm, key_run, state, data)
@@ -73,6 +74,12 @@ def evolve(
         yield state, info
         if info.done.all() and info.generation.min() >= generations:
             return
+
+
+@jax.jit
+def _share_out(population: Params, data: Data) -> tuple[Params, Data]:
+    """Compiled, because only a program takes the arrays of one host for those of many."""
+    return sharding.place(population), sharding.replicate(data)
 
 
 def _side_by_side() -> bool:

@@ -47,14 +47,17 @@ def check(size: int, name: str = "population size") -> None:
 
 
 def place(population: PyTree) -> PyTree:
-    """The population with an equal share of the individuals on each device of the mesh."""
+    """The population with an equal share of the individuals on each device of the mesh.
+
+    On several hosts, within a compiled program alone.
+    """
     for leaf in jax.tree.leaves(population):
         check(leaf.shape[0])
     return _put(population, PartitionSpec(AXIS))
 
 
 def replicate(tree: PyTree) -> PyTree:
-    """The tree with a copy on each device of the mesh."""
+    """The tree with a copy on each device of the mesh; on several hosts, as `place` does."""
     return _put(tree, PartitionSpec())
 
 
@@ -76,12 +79,7 @@ def _put(tree: PyTree, spec: PartitionSpec) -> PyTree:
         return tree
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree)):
         return lax.with_sharding_constraint(tree, spec)
-    # Unlike `device_put`, a program takes arrays of one host for those of a mesh of many.
-    return jax.jit(_same, out_shardings=NamedSharding(jax.sharding.get_mesh(), spec))(tree)
-
-
-def _same(tree: PyTree) -> PyTree:
-    return tree
+    return jax.device_put(tree, NamedSharding(jax.sharding.get_mesh(), spec))
 
 
 def on_shards(

@@ -15,6 +15,8 @@ def _count(jaxpr):
     for equation in jaxpr.eqns:
         if equation.primitive.name == "random_bits":
             total += equation.params["bit_width"] * math.prod(equation.outvars[0].aval.shape)
+        if equation.primitive.name == "iota" and equation.params["dtype"] == "uint32":
+            total += 32 * math.prod(equation.outvars[0].aval.shape)  # counted by gajax.bits
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
             if _is_program(inner):
                 total += _count(getattr(inner, "jaxpr", inner))

@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"types", "sharding"},
+    {"types", "sharding", "bits"},
     {"population"},
-    {"crossover", "mutation", "selection", "evaluation", "pareto", "sparse", "models"},
+    {"crossover", "mutation", "selection", "evaluation", "breeding", "pareto", "sparse", "models"},
     {"fronts"},
     {"ga", "nsga2", "gemonn", "gradient", "refinement"},
     {"run", "checkpoint"},

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import gajax
-from gajax import sharding
+from gajax import breeding, sharding
 
 SIZE, SURVIVORS, BATCH = 16, 8, 16
 GENES = 6 * 5 + 5 * 2
@@ -159,7 +159,7 @@ def test_children_of_a_couple_may_live_on_two_devices():
     def children():
         keys = jax.random.split(jax.random.key(0), 6)
         mothers, fathers = jnp.array([0, 1, 2, 3, 4, 5]), jnp.array([7, 6, 5, 4, 3, 2])
-        return gajax.population.breed(couple, keys, population, mothers, fathers, 12)
+        return breeding.breed(couple, keys, population, mothers, fathers, 12)
 
     expected = [0, 7, 1, 6, 2, 5, 3, 4, 4, 3, 5, 2]
     np.testing.assert_array_equal(children(), expected)
