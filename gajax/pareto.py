@@ -8,10 +8,9 @@ Sources: Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-
 Jensen, "Reducing the run-time complexity of multiobjective EAs", IEEE TEVC 7(5).
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Real
+from jaxtyping import Array, Bool, Float, Int, Real, UInt32
 
 _BLOCK = 128
 
@@ -19,8 +18,7 @@ _BLOCK = 128
 def ranks(objectives: Real[Array, "P M"]) -> Int[Array, " P"]:
     """Rank of every point's front, 0 for those that nobody dominates.
 
-    Two objectives take O(P log P) time and O(P) memory; other numbers of them one comparison of
-    each pair for each front, and a matrix of P x P truth values.
+    Two objectives take O(P log P) time, other numbers of them O(P x P); both take O(P) memory.
     """
     finite = _finite(objectives)
     objectives = jnp.where(finite[:, None], objectives, 0)
@@ -38,29 +36,37 @@ def crowding(
     are not finite. An objective that is the same all over a front adds nothing.
     """
     rank = ranks(objectives) if rank is None else rank
-    counted = _finite(objectives) & ~_copies(objectives)
-    front = jnp.where(counted, rank, jnp.iinfo(rank.dtype).max)
+    finite = _finite(objectives)
+    values = jnp.where(finite[:, None], objectives, 0)
+    counted = finite & ~_copies(values, finite)
+    front = jnp.where(counted, rank, len(rank))
+    orders = [_order(column, front, below=len(rank) + 1) for column in values.T]
+    if len(orders) == 2:  # along a front one objective falls where the other rises
+        orders[1] = orders[0]
+    values = values.astype(jnp.float32) / 2  # so that no difference overflows
+    distance = jnp.zeros(len(rank))
+    for column, order in zip(values.T, orders, strict=True):
+        distance = distance.at[order].add(_gaps(column[order], front[order]))
+    return jnp.where(counted, distance, 0)
 
-    def along(values: Array) -> Array:
-        order = jnp.lexsort((values, front))
-        values, fronts = values[order], front[order]
-        first = jnp.searchsorted(fronts, fronts, side="left")
-        last = jnp.searchsorted(fronts, fronts, side="right") - 1
-        position = jnp.arange(len(values))
-        is_end = (position == first) | (position == last)
-        values = values / 2  # so that no difference overflows
-        spread = values[last] - values[first]
-        gap = values[jnp.minimum(position + 1, last)] - values[jnp.maximum(position - 1, first)]
-        share = jnp.where(spread > 0, gap / jnp.where(spread > 0, spread, 1), 0)
-        return jnp.zeros(len(values)).at[order].set(jnp.where(is_end, jnp.inf, share))
 
-    objectives = jnp.where(counted[:, None], objectives, 0).astype(jnp.float32)
-    return jnp.where(counted, jnp.sum(jax.vmap(along, 1, 1)(objectives), axis=1), 0)
+def _gaps(values: Float[Array, " P"], front: Int[Array, " P"]) -> Float[Array, " P"]:
+    """Between the neighbours of each value, fronts standing together and sorted by it."""
+    position = jnp.arange(len(values))
+    begins = jnp.concatenate([jnp.ones(1, bool), front[1:] != front[:-1]])
+    ends = jnp.concatenate([begins[1:], jnp.ones(1, bool)])
+    first = lax.associative_scan(jnp.maximum, jnp.where(begins, position, 0))
+    last = jnp.where(ends, position, len(values))
+    last = lax.associative_scan(jnp.minimum, last, reverse=True)
+    spread = jnp.abs(values[last] - values[first])
+    following, before = (jnp.roll(values, shift) for shift in (-1, 1))
+    share = jnp.abs(following - before) / jnp.where(spread > 0, spread, 1)
+    return jnp.where(begins | ends, jnp.inf, jnp.where(spread > 0, share, 0))
 
 
 def levels(rank: Int[Array, " P"], distance: Float[Array, " P"]) -> Int[Array, " P"]:
     """Place of every point by rank, then by crowding, 0 the best; equal points share a place."""
-    order = jnp.lexsort((-distance, rank))
+    order = _order(-distance, rank, below=len(rank) + 1)
     rank, distance = rank[order], distance[order]
     is_next = (rank[1:] != rank[:-1]) | (distance[1:] != distance[:-1])
     place = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(is_next, dtype=jnp.int32)])
@@ -73,7 +79,7 @@ def survivors(objectives: Real[Array, "P M"], count: int) -> Int[Array, " count"
     Best first; points that are equal in both stand in the order given.
     """
     rank = ranks(objectives)
-    return jnp.lexsort((-crowding(objectives, rank), rank))[:count]
+    return _order(-crowding(objectives, rank), rank, below=len(rank) + 1)[:count]
 
 
 def knee(objectives: Real[Array, "P 2"]) -> Int[Array, ""]:
@@ -109,12 +115,56 @@ def _finite(objectives: Real[Array, "P M"]) -> Bool[Array, " P"]:
     return jnp.isfinite(objectives).all(axis=1)
 
 
-def _copies(objectives: Real[Array, "P M"]) -> Bool[Array, " P"]:
+def _copies(objectives: Real[Array, "P M"], finite: Bool[Array, " P"]) -> Bool[Array, " P"]:
     """Whether a point is equal to one that stands before it."""
-    order = jnp.lexsort(tuple(objectives.T))
-    ordered = objectives[order]
-    repeated = jnp.concatenate([jnp.zeros(1, bool), (ordered[1:] == ordered[:-1]).all(axis=1)])
-    return jnp.zeros_like(repeated).at[order].set(repeated)
+    order = _order(*objectives.T[::-1], ~finite)
+    return jnp.zeros(len(finite), bool).at[order].set(_repeated(objectives[order]))
+
+
+def _repeated(ordered: Real[Array, "P M"]) -> Bool[Array, " P"]:
+    return jnp.concatenate([jnp.zeros(1, bool), (ordered[1:] == ordered[:-1]).all(axis=1)])
+
+
+def _order(
+    *keys: Real[Array, " P"] | Bool[Array, " P"], below: int | None = None
+) -> Int[Array, " P"]:
+    """What `jnp.lexsort` gives: the stable order by the last key, then by the one before, ...
+
+    In passes that each sort words of some bits of a key and, behind them, the place: a CPU sorts
+    single words several times as fast as a key with its place. No key may hold NaN. With `below`,
+    the last key consists of whole numbers from 0 to below that.
+    """
+    size = len(keys[0])
+    if any(key.dtype.itemsize > 4 for key in keys):
+        return jnp.lexsort(keys)
+    places = max(1, (size - 1).bit_length())
+    place = lax.iota(jnp.uint32, size)
+    order = place
+    words = [_word(key) for key in keys]
+    if below is not None:
+        words[-1] = keys[-1].astype(jnp.uint32), (below - 1).bit_length()
+    for word, bits in words:
+        for shift in range(0, bits, 32 - places):
+            digit = (word[order] >> jnp.uint32(shift)) << jnp.uint32(
+                places
+            )  # what is above the digit, falls off
+            order = order[jnp.sort(digit | place) & jnp.uint32(2**places - 1)]
+    return order.astype(jnp.int32)
+
+
+def _word(key: Array) -> tuple[UInt32[Array, " P"], int]:
+    """A word for each element that sorts as it does, and how many of its bits count."""
+    if key.dtype == bool:
+        return key.astype(jnp.uint32), 1
+    if jnp.issubdtype(key.dtype, jnp.unsignedinteger):
+        return key.astype(jnp.uint32), 8 * key.dtype.itemsize
+    if jnp.issubdtype(key.dtype, jnp.integer):
+        return lax.bitcast_convert_type(key.astype(jnp.int32), jnp.uint32) ^ jnp.uint32(2**31), 32
+    key = key.astype(jnp.float32)
+    # Comparisons take what is below the smallest normal number, and minus zero, for zero.
+    key = jnp.where(jnp.abs(key) < jnp.finfo(jnp.float32).tiny, 0.0, key)
+    word = lax.bitcast_convert_type(key, jnp.uint32)
+    return jnp.where(word >> 31 == 1, ~word, word | jnp.uint32(2**31)), 32
 
 
 def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -> Int[Array, " P"]:
@@ -126,14 +176,15 @@ def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -
     dominance within it until no rank changes.
     """
     size = len(objectives)
-    order = jnp.lexsort((objectives[:, 1], objectives[:, 0], ~finite))
+    order = _order(*objectives.T[::-1], ~finite)
     ordered = objectives[order]
-    is_copy = jnp.concatenate([jnp.zeros(1, bool), (ordered[1:] == ordered[:-1]).all(axis=1)])
+    is_copy = _repeated(ordered)
     counted = finite[order] & ~is_copy
     block = min(_BLOCK, size)
     padding = -size % block
     # Places instead of values: they have a number above them all, whatever the type.
-    second = jnp.searchsorted(jnp.sort(ordered[:, 1]), ordered[:, 1]).astype(jnp.int32)
+    words = _word(ordered[:, 1])[0] if ordered.dtype.itemsize <= 4 else ordered[:, 1]
+    second = jnp.searchsorted(jnp.sort(words), words).astype(jnp.int32)
     second = jnp.pad(second, (0, padding)).reshape(-1, block)
     counts = jnp.pad(counted, (0, padding)).reshape(-1, block)
     is_earlier = jnp.arange(block)[:, None] < jnp.arange(block)
@@ -155,19 +206,34 @@ def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -
 
 
 def _many_objectives(objectives: Real[Array, "P M"], finite: Bool[Array, " P"]) -> Int[Array, " P"]:
-    """Ranks from a matrix of who dominates whom, which is filled row by row."""
+    """Ranks in one pass over the points in lexical order, in which dominators come first.
 
-    def dominated(row: tuple[Array, Array]) -> Array:
-        point, is_finite = row
-        no_worse = better = jnp.ones(len(objectives), bool)
-        better = ~better
-        for index in range(objectives.shape[1]):
-            no_worse &= point[index] <= objectives[:, index]
-            better |= point[index] < objectives[:, index]
-        return no_worse & better & is_finite & finite
+    Points are taken in blocks: a look at all points that have their rank already, then the
+    dominance within the block until no rank changes.
+    """
+    size = len(objectives)
+    order = _order(*objectives.T[::-1], ~finite)
+    block = min(_BLOCK, size)
+    padding = -size % block
+    points = jnp.pad(objectives[order], ((0, padding), (0, 0)))
+    counted = jnp.pad(finite[order], (0, padding))
 
-    dominates = lax.map(dominated, (objectives, finite), batch_size=_BLOCK)
-    return _chains(dominates, jnp.zeros(len(objectives), jnp.int32))
+    def place(rank: Array, start: Array) -> tuple[Array, None]:
+        own = lax.dynamic_slice_in_dim(points, start, block)
+        no_worse = jnp.broadcast_to(counted, (block, len(counted)))
+        better = jnp.zeros_like(no_worse)
+        for mine, theirs in zip(own.T, points.T, strict=True):
+            no_worse &= theirs <= mine[:, None]
+            better |= theirs < mine[:, None]
+        dominated_by = no_worse & better
+        # Those without a rank yet have -1 and so count as nobody.
+        above = jnp.max(jnp.where(dominated_by, rank + 1, 0), axis=1)
+        within = lax.dynamic_slice_in_dim(dominated_by, start, block, axis=1)
+        return lax.dynamic_update_slice_in_dim(rank, _chains(within.T, above), start, 0), None
+
+    rank = jnp.full(size + padding, -1, jnp.int32)
+    rank, _ = lax.scan(place, rank, jnp.arange(0, size + padding, block))
+    return jnp.zeros(size, jnp.int32).at[order].set(rank[:size])
 
 
 def _chains(dominates: Bool[Array, "K K"], above: Int[Array, " K"]) -> Int[Array, " K"]:
