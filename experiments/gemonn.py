@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import cache, run_directory
+from experiments import cache, run_directory, seeds
 from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
 
@@ -68,6 +68,8 @@ class Config:
     """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
     seed: int = 0
     """of everything random"""
+    seeds: tuple[int, ...] | None = None
+    """independent runs: how many from --seed on, or a list of seeds"""
     out: Path | None = None
     """run directory, which must be new; runs/<time>-gemonn where not given"""
     plot: bool = False
@@ -129,6 +131,8 @@ def check(config: Config) -> Config:
     lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
+    if config.seeds is not None:
+        seeds.chosen(config.seeds, config.seed)
     return replace(config, hidden=hidden)
 
 
@@ -167,9 +171,19 @@ def main(arguments: list[str]) -> None:
     check_against(config, dataset)
     directory = run_directory.new_directory(config.out, "gemonn")
 
-    from experiments import front_report, front_training  # late, as in `train`
+    from experiments import front_compare, front_report, front_training  # late, as in `train`
 
-    front_report.table(front_training.run(config, dataset, directory), directory)
+    if config.seeds is None:
+        front_report.table(front_training.run(config, dataset, directory), directory)
+        return
+    fit = front_training.fitting(config, dataset)
+    seeds.run(
+        config,
+        directory,
+        fit,
+        lambda configs, places, title: front_training.run_together(configs, dataset, places, title),
+    )
+    front_compare.table(directory)
 
 
 if __name__ == "__main__":

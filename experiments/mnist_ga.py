@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import cache, run_directory
+from experiments import cache, run_directory, seeds
 from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
 
@@ -81,6 +81,8 @@ class Config:
     """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
     seed: int = 0
     """of everything random"""
+    seeds: tuple[int, ...] | None = None
+    """independent runs: how many from --seed on, or a list of seeds"""
     out: Path | None = None
     """run directory, which must be new; runs/<time>-mnist_ga where not given"""
     quiet: bool = False
@@ -135,6 +137,8 @@ def check(config: Config) -> Config:
         value = getattr(config, name)
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
+    if config.seeds is not None:
+        seeds.chosen(config.seeds, config.seed)
     return replace(config, generations=generations)
 
 
@@ -180,9 +184,19 @@ def main(arguments: list[str]) -> None:
     check_against(config, dataset)
     directory = run_directory.new_directory(config.out, "mnist_ga")
 
-    from experiments import report, training  # late, as in `train`
+    from experiments import compare, report, training  # late, as in `train`
 
-    report.table(training.run(config, dataset, directory), directory)
+    if config.seeds is None:
+        report.table(training.run(config, dataset, directory), directory)
+        return
+    fit = training.fitting(config, dataset)
+    seeds.run(
+        config,
+        directory,
+        fit,
+        lambda configs, places, title: training.run_together(configs, dataset, places, title),
+    )
+    compare.table(directory)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from experiments import mnist_ga
 from experiments.cli import InputError, save_config
 from experiments.comparison import is_done
 
-METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "0", "1"]
+METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_runs_that_are_there_are_kept(comparison):
 def test_table_has_all_runs_that_are_there(comparison):
     directory, arguments = comparison
     before = (directory / "compare.csv").read_text()
-    mnist_ga.main([*arguments[: -len(METHODS)], "--methods", "ga", "--seeds", "0"])
+    mnist_ga.main([*arguments[: -len(METHODS)], "--methods", "ga", "--seeds", "1"])
     assert (directory / "compare.csv").read_text() == before
 
 
