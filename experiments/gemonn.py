@@ -173,10 +173,11 @@ def main(arguments: list[str]) -> None:
 
     from experiments import front_compare, front_report, front_training  # late, as in `train`
 
+    with run_directory.kept_unless_refused(directory):
+        fit = front_training.fitting(config, dataset)
     if config.seeds is None:
         front_report.table(front_training.run(config, dataset, directory), directory)
         return
-    fit = front_training.fitting(config, dataset)
     seeds.run(
         config,
         directory,

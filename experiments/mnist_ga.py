@@ -186,10 +186,11 @@ def main(arguments: list[str]) -> None:
 
     from experiments import compare, report, training  # late, as in `train`
 
+    with run_directory.kept_unless_refused(directory):
+        fit = training.fitting(config, dataset)
     if config.seeds is None:
         report.table(training.run(config, dataset, directory), directory)
         return
-    fit = training.fitting(config, dataset)
     seeds.run(
         config,
         directory,

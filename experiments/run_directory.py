@@ -25,6 +25,16 @@ def new_directory(out: Path | None, name: str) -> Path:
     return directory
 
 
+@contextmanager
+def kept_unless_refused(directory: Path) -> Iterator[None]:
+    """Remove the empty directory where the block finds a mistake of the user's."""
+    try:
+        yield
+    except InputError:
+        directory.rmdir()
+        raise
+
+
 def make_directory(directory: Path) -> None:
     """Make a directory that `--out` names, or one below it; InputError where that fails."""
     try:

@@ -117,6 +117,14 @@ def test_a_population_too_large_is_refused_before_it_is_drawn(module, config, mo
         module.fitting(replace(config, population_size=most + 1), dataset)
 
 
+@pytest.mark.parametrize("program", [mnist_ga, gemonn])
+def test_a_refused_population_leaves_nothing(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    with pytest.raises(InputError, match="--population-size"):
+        program.main(["--population-size", "1000000", "--out", str(tmp_path / "run")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_networks_too_large_for_two_are_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**6)
     with pytest.raises(InputError, match="--hidden must be narrower, not 100, for which 2"):
