@@ -36,8 +36,8 @@ class CompareConfig(Config):
         "pca",
     )
     """rows of the table"""
-    seeds: tuple[int, ...] | None = (3,)
-    """of each row: how many from --seed on, or a list; pca needs only the first"""
+    seeds: tuple[int, ...] | None = None
+    """of each row: how many from --seed on, 3 where not given, or a list; pca has only the first"""
 
 
 def main(arguments: list[str]) -> None:

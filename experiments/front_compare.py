@@ -34,8 +34,8 @@ class CompareConfig(Config):
         ...,
     ] = ("gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth")
     """rows of the table; descent makes six, SGD and Adam at three rates each"""
-    seeds: tuple[int, ...] | None = (1,)
-    """independent runs of each row: how many from --seed on, or a list of seeds"""
+    seeds: tuple[int, ...] | None = None
+    """of each row: how many from --seed on, 1 where not given, or a list of seeds"""
 
 
 def main(arguments: list[str]) -> None:
