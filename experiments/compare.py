@@ -4,11 +4,12 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from experiments import comparison, run_directory
+from experiments import comparison, run_directory, seeds
 from experiments.cli import parse
 from experiments.datasets import load
 from experiments.mnist_ga import PRESETS, Config, check, check_against
@@ -25,7 +26,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """A config for all rows; `methods` and `seeds` stand in for its `method` and `seed`."""
+    """A config for all rows; `methods` stand in for its `method`."""
 
     methods: tuple[Literal["ga", "layerwise", "pretrained", "sgd", "pca"], ...] = (
         "ga",
@@ -35,8 +36,8 @@ class CompareConfig(Config):
         "pca",
     )
     """rows of the table"""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """independent runs of each row; pca needs only the first"""
+    seeds: tuple[int, ...] | None = None
+    """of each row: how many from --seed on, 3 where not given, or a list; pca has only the first"""
 
 
 def main(arguments: list[str]) -> None:
@@ -53,26 +54,35 @@ def main(arguments: list[str]) -> None:
         description=__doc__ or "",
     )
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
+    common = replace(common, out=None, config=None, seeds=None)
+    numbers = seeds.chosen(given.seeds or (3,), given.seed)
     configs = [
-        check(replace(common, method=method, seed=seed, out=None, config=None))
+        check(replace(common, method=method, seed=seed))
         for method in given.methods
-        for seed in (given.seeds[:1] if method == "pca" else given.seeds)
+        for seed in (numbers[:1] if method == "pca" else numbers)
     ]
     dataset = load(common.dataset, common.data_dir)
     check_against(configs[0], dataset)
     directory = given.out or run_directory.new_directory(None, "mnist_ga-compare")
 
-    from experiments import methods, training  # late, as in `mnist_ga.train`
+    from experiments import training  # late, as in `mnist_ga.train`
 
     for config in configs:
         place = directory / f"{config.method}-{config.seed}"
         if not comparison.is_done(config, place):
             run_directory.make_directory(place)
             training.run(config, dataset, place)
+    table(directory)
+
+
+def table(directory: Path) -> None:
+    """Write and print the means over the seeds of each method that the directory has runs of."""
+    from experiments import methods
+
     summaries = sorted(
         (json.loads(path.read_text()) for path in directory.glob("*/summary.json")),
         key=lambda summary: (list(methods.METHODS).index(summary["method"]), summary["seed"]),
     )
     groups = {method: list(group) for method, group in groupby(summaries, itemgetter("method"))}
-    table = comparison.tables(groups, MEASURES, directory)
-    Console().print(table, f"written to {directory}", sep="\n")
+    view = comparison.tables(groups, MEASURES, directory)
+    Console().print(view, f"written to {directory}", sep="\n")

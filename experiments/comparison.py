@@ -38,8 +38,8 @@ def tables(
 ) -> Table:
     """Write `compare.csv`, a row for each summary, and `compare.md`, a row for each group.
 
-    Returns the latter as a table to print: means over the seeds, and standard deviations where
-    there are several. A value that is missing in a summary is left out.
+    Returns the latter as a table to print, a lone row of it upright: means over the seeds, and
+    standard deviations where there are several. A value that is missing in a summary is left out.
     """
     titles = ["method", "seeds", *(title for title, _ in measures.values())]
     rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
@@ -53,8 +53,8 @@ def tables(
     lines = [titles, ["---"] * len(titles), *rows]
     text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     write_text(directory / "compare.md", text)
-    table = Table(*titles)
-    for row in rows:
+    table = Table(*titles) if len(rows) > 1 else Table(show_header=False)
+    for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):
         table.add_row(*row)
     return table
 

@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from experiments.cli import InputError, require
@@ -35,6 +36,7 @@ def check(config: "Config") -> None:
 def connected(config: "Config", program: str) -> Iterator[bool]:
     """The other processes of a distributed run for the block; gives whether this one reports.
 
+    What the others would print is lost.
     Where one of them has died, the others leave with a sentence: at once where their connection
     tells, else after the 100 seconds without a sign of life that JAX allows.
     """
@@ -50,7 +52,9 @@ def connected(config: "Config", program: str) -> Iterator[bool]:
         wanted = "--coordinator HOST:PORT, --processes N and --process-id I"
         raise InputError(f"--distributed must find a cluster, or have {wanted}: {reason}") from None
     try:
-        yield jax.process_index() == 0
+        reports = jax.process_index() == 0
+        with nullcontext() if reports else redirect_stdout(StringIO()):
+            yield reports
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]
         print(f"{program}: error: another process of this run is gone ({reason})", file=sys.stderr)

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
-from experiments import comparison, run_directory
+from experiments import comparison, run_directory, seeds
 from experiments.cli import InputError, parse
 from experiments.datasets import load
 from experiments.gemonn import PRESETS, Config, check, check_against
@@ -19,7 +19,7 @@ _ENDLESS = 1_000_000  # generations of rivals, whose budget ends them
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """A config for all rows; `methods` and `seeds` stand in for its `method` and `seed`."""
+    """A config for all rows; `methods` stand in for its `method`."""
 
     methods: tuple[
         Literal[
@@ -34,8 +34,8 @@ class CompareConfig(Config):
         ...,
     ] = ("gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth")
     """rows of the table; descent makes six, SGD and Adam at three rates each"""
-    seeds: tuple[int, ...] = (0,)
-    """independent runs of each row"""
+    seeds: tuple[int, ...] | None = None
+    """of each row: how many from --seed on, 1 where not given, or a list of seeds"""
 
 
 def main(arguments: list[str]) -> None:
@@ -53,17 +53,18 @@ def main(arguments: list[str]) -> None:
         description=__doc__ or "",
     )
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = check(replace(common, method="gemonn", out=None, config=None))
+    common = check(replace(common, method="gemonn", out=None, config=None, seeds=None))
+    numbers = seeds.chosen(given.seeds or (1,), given.seed)
     dataset = load(common.dataset, common.data_dir)
     check_against(common, dataset)
     if "gemonn" not in given.methods:  # found out before anything is written
-        for seed in given.seeds:
+        for seed in numbers:
             _as_rival(common, (given.out or Path("--out")) / f"gemonn-{seed}")
     directory = given.out or run_directory.new_directory(None, "gemonn-compare")
 
     from experiments import front_methods, front_records, front_training  # late, as in `train`
 
-    for seed in given.seeds:
+    for seed in numbers:
         for method in sorted(given.methods, key=list(front_methods.METHODS).index):
             config = check(replace(common, seed=seed, method=method))
             if method != "gemonn":
@@ -72,6 +73,17 @@ def main(arguments: list[str]) -> None:
             if not comparison.is_done(config, place):
                 run_directory.make_directory(place)
                 front_training.run(config, dataset, place)
+    groups = table(directory)
+    front_records.draw(common, groups, directory)
+
+
+def table(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """Write and print the means over the seeds of each method that the directory has runs of.
+
+    Returns the records of its rows.
+    """
+    from experiments import front_records
+
     records = [
         record
         for path in directory.glob("*/summary.json")
@@ -79,9 +91,9 @@ def main(arguments: list[str]) -> None:
     ]
     records.sort(key=itemgetter("place", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
-    table = comparison.tables(groups, front_records.MEASURES, directory)
-    front_records.draw(common, groups, directory)
-    Console().print(table, f"written to {directory}", sep="\n")
+    view = comparison.tables(groups, front_records.MEASURES, directory)
+    Console().print(view, f"written to {directory}", sep="\n")
+    return groups
 
 
 def _as_rival(config: Config, evolved: Path) -> Config:

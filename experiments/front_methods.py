@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 import gajax
-from experiments import descent, pruning
+from experiments import descent, memory, pruning, side_by_side
 from experiments.fronts import Step
 from experiments.networks import Network
 from gajax.refinement import budgets
@@ -22,7 +22,7 @@ from gajax.types import Params
 if TYPE_CHECKING:
     from experiments.gemonn import Config
 
-Method = Callable[[Key[Array, ""], "Config", Network, gajax.Data], Iterator[Step]]
+Method = Callable[[Key[Array, "*S"], "Config", Network, gajax.Data], Iterator[Step]]
 
 PLAIN_RATE = 10.0
 """Rate of the gradient step of NSGA-II(+gradient), the best of .1, 1, 10 on held-out images."""
@@ -44,14 +44,14 @@ def densities(config: Config) -> Float[Array, " P"]:
     return jnp.geomspace(config.lowest_density, 1, config.population_size)
 
 
-def evolution(
-    key: Key[Array, ""], config: Config, network: Network, data: gajax.Data
-) -> Iterator[Step]:
-    """GEMONN, then the final refinement."""
+def gemonn(
+    config: Config, network: Network, examples_per_step: int | None = None
+) -> gajax.Algorithm:
+    """GEMONN, before its final refinement."""
     refine = None
     if config.refine_steps:
         refine = gajax.Refine(_sparse_optimizer(config), config.refine_steps, config.refine_every)
-    algorithm = gajax.gemonn(
+    return gajax.gemonn(
         network.loss_fn,
         batch_size=config.batch_size,
         value_and_grad=network.value_and_grad,
@@ -61,28 +61,64 @@ def evolution(
         refine=refine,
         stale_parents=config.stale_parents,
         chunk_size=config.chunk_size,
+        examples_per_step=examples_per_step,
     )
-    return _evolve(key, config, network, data, algorithm, config.final_refine_steps)
 
 
-def plain(
-    key: Key[Array, ""],
+def nsga2(
     config: Config,
     network: Network,
-    data: gajax.Data,
+    examples_per_step: int | None = None,
     *,
     optimizer: optax.GradientTransformation | None = None,
-) -> Iterator[Step]:
+) -> gajax.Algorithm:
     """NSGA-II; with an optimiser, the offspring take one of its steps."""
-    algorithm = gajax.nsga2(
+    return gajax.nsga2(
         network.loss_fn,
         batch_size=config.batch_size,
         crossover=partial(gajax.crossover.sbx, bound=network.bound),
         refine=gajax.Refine(optimizer, 1) if optimizer else None,
         stale_parents=config.stale_parents,
         chunk_size=config.chunk_size,
+        examples_per_step=examples_per_step,
     )
-    return _evolve(key, config, network, data, algorithm, 0)
+
+
+def refinement(config: Config, network: Network) -> gajax.Algorithm:
+    """The final refinement; when it looks for the best moments depends on its steps' length."""
+    return gajax.refinement(
+        network.loss_fn,
+        optimizer=_sparse_optimizer(config),
+        batch_size=config.batch_size,
+        steps=config.final_refine_steps,
+        value_and_grad=network.value_and_grad,
+        checks=CHECKS,
+        chunk_size=config.chunk_size,
+    )
+
+
+ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
+    "gemonn": gemonn,
+    "nsga2": nsga2,
+    "nsga2-gradient": partial(nsga2, optimizer=optax.sgd(PLAIN_RATE)),
+    "nsga2-gradient-0": partial(nsga2, optimizer=gajax.sparse(optax.sgd(PLAIN_RATE))),
+}
+"""Name to `algorithm(config, network, examples_per_step)`, of methods that evolve."""
+
+
+def is_refined(config: Config) -> bool:
+    """Whether the evolution ends with a refinement."""
+    return config.method == "gemonn" and config.final_refine_steps > 0
+
+
+def memory_needed(config: Config, network: Network, examples: Any) -> int:
+    """About the bytes at the height of an evolution; of the examples only the shapes matter."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    common = jax.eval_shape(network.init, key), config.population_size, gajax.Data(examples, key)
+    evolution = memory.needed(ALGORITHMS[config.method](config, network), *common)
+    if not is_refined(config):
+        return evolution
+    return max(evolution, memory.needed(refinement(config, network), *common))
 
 
 def descended(
@@ -111,11 +147,44 @@ def pruned(
     )
 
 
+def evolved(
+    key: Key[Array, "*S"], config: Config, network: Network, data: gajax.Data
+) -> Iterator[Step]:
+    """Evolve until the generations or the budget are spent, leaving enough for the refinement.
+
+    Several keys, and data with their axis S, evolve as many seeds at once.
+    """
+    each = partial(side_by_side.each, key)
+    key_init, key_run, key_refine = side_by_side.split(key, 3)
+    population = each(lambda key: _draw(key, network.init, densities(config)), key_init)
+    examples_per_step = side_by_side.examples_per_step(key)
+    algorithm = ALGORITHMS[config.method](config, network, examples_per_step)
+    spent = latest = dearest = 0.0
+    steps = gajax.evolve(algorithm, key_run, population, data, generations=config.generations)
+    step = None
+    for state, info in steps:
+        step = Step(info, state.params, jax.device_get(state.density))
+        yield step
+        latest += _cost(info)
+        if info.done.all():
+            spent, dearest, latest = spent + latest, max(dearest, latest), 0.0
+            if config.budget is None:
+                continue
+            reserve = _refinement_cost(step.density, config) if is_refined(config) else 0.0
+            if spent + dearest + reserve > config.budget:
+                break
+    assert step is not None, "generation 0 is always there"
+    if is_refined(config):
+        yield step._replace(phase="evolved")
+        algorithm, density = refinement(config, network), step.density
+        for state, info in gajax.evolve(algorithm, key_refine, step.params, data, generations=1):
+            if info.done.all():  # before, it is at most some genes off that became zero by chance
+                density = gajax.sharding.gather(each(gajax.density, state.params))
+            yield Step(info, state.params, density, "refinement")
+
+
 METHODS: dict[str, Method] = {
-    "gemonn": evolution,
-    "nsga2": plain,
-    "nsga2-gradient": partial(plain, optimizer=optax.sgd(PLAIN_RATE)),
-    "nsga2-gradient-0": partial(plain, optimizer=gajax.sparse(optax.sgd(PLAIN_RATE))),
+    **dict.fromkeys(ALGORITHMS, evolved),
     "descent": descended,
     "pruning": partial(pruned, regrowth=False),
     "regrowth": partial(pruned, regrowth=True),
@@ -136,61 +205,17 @@ def _sparse_optimizer(config: Config) -> optax.GradientTransformation:
     return gajax.sparse(OPTIMIZERS[config.optimizer](config.learning_rate))
 
 
-def _evolve(
-    key: Key[Array, ""],
-    config: Config,
-    network: Network,
-    data: gajax.Data,
-    algorithm: gajax.Algorithm,
-    refine_steps: int,
-) -> Iterator[Step]:
-    """Evolve until the generations or the budget are spent, leaving enough for the refinement."""
-    key_init, key_run, key_refine = jax.random.split(key, 3)
-    population = _draw(key_init, network.init, densities(config))
-    spent = latest = dearest = 0.0
-    steps = gajax.evolve(algorithm, key_run, population, data, generations=config.generations)
-    step = None
-    for state, info in steps:
-        step = Step(info, state.params, jax.device_get(state.density))
-        yield step
-        latest += _cost(info)
-        if info.done:
-            spent, dearest, latest = spent + latest, max(dearest, latest), 0.0
-            if config.budget is None:
-                continue
-            reserve = _refinement_cost(step.density, refine_steps, config.batch_size)
-            if spent + dearest + reserve > config.budget:
-                break
-    assert step is not None, "generation 0 is always there"
-    if refine_steps:
-        yield step._replace(phase="evolved")
-        algorithm = gajax.refinement(
-            network.loss_fn,
-            optimizer=_sparse_optimizer(config),
-            batch_size=config.batch_size,
-            steps=refine_steps,
-            value_and_grad=network.value_and_grad,
-            checks=CHECKS,
-            chunk_size=config.chunk_size,
-        )
-        density = step.density
-        for state, info in gajax.evolve(algorithm, key_refine, step.params, data, generations=1):
-            if info.done:  # before, it is at most some genes off that have become zero by chance
-                density = gajax.sharding.gather(gajax.density(state.params))
-            yield Step(info, state.params, density, "refinement")
-
-
 def _cost(info: gajax.Info) -> float:
-    return float(info.gradient_examples) + float(info.forward_examples) / 3
+    """What a step costs one seed: all evolve at the same cost."""
+    return float(np.max(info.gradient_examples) + np.max(info.forward_examples) / 3)
 
 
-def _refinement_cost(density: np.ndarray, steps: int, batch_size: int) -> float:
+def _refinement_cost(density: np.ndarray, config: Config) -> float:
     """What the final refinement costs at most: its gradient steps, and the scoring in between."""
-    if not steps:
-        return 0.0
+    steps = config.final_refine_steps
     moves = budgets(jnp.asarray(density), steps)
     checks = 2 + moves // max(1, steps // CHECKS)
-    return float(moves.sum() * batch_size + checks.sum() * gajax.evaluation.SCORE_BATCH / 3)
+    return float(moves.sum() * config.batch_size + checks.sum() * gajax.evaluation.SCORE_BATCH / 3)
 
 
 @partial(jax.jit, static_argnames="init")

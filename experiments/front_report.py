@@ -20,7 +20,7 @@ from experiments.fronts import Front, Step, log_hypervolume
 from experiments.run_directory import write_text
 
 if TYPE_CHECKING:
-    from experiments.front_training import Results
+    from experiments.front_run import Results
     from experiments.gemonn import Config
 
 COLUMNS = (

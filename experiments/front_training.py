@@ -1,46 +1,44 @@
 """Evolving a front and measuring it on whole sets, with and without a run directory."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Key
 
 import gajax
-from experiments import devices, front_methods, front_report, fronts, networks, run_directory
+from experiments import (
+    devices,
+    front_methods,
+    front_report,
+    fronts,
+    memory,
+    networks,
+    run_directory,
+    side_by_side,
+)
 from experiments.cli import save_config
 from experiments.datasets import Dataset, load
 from experiments.front_recorder import FrontRecorder
-from experiments.fronts import Front
+from experiments.front_run import FrontRun, Results, Setting, whole
 from experiments.gemonn import Config, check, check_against, multiple
 from experiments.networks import Network
 from experiments.progress import Progress
-from gajax.types import Params
 
-SNAPSHOTS = (1, 10, 100)
-"""Generations whose best network is drawn, beside the last one's."""
+OnRow = Callable[[dict[str, Any]], None]
+"""Called with the metrics of each generation as it ends."""
 
-_PREVIEW = 5_000  # training images that decide the fronts drawn for before and after evolution
+OnStep = Callable[[fronts.Step, float], None]
+"""Called with every step of the method and the loss of the network of zeros."""
 
 
-class Results(NamedTuple):
-    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
-
-    config: Config
-    dataset: Dataset
-    network: Network
-    population: Params  # [P, ...], the front first, sparsest first
-    front: Front
-    everybody: Front  # the whole population, in its order
-    stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
-    snapshots: dict[int, Params]  # generation to its best network
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any]
+def _ignore(*_: object) -> None:
+    pass
 
 
 def train(
@@ -48,104 +46,116 @@ def train(
     *,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
-    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
-    on_step: Callable[[fronts.Step, float], None] = lambda step, zero_loss: None,
+    on_row: OnRow = _ignore,
+    on_step: OnStep = _ignore,
 ) -> Results:
-    """Evolve, then measure the front on whole sets.
-
-    `on_row` gets the metrics of each generation as it ends, `on_step` every step of the method and
-    the loss of the network of zeros.
-    """
+    """Evolve, then measure the front on whole sets."""
     config = check(config)
     dataset = dataset or load(config.dataset, config.data_dir)
     check_against(config, dataset)
+    fitting(config, dataset)
     progress = progress or Progress(quiet=True)
+    (results,) = train_together([config], dataset, progress, [(on_row, on_step)])
+    return results
+
+
+def fitting(config: Config, dataset: Dataset) -> int:
+    """How many seeds evolve side by side; InputError where there is no memory for one."""
+    shared = devices.count(config, multiple(config))
+    if config.method not in front_methods.ALGORITHMS:
+        return 1
+    network, _ = _networks(config, dataset)
+    images = len(dataset.train_images) - config.validation
+    examples = {
+        "images": jax.ShapeDtypeStruct((images, dataset.train_images[0].size), jnp.uint8),
+        "labels": jax.ShapeDtypeStruct((images,), jnp.int32),
+    }
+
+    def needs(size: int) -> int:
+        of_size = replace(config, population_size=size)
+        return front_methods.memory_needed(of_size, network, examples) // shared
+
+    widths = " ".join(map(str, config.hidden or ()))
+    fit = memory.fitting(needs, config.population_size, "--hidden", widths)
+    # What a final refinement leaves of the budget is another number of generations for each seed.
+    is_apart = config.budget is not None and front_methods.is_refined(config)
+    return 1 if is_apart or shared > 1 else fit
+
+
+def train_together(
+    configs: Sequence[Config],
+    dataset: Dataset,
+    progress: Progress,
+    watches: Sequence[tuple[OnRow, OnStep]],
+) -> Iterator[Results]:
+    """Evolve side by side what differs in nothing but the seed, then measure one after another.
+
+    The progress shown is that of the first one; the seconds of each are those of all together.
+    """
     started = time.perf_counter()
-    key_order, key_method = jax.random.split(jax.random.key(config.seed))
+    config = configs[0]
+    key = side_by_side.keys([config.seed for config in configs])
+    key_order, key_method = side_by_side.split(key)
     parts = _parts(dataset, config.validation, key_order)
-    shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
-    kind = config.model, config.hidden or (), shape, classes
-    network = networks.make(*kind)
-    learner = networks.make(*kind, config.precision)
-    preview = gajax.Data(
-        jax.tree.map(lambda leaf: leaf[:_PREVIEW], parts["train"].examples), key_order
-    )
-    zero_loss = fronts.zero_loss(network, parts["train"])
-    recorder = FrontRecorder(config, zero_loss, progress, on_row)
-    stages: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    snapshots: dict[int, Params] = {}
+    network, learner = _networks(config, dataset)
+    setting = Setting(dataset, network, parts, fronts.zero_loss(network, parts["train"]))
+    displays = [progress, *[Progress(quiet=True)] * (len(configs) - 1)]
+    runs = [
+        FrontRun(
+            config, setting, FrontRecorder(config, setting.zero_loss, display, on_row), on_step
+        )
+        for config, display, (on_row, on_step) in zip(configs, displays, watches, strict=True)
+    ]
+    data = parts["train"]
+    data = data._replace(examples=side_by_side.for_all(key, data.examples))
     step = None
     with devices.mesh(config, multiple(config)):
-        steps = front_methods.METHODS[config.method](key_method, config, learner, parts["train"])
-        for step in steps:
-            recorder.observe(step)
-            on_step(step, zero_loss)
-            generation = int(step.info.generation)
-            if step.phase == "evolution" and step.info.done:
-                if generation == 0:
-                    loss = fronts.losses(network, step.params, preview)
-                    stages["before evolution"] = (step.density, loss)
-                if generation in SNAPSHOTS:
-                    snapshots[generation] = _best(step)
-            elif step.phase == "evolved":
-                loss = fronts.losses(network, step.params, preview)
-                stages["after evolution"] = (step.density, loss)
+        for step in front_methods.METHODS[config.method](key_method, config, learner, data):
+            for run, place in zip(runs, side_by_side.places(key), strict=True):
+                run.observe(step.own(place))
         assert step is not None, "every method takes steps"
-        step = step._replace(params=_whole(step.params))
-    snapshots[recorder.generation] = _best(step)
-    with progress.status("measuring the front on whole sets"):
-        order, front, everybody = _measure(network, step, parts)
-    population = gajax.take(step.params, jnp.asarray(order))
-    last = "after evolution" if len(stages) < 2 else "after refinement"
-    stages[last] = (front.density, front.train_loss)
-    summary: dict[str, Any] = {
-        "method": config.method,
-        "model": config.model,
-        "dataset": dataset.name,
-        "dataset_source": dataset.source,
-        "seed": config.seed,
-        **_figures(front, zero_loss),
-        "zero_loss": zero_loss,
-        "gene_count": gajax.genes(gajax.take(population, 0)),
-        **recorder.cost(),
-        "seconds": time.perf_counter() - started,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-    }
-    if names := front_methods.NAMES.get(config.method):
-        summary["names"] = [names[index] for index in order]
-    if config.validation:
-        loss = fronts.losses(network, population, parts["validation"])[: len(front.density)]
-        summary["validation_log_hypervolume"] = fronts.log_hypervolume(
-            front.density, loss, zero_loss
-        )
-    return Results(
-        config=config,
-        dataset=dataset,
-        network=network,
-        population=population,
-        front=front,
-        everybody=everybody,
-        stages=stages,
-        snapshots=snapshots,
-        rows=recorder.rows,
-        summary=summary,
-    )
+        step = step._replace(params=whole(step.params))
+    seconds = time.perf_counter() - started
+    for run, place in zip(runs, side_by_side.places(key), strict=True):
+        with progress.status("measuring the front on whole sets"):
+            yield run.results(step.own(place), seconds)
 
 
 def run(config: Config, dataset: Dataset, directory: Path) -> Results:
     """Train with a live display and leave everything in the directory."""
-    save_config(replace(config, config=None, out=None), directory / "config.json")
-    columns = front_report.columns(config)
-    watch = {"on_step": front_report.preview(config, directory)} if config.plot else {}
-    with (
-        Progress(quiet=config.quiet) as progress,
-        run_directory.metrics_file(directory / "metrics.csv", columns) as on_row,
-    ):
-        results = train(config, dataset=dataset, progress=progress, on_row=on_row, **watch)
-        with progress.status("drawing the figures"):
-            front_report.save(results, directory)
+    fitting(config, dataset)
+    (results,) = run_together([config], dataset, [directory])
     return results
+
+
+def run_together(
+    configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
+) -> list[Results]:
+    """Train side by side, with a live display, and leave everything in a directory for each."""
+    found = []
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(quiet=configs[0].quiet, title=title))
+        watches = []
+        for config, directory in zip(configs, directories, strict=True):
+            save_config(replace(config, config=None, out=None), directory / "config.json")
+            on_step = front_report.preview(config, directory) if config.plot else _ignore
+            file = run_directory.metrics_file(
+                directory / "metrics.csv", front_report.columns(config)
+            )
+            watches.append((stack.enter_context(file), on_step))
+        every = train_together(configs, dataset, progress, watches)
+        for results, directory in zip(every, directories, strict=True):
+            with progress.status("drawing the figures"):
+                front_report.save(results, directory)
+            found.append(results)
+    return found
+
+
+def _networks(config: Config, dataset: Dataset) -> tuple[Network, Network]:
+    """The network as it is measured, and as it learns."""
+    shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
+    kind = config.model, config.hidden or (), shape, classes
+    return networks.make(*kind), networks.make(*kind, config.precision)
 
 
 def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict[str, gajax.Data]:
@@ -167,47 +177,3 @@ def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict
         for name, (images, labels) in sets.items()
         if len(images)
     }
-
-
-def _best(step: fronts.Step) -> Params:
-    """The individual of lowest loss on its latest batch."""
-    index = int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf)))
-    return _whole(gajax.take(step.params, index))
-
-
-def _whole(params: Params) -> Params:
-    """Parameters that were shared out to devices, on one."""
-    return jax.tree.map(jnp.asarray, gajax.sharding.gather(params))
-
-
-def _measure(
-    network: Network, step: fronts.Step, parts: dict[str, gajax.Data]
-) -> tuple[np.ndarray, Front, Front]:
-    """The order that puts the front at the start, the front, and everybody in that order."""
-    train_loss = fronts.losses(network, step.params, parts["train"])
-    front = fronts.nondominated(step.density, train_loss)
-    others = np.setdiff1d(np.arange(len(train_loss)), front)
-    order = np.concatenate([front, others[np.lexsort((train_loss[others], step.density[others]))]])
-    test_loss = fronts.losses(network, step.params, parts["test"])[order]
-    accuracy = None
-    if network.logits:
-        accuracy = fronts.accuracies(network, step.params, parts["test"])[order]
-    everybody = Front(step.density[order], train_loss[order], test_loss, accuracy)
-    return order, everybody.cut(len(front)), everybody
-
-
-def _figures(front: Front, zero_loss: float) -> dict[str, Any]:
-    """The front in a few numbers: its hypervolume, its knee and its most accurate member."""
-    objectives = jnp.stack([jnp.asarray(front.density), jnp.asarray(front.train_loss)], axis=1)
-    knee = int(gajax.pareto.knee(objectives))
-    values: dict[str, Any] = {
-        "log_hypervolume": fronts.log_hypervolume(front.density, front.train_loss, zero_loss),
-        "front_size": len(front.density),
-    }
-    for name, index in (("knee", knee), ("best", len(front.density) - 1)):
-        values[f"{name}_density"] = float(front.density[index])
-        values[f"{name}_train_loss"] = float(front.train_loss[index])
-        values[f"{name}_test_loss"] = float(front.test_loss[index])
-        if front.test_accuracy is not None:
-            values[f"{name}_test_accuracy"] = float(front.test_accuracy[index])
-    return values

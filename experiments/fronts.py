@@ -24,13 +24,25 @@ class Step(NamedTuple):
     """What a method gives as it goes: the population it would end with, and what that has cost.
 
     `info.loss` and `density` belong to the individuals of `params`. The phase `evolved` stands
-    for a moment, the end of the evolution: what it costs has been told.
+    for a moment, the end of the evolution: what it costs has been told. With several seeds at
+    once, all but the phase has their axis S.
     """
 
     info: gajax.Info
     params: Params  # [P, ...]
     density: Float[np.ndarray, " P"]
     phase: str = "evolution"
+
+    def own(self, seed: int | None) -> "Step":
+        """The step of the seed at that place, its `params` only where a generation ended.
+
+        Where there is no axis S, the place is None.
+        """
+        if seed is None:
+            return self
+        info = gajax.take(self.info, seed)
+        params = gajax.take(self.params, seed) if info.done else None
+        return Step(info, params, self.density[seed], self.phase)
 
 
 class Front(NamedTuple):

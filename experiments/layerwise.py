@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
+from experiments import side_by_side
 from experiments.precision import computing_in
 from gajax.models import TiedAutoencoder, block_params, unit_interval
 
@@ -32,12 +33,26 @@ class Phase(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a training stands: its phase, the frozen blocks, and what the last step gave."""
+    """Where a training stands: its phase, the frozen blocks, and what the last step gave.
+
+    With several seeds at once, all but the phase has their axis S.
+    """
 
     phase: Phase
     frozen: dict
     state: Any
     info: gajax.Info
+
+    def own(self, seed: int | None) -> "Progress":
+        """The progress of the seed at that place, its state only where a generation ended.
+
+        Where there is no axis S, the place is None.
+        """
+        if seed is None:
+            return self
+        info = gajax.take(self.info, seed)
+        state = gajax.take(self.state, seed) if info.done else None
+        return Progress(self.phase, gajax.take(self.frozen, seed), state, info)
 
     def best_index(self) -> int:
         """The individual of lowest loss, the first one where no loss is a number."""
@@ -102,6 +117,12 @@ def reconstruction_loss(
     return loss_fn
 
 
+def best(key: Key[Array, "*S"], progress: Progress) -> dict:
+    """The best parameters of each seed that has a key."""
+    phase, *trees = progress
+    return side_by_side.each(key, lambda *own: Progress(phase, *own).best(), *trees)
+
+
 @partial(jax.jit, static_argnames=("model", "start", "stop"))
 def encode(
     model: TiedAutoencoder,
@@ -150,7 +171,7 @@ def rmse(model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]) -> f
 
 
 def train(
-    key: Key[Array, ""],
+    key: Key[Array, "*S"],
     model: TiedAutoencoder,
     images: UInt8[Array, "N I"],
     phases: list[Phase],
@@ -166,9 +187,18 @@ def train(
     inputs of the next layer are computed once. The phase of all layers starts from the frozen
     layers and everybody in the last layer's population. `make_algorithm(loss_fn, phase)` makes the
     algorithm of a phase. Epoch e of phase p has the same order of examples for every method.
+    Several keys train as many seeds at once.
     """
-    key_init, key_order, key_run = jax.random.split(key, 3)
-    population = draw(key_init, model, population_size)
+
+    def everybody(params: dict) -> dict:
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (population_size, *leaf.shape)), params
+        )
+
+    each = partial(side_by_side.each, key)
+    key_init, key_order, key_run = side_by_side.split(key, 3)
+    population = each(lambda key: draw(key, model, population_size), key_init)
+    images = side_by_side.for_all(key, images)
     frozen: dict = {}
     encoded = images
     for number, phase in enumerate(phases):
@@ -176,13 +206,13 @@ def train(
         if phase.start > 0 and target == "image":
             examples["images"] = images
         frozen = block_params(frozen, 0, phase.start)
-        data = gajax.Data(examples, jax.random.fold_in(key_order, number), (frozen,))
+        data = gajax.Data(examples, side_by_side.fold_in(key_order, number), (frozen,))
         loss_fn = reconstruction_loss(model, phase, target, precision)
         algorithm = make_algorithm(loss_fn, phase)
         learning = block_params(population, phase.start, phase.stop)
         steps = gajax.evolve(
             algorithm,
-            jax.random.fold_in(key_run, number),
+            side_by_side.fold_in(key_run, number),
             learning,
             data,
             generations=phase.generations,
@@ -192,8 +222,8 @@ def train(
             yield progress
         population |= state.params
         if phase.stop < len(model.layers) - 1:
-            frozen = progress.best()
-            encoded = encode(model, frozen, encoded, phase.start, phase.stop)
-            population |= jax.tree.map(
-                lambda leaf: jnp.broadcast_to(leaf, (population_size, *leaf.shape)), frozen
+            frozen = best(key, progress)
+            encoded = each(
+                partial(encode, model, start=phase.start, stop=phase.stop), frozen, encoded
             )
+            population |= each(everybody, frozen)

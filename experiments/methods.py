@@ -14,9 +14,9 @@ import optax.contrib
 from jaxtyping import Array, Key
 
 import gajax
-from experiments import layerwise
+from experiments import layerwise, memory, side_by_side
 from experiments.layerwise import Phase
-from gajax.models import TiedAutoencoder
+from gajax.models import TiedAutoencoder, block_params
 
 if TYPE_CHECKING:
     from experiments.mnist_ga import Config
@@ -41,8 +41,12 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 
+MakeAlgorithm = Callable[[Callable, Phase], gajax.Algorithm]
+"""`make(loss_fn, phase)`: the algorithm of a phase."""
+
+
 class Trained(NamedTuple):
-    """An autoencoder and its parameters."""
+    """An autoencoder and its parameters, with an axis S for several seeds."""
 
     model: TiedAutoencoder
     params: dict
@@ -86,8 +90,8 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     return [*phases[:-1], phases[-1]._replace(generations=phases[-1].generations + extra)]
 
 
-def evolution(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observe) -> Trained:
-    """The genetic algorithm, layer by layer and then on all layers (arXiv 1711.07655)."""
+def ga(config: Config, examples: int, examples_per_step: int | None = None) -> MakeAlgorithm:
+    """The genetic algorithm (arXiv 1711.07655)."""
     crossover = {
         "uniform": partial(gajax.crossover.uniform, rate=config.crossover_rate),
         "one_point": gajax.crossover.one_point,
@@ -102,7 +106,7 @@ def evolution(key: Key[Array, ""], config: Config, images: np.ndarray, observe: 
     def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
         return gajax.ga(
             loss_fn,
-            optimizer=_optimizer(config, phase, len(images)),
+            optimizer=_optimizer(config, phase, examples),
             survivors=config.population_size // 2,
             batch_size=config.batch_size,
             epochs=config.finetune_epochs,
@@ -112,24 +116,87 @@ def evolution(key: Key[Array, ""], config: Config, images: np.ndarray, observe: 
             fresh_optimizer=config.fresh_optimizer,
             score_examples=config.score_examples,
             chunk_size=config.chunk_size,
+            examples_per_step=examples_per_step,
         )
 
-    return _descend(key, config, images, observe, make_algorithm, config.population_size)
+    return make_algorithm
 
 
-def descent(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observe) -> Trained:
-    """Gradient descent of one network, over the phases of its method."""
+def descent(config: Config, examples: int, examples_per_step: int | None = None) -> MakeAlgorithm:
+    """Gradient descent of one network."""
 
     def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
         return gajax.gradient(
             loss_fn,
-            optimizer=_optimizer(config, phase, len(images)),
+            optimizer=_optimizer(config, phase, examples),
             batch_size=config.batch_size,
             epochs=config.finetune_epochs,
             chunk_size=config.chunk_size,
+            examples_per_step=examples_per_step,
         )
 
-    return _descend(key, config, images, observe, make_algorithm, 1)
+    return make_algorithm
+
+
+ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
+    "ga": ga,
+    "layerwise": descent,
+    "pretrained": descent,
+    "sgd": descent,
+}
+"""Name to `algorithm(config, examples, examples_per_step)`, of methods that have phases."""
+
+
+def individuals(config: Config) -> int:
+    """Networks that a method trains at once."""
+    return config.population_size if config.method == "ga" else 1
+
+
+def memory_needed(config: Config, images: int) -> int:
+    """About the bytes at the height of the phase that needs most."""
+    model = autoencoder(config)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    network = jax.eval_shape(lambda: layerwise.draw(jax.random.key(0), model, 1))
+    network = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), network)
+    make_algorithm = ALGORITHMS[config.method](config, images)
+
+    def of_phase(phase: Phase) -> int:
+        examples = {"images": jax.ShapeDtypeStruct((images, config.layers[0]), jnp.uint8)}
+        if phase.start > 0:
+            width = config.layers[phase.start]
+            examples["inputs"] = jax.ShapeDtypeStruct((images, width), jnp.float32)
+        loss_fn = layerwise.reconstruction_loss(model, phase, config.target)
+        return memory.needed(
+            make_algorithm(loss_fn, phase),
+            block_params(network, phase.start, phase.stop),
+            individuals(config),
+            gajax.Data(examples, key, ({},)),
+        )
+
+    return max(of_phase(phase) for phase in schedule(config, images))
+
+
+def descended(
+    key: Key[Array, "*S"], config: Config, images: np.ndarray, observe: Observe
+) -> Trained:
+    """What an algorithm comes to in the phases of its method, for each seed that has a key."""
+    model = autoencoder(config)
+    examples_per_step = side_by_side.examples_per_step(key)
+    steps = layerwise.train(
+        key,
+        model,
+        jnp.asarray(images),
+        schedule(config, len(images)),
+        ALGORITHMS[config.method](config, len(images), examples_per_step),
+        population_size=individuals(config),
+        target=config.target,
+        precision=config.precision,
+    )
+    progress = None
+    for progress in steps:
+        observe(progress)
+    assert progress is not None, "there is always a phase"
+    return Trained(model, layerwise.best(key, progress))
 
 
 def pca(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observe) -> Trained:
@@ -145,33 +212,11 @@ def pca(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observ
     return Trained(autoencoder(config), jax.tree.map(jnp.asarray, {"blocks_0": block}))
 
 
-METHODS: dict[str, Callable[[Key[Array, ""], Config, np.ndarray, Observe], Trained]] = {
-    "ga": evolution,
-    "layerwise": descent,
-    "pretrained": descent,
-    "sgd": descent,
+METHODS: dict[str, Callable[[Key[Array, "*S"], Config, np.ndarray, Observe], Trained]] = {
+    **dict.fromkeys(ALGORITHMS, descended),
     "pca": pca,
 }
 """Name to `method(key, config, images uint8 [N, I], observe) -> Trained`."""
-
-
-def _descend(key, config, images, observe, make_algorithm, population_size) -> Trained:
-    model = autoencoder(config)
-    steps = layerwise.train(
-        key,
-        model,
-        jnp.asarray(images),
-        schedule(config, len(images)),
-        make_algorithm,
-        population_size=population_size,
-        target=config.target,
-        precision=config.precision,
-    )
-    progress = None
-    for progress in steps:
-        observe(progress)
-    assert progress is not None, "there is always a phase"
-    return Trained(model, progress.best())
 
 
 def _optimizer(config: Config, phase: Phase, examples: int) -> optax.GradientTransformation:

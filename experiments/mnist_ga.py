@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import cache, devices, run_directory
+from experiments import cache, devices, run_directory, seeds
 from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
 
@@ -91,6 +91,8 @@ class Config:
     """distributed: which of them this is, from 0"""
     seed: int = 0
     """of everything random"""
+    seeds: tuple[int, ...] | None = None
+    """independent runs: how many from --seed on, or a list of seeds"""
     out: Path | None = None
     """run directory, which must be new; runs/<time>-mnist_ga where not given"""
     quiet: bool = False
@@ -149,6 +151,8 @@ def check(config: Config) -> Config:
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
     devices.check(config)
+    if config.seeds is not None:
+        seeds.chosen(config.seeds, config.seed)
     return replace(config, generations=generations)
 
 
@@ -198,15 +202,25 @@ def main(arguments: list[str]) -> None:
     with devices.connected(config, "mnist_ga") as reports:
         dataset = load(config.dataset, config.data_dir)
         check_against(config, dataset)
-        devices.count(config, multiple(config))
-        directory = run_directory.new_directory(config.out, "mnist_ga") if reports else None
+        with run_directory.opened(config.out, "mnist_ga", reports) as directory:
+            _run(config if reports else replace(config, quiet=True), dataset, directory)
 
-        from experiments import report, training  # late, as in `train`
 
-        if directory is None:
-            train(config, dataset=dataset)
-        else:
-            report.table(training.run(config, dataset, directory), directory)
+def _run(config: Config, dataset: Dataset, directory: Path) -> None:
+    from experiments import compare, report, training  # late, as in `train`
+
+    with run_directory.kept_unless_refused(directory):
+        fit = training.fitting(config, dataset)
+    if config.seeds is None:
+        report.table(training.run(config, dataset, directory), directory)
+        return
+    seeds.run(
+        config,
+        directory,
+        fit,
+        lambda configs, places, title: training.run_together(configs, dataset, places, title),
+    )
+    compare.table(directory)
 
 
 if __name__ == "__main__":

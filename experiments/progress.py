@@ -42,13 +42,18 @@ class _State(NamedTuple):
 class Progress:
     """Context manager that tells on stderr how far a run is, or nothing where it is quiet.
 
+    The title stands before the name of every phase.
+
     On a terminal nothing else may write to stdout inside it. The times are those of the phase.
     """
 
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(
+        self, *, quiet: bool = False, title: str = "", console: Console | None = None
+    ) -> None:
         # Left to itself, rich takes a log file for a terminal where FORCE_COLOR is set.
         self._console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
         self._quiet = quiet
+        self._title = title
         self._is_live = self._console.is_interactive and not quiet
         self._spinner = Spinner("line" if self._console.options.ascii_only else "dots")
         self._state: _State | None = None
@@ -87,6 +92,7 @@ class Progress:
         The metrics are shown in their order as `name value`. Calling this often costs little.
         """
         now = monotonic()
+        phase = self._title + phase
         state = self._state
         if state is None or state.phase != phase:
             state = self._start(phase)
@@ -114,6 +120,7 @@ class Progress:
     @contextmanager
     def status(self, text: str) -> Iterator[None]:
         """Show that something without generations is under way for as long as the block runs."""
+        text = self._title + text
         if not self._is_live:
             self._print(text)
         self._start(text)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,26 @@ def new_directory(out: Path | None, name: str) -> Path:
     if any(directory.iterdir()):
         raise InputError(f"--out must be a new or an empty directory, not {directory}")
     return directory
+
+
+@contextmanager
+def opened(out: Path | None, name: str, reports: bool) -> Iterator[Path]:
+    """The new directory of a run; for a process that does not report, one that is thrown away."""
+    if reports:
+        yield new_directory(out, name)
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@contextmanager
+def kept_unless_refused(directory: Path) -> Iterator[None]:
+    """Remove the empty directory where the block finds a mistake of the user's."""
+    try:
+        yield
+    except InputError:
+        directory.rmdir()
+        raise
 
 
 def make_directory(directory: Path) -> None:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import gajax
-from experiments import devices, layerwise, methods, report, run_directory
+from experiments import devices, layerwise, memory, methods, report, run_directory, side_by_side
 from experiments.classifier import Verdict, assess, chosen_parameters
 from experiments.cli import InputError, save_config
 from experiments.datasets import Dataset, load
 from experiments.mnist_ga import Config, check, check_against, multiple
 from experiments.progress import Progress
 from experiments.recorder import Recorder
+
+OnRow = Callable[[dict[str, Any]], None]
+"""Called with the metrics of each generation as it ends."""
 
 
 class Results(NamedTuple):
@@ -38,14 +42,42 @@ def train(
     *,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
-    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_row: OnRow = lambda row: None,
 ) -> Results:
     """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
     config = check(config)
     dataset = dataset or load(config.dataset, config.data_dir)
     check_against(config, dataset)
+    fitting(config, dataset)
     progress = progress or Progress(quiet=True)
+    (results,) = train_together([config], dataset, progress, [on_row])
+    return results
+
+
+def fitting(config: Config, dataset: Dataset) -> int:
+    """How many seeds train side by side; InputError where there is no memory for one."""
+    shared = devices.count(config, multiple(config))
+    if config.method not in methods.ALGORITHMS:
+        return 1
+    images = len(dataset.train_images) - config.validation
+
+    def needs(size: int) -> int:
+        return methods.memory_needed(replace(config, population_size=size), images) // shared
+
+    widths = " ".join(map(str, config.layers))
+    fit = memory.fitting(needs, methods.individuals(config), "--layers", widths)
+    return 1 if shared > 1 else fit
+
+
+def train_together(
+    configs: Sequence[Config], dataset: Dataset, progress: Progress, on_rows: Sequence[OnRow]
+) -> Iterator[Results]:
+    """Train side by side what differs in nothing but the seed, then judge one after another.
+
+    The progress shown is that of the first one; the seconds of each are those of all together.
+    """
     started = time.perf_counter()
+    config = configs[0]
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
     learned = len(images) - config.validation
     parts = {
@@ -55,10 +87,64 @@ def train(
     }
     if not config.validation:
         del parts["validation"]
-    recorder = Recorder(methods.schedule(config, learned), progress, on_row)
-    key = jax.random.key(config.seed)
+    displays = [progress, *[Progress(quiet=True)] * (len(configs) - 1)]
+    recorders = [
+        Recorder(methods.schedule(config, learned), display, on_row)
+        for display, on_row in zip(displays, on_rows, strict=True)
+    ]
+    key = side_by_side.keys([config.seed for config in configs])
+    places = side_by_side.places(key)
+
+    def observe(step: layerwise.Progress) -> None:
+        for recorder, place in zip(recorders, places, strict=True):
+            recorder.observe(step.own(place))
+
     with devices.mesh(config, multiple(config)):
-        trained = methods.METHODS[config.method](key, config, images[:learned], recorder.observe)
+        model, params = methods.METHODS[config.method](key, config, images[:learned], observe)
+    seconds = time.perf_counter() - started
+    for config, recorder, place in zip(configs, recorders, places, strict=True):
+        trained = methods.Trained(model, side_by_side.own(params, place))
+        yield _judge(config, dataset, trained, parts, recorder, progress, seconds)
+
+
+def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+    """Train with a live display and leave everything in the directory."""
+    fitting(config, dataset)
+    (results,) = run_together([config], dataset, [directory])
+    return results
+
+
+def run_together(
+    configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
+) -> list[Results]:
+    """Train side by side, with a live display, and leave everything in a directory for each."""
+    found = []
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(quiet=configs[0].quiet, title=title))
+        on_rows = []
+        for config, directory in zip(configs, directories, strict=True):
+            save_config(replace(config, config=None, out=None), directory / "config.json")
+            file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
+            on_rows.append(stack.enter_context(file))
+        every = train_together(configs, dataset, progress, on_rows)
+        for results, directory in zip(every, directories, strict=True):
+            with progress.status("drawing the figures"):
+                report.save(results, directory)
+            found.append(results)
+    return found
+
+
+def _judge(
+    config: Config,
+    dataset: Dataset,
+    trained: methods.Trained,
+    parts: dict[str, tuple[Any, np.ndarray]],
+    recorder: Recorder,
+    progress: Progress,
+    seconds: float,
+) -> Results:
+    """Measure a network whose training took so many seconds, and fit the SVM on its features."""
+    started = time.perf_counter()
     errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
     if not math.isfinite(errors["train_rmse"]):
         rate = config.learning_rate
@@ -83,23 +169,10 @@ def train(
         "class_error": verdicts["test"].class_error.tolist(),
         **chosen_parameters(svm, features["train"][0]),
         **recorder.cost(),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds + time.perf_counter() - started,
         "gene_count": gajax.genes(trained.params),
         "density": float(gajax.density(jax.tree.map(lambda leaf: leaf[None], trained.params))[0]),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
     return Results(config, dataset, trained, svm, verdicts["test"], recorder.rows, summary)
-
-
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
-    """Train with a live display and leave everything in the directory."""
-    save_config(replace(config, config=None, out=None), directory / "config.json")
-    with (
-        Progress(quiet=config.quiet) as progress,
-        run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS) as on_row,
-    ):
-        results = train(config, dataset=dataset, progress=progress, on_row=on_row)
-        with progress.status("drawing the figures"):
-            report.save(results, directory)
-    return results

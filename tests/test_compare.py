@@ -7,11 +7,11 @@ from statistics import mean
 
 import pytest
 
-from experiments import mnist_ga
+from experiments import compare, mnist_ga, training
 from experiments.cli import InputError, save_config
 from experiments.comparison import is_done
 
-METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "0", "1"]
+METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,16 @@ def comparison(small_config, tmp_path_factory):
 def read(directory):
     with (directory / "compare.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_a_comparison_has_three_seeds_unless_told(monkeypatch, tmp_path):
+    runs = []
+    monkeypatch.setattr(training, "run", lambda config, *rest: runs.append(config.seed))
+    monkeypatch.setattr(compare, "table", lambda directory: None)
+    arguments = ["--methods", "ga", "pca", "--out", str(tmp_path)]
+    for more in ([], ["--seed", "5"], ["--seeds", "4", "2"]):
+        compare.main([*arguments, *more])
+    assert runs == [0, 1, 2, 0, 5, 6, 7, 5, 4, 2, 4]
 
 
 def test_rows_are_all_methods_and_seeds(comparison):
@@ -63,7 +73,7 @@ def test_runs_that_are_there_are_kept(comparison):
 def test_table_has_all_runs_that_are_there(comparison):
     directory, arguments = comparison
     before = (directory / "compare.csv").read_text()
-    mnist_ga.main([*arguments[: -len(METHODS)], "--methods", "ga", "--seeds", "0"])
+    mnist_ga.main([*arguments[: -len(METHODS)], "--methods", "ga", "--seeds", "1"])
     assert (directory / "compare.csv").read_text() == before
 
 

@@ -70,6 +70,17 @@ def test_log_has_plain_lines(clock: Clock):
     ]
 
 
+def test_title_stands_before_every_phase(clock: Clock):
+    console = log()
+    with Progress(console=console, title="seed 4: ") as display:
+        clock.now += 20
+        update(display, 1, 0.5)
+        with display.status("fitting"):
+            pass
+    lines = written(console).splitlines()
+    assert len(lines) == 2 and all(line.startswith("seed 4: ") for line in lines)
+
+
 def test_log_lines_come_at_the_right_times(clock: Clock):
     console = log()
     counts = []

@@ -14,6 +14,7 @@ LINES = [
     ("mnist_ga predict --help", 0),
     ("mnist_ga --populaton-size 10", 2),
     ("mnist_ga --batch-size 5001", 2),
+    ("mnist_ga --seeds 1 1", 2),
     ("mnist_ga --out README.md", 2),
     ("mnist_ga compare --layers 10 5", 2),
     ("mnist_ga predict --run nowhere digit.png", 2),
@@ -21,6 +22,7 @@ LINES = [
     ("gemonn compare --help", 0),
     ("gemonn export --help", 0),
     ("gemonn --hidden 0", 2),
+    ("gemonn --seeds 0", 2),
     ("gemonn compare --seeds", 2),
     ("gemonn export --run nowhere --best --to x.safetensors", 2),
 ]

@@ -1,0 +1,72 @@
+"""How much memory a run needs, and how much of it there is."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+import gajax
+from experiments.cli import InputError
+from gajax.types import Data, Params
+
+_SHARE = 0.9
+"""Of a machine's memory; the rest is for everything else that runs."""
+
+_GIGABYTE = 10**9
+
+
+def size(tree: Any) -> int:
+    """Bytes of all arrays, or of what their shapes stand for."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, data: Data) -> int:
+    """About the bytes at the height of a run; only the shapes of individual and data matter.
+
+    That is the state, the population as it was drawn, and in a step another state or, where it is
+    small, the children and the survivors, with what guides their crossover.
+    """
+    population = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((individuals, *leaf.shape), leaf.dtype), individual
+    )
+    state = jax.eval_shape(algorithm.init, data.order_key, population, data)
+    guide = getattr(state, "guide", None)
+    in_step = max(size(state), 2 * size(population)) + 2 * size(guide)
+    return size(state) + size(population) + in_step + size(data)
+
+
+def available() -> int:
+    """Bytes that the device has for a run."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> int:
+    """How many runs fit side by side; InputError where not even one does.
+
+    `needs(individuals)` are the bytes of a run; the flag and its widths decide what one needs.
+    """
+    here, wanted = available(), needs(individuals)
+    if wanted <= here:
+        # Several take up to twice a state more, because their states are stacked anew in a step.
+        return max(1, here // wanted - 1)
+    least = min(individuals, 2)
+    share = f"{_gigabytes(here)} that this machine has for it"
+    if needs(least) > here:
+        raise InputError(
+            f"{flag} must be narrower, not {widths}, for which {least} individuals need "
+            f"{_gigabytes(needs(least))} of the {share}"
+        )
+    slope = (wanted - needs(least)) / (individuals - least)
+    most = least + int((here - needs(least)) / slope)
+    raise InputError(
+        f"--population-size must be at most {most:,} here, not {individuals}, which needs "
+        f"{_gigabytes(wanted)} of the {share}"
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / _GIGABYTE:,.1f} GB"

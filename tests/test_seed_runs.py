@@ -1,0 +1,132 @@
+"""Runs of several seeds under one directory, each as if it had been run by itself."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+
+from experiments import front_training, gemonn, memory, mnist_ga, seeds, side_by_side, training
+from experiments.datasets import load
+from gajax import evaluation
+
+TIMES = {"seconds", "examples_per_second"}
+TRAINING = (
+    "--layers 784 16 8 --population-size 4 --generations 1 --whole-generations 1 --svm-c 5 "
+    "--svm-gamma 1 --quiet"
+).split()
+EVOLUTION = (
+    "--hidden 8 --population-size 5 --batch-size 50 --generations 3 --budget None --refine-steps 4 "
+    "--final-refine-steps 30 --quiet"
+).split()
+
+
+def few(dataset):
+    """The data set with fewer images."""
+    return dataset._replace(
+        train_images=dataset.train_images[:500],
+        train_labels=dataset.train_labels[:500],
+        test_images=dataset.test_images[:100],
+        test_labels=dataset.test_labels[:100],
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch):
+    """Both experiments see few images, and still take several steps in a generation."""
+    monkeypatch.setattr(evaluation, "default_examples_per_step", lambda: 600)
+    for module in (mnist_ga, gemonn):
+        monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
+
+
+def content(directory):
+    """What a run has left, without the seconds that it took."""
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = [
+            {name: value for name, value in row.items() if name not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+    summary = json.loads((directory / "summary.json").read_text())
+    files = {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.suffix == ".safetensors" or path.name in ("front.csv", "config.json")
+    }
+    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    return rows, {**summary, "seconds": None}, files, names
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert seeds.chosen((3,), 0) == (0, 1, 2)
+    assert seeds.chosen((2,), 7) == (7, 8)
+    assert seeds.chosen((0, 4, 7), 9) == (0, 4, 7)
+
+
+def test_seeds_that_do_not_fit_go_in_turn(tmp_path):
+    seen = []
+
+    def run_together(configs, places, title):
+        assert all(place.is_dir() for place in places)
+        assert all(config.seeds is None for config in configs)
+        seen.append(([config.seed for config in configs], [place.name for place in places], title))
+
+    seeds.run(gemonn.Config(seed=2, seeds=(3,)), tmp_path, 2, run_together)
+    assert seen == [
+        ([2, 3], ["seed-2", "seed-3"], "seeds 2 3 (shown: 2): "),
+        ([4], ["seed-4"], "seed 4: "),
+    ]
+
+
+@pytest.mark.parametrize("method", ["ga", "pretrained"])
+def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
+    arguments = [*TRAINING, "--method", method, "--batch-size", "50"]
+    mnist_ga.main([*arguments, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
+    mnist_ga.main([*arguments, "--seed", "4", "--out", str(tmp_path / "single")])
+    assert content(tmp_path / "both" / "seed-4") == content(tmp_path / "single")
+    assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
+
+
+def test_evolutions_side_by_side_are_those_of_single_seeds(tmp_path):
+    gemonn.main([*EVOLUTION, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
+    gemonn.main([*EVOLUTION, "--seed", "4", "--out", str(tmp_path / "single")])
+    assert content(tmp_path / "both" / "seed-4") == content(tmp_path / "single")
+    assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
+
+
+def test_one_table_has_the_means(tmp_path, capsys):
+    arguments = [*EVOLUTION, "--method", "pruning", "--budget", "10000", "--seed", "3"]
+    gemonn.main([*arguments, "--seeds", "2", "--out", str(tmp_path)])
+    with (tmp_path / "compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["3", "4"]
+    mean = sum(float(row["log_hypervolume"]) for row in rows) / 2
+    shown = capsys.readouterr().out
+    assert f"{mean:.3f} ± " in shown and "written to" in shown
+    assert f"| {mean:.3f} ± " in (tmp_path / "compare.md").read_text()
+
+
+def test_only_what_ends_together_goes_side_by_side(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**10)
+    dataset = few(load("mnist5k"))
+    config = gemonn.check(gemonn.Config(hidden=(8,)))
+    assert front_training.fitting(config, dataset) > 1
+    assert front_training.fitting(replace(config, final_refine_steps=9), dataset) == 1
+    unlimited = replace(config, final_refine_steps=9, budget=None)
+    assert front_training.fitting(unlimited, dataset) > 1
+    assert front_training.fitting(replace(config, method="regrowth"), dataset) == 1
+    for method, together in (("ga", True), ("sgd", True), ("pca", False)):
+        training_config = mnist_ga.check(mnist_ga.Config(method=method))
+        assert (training.fitting(training_config, dataset) > 1) == together
+
+
+def test_a_step_of_all_seeds_is_as_short_as_that_of_one():
+    together = side_by_side.examples_per_step(side_by_side.keys([0, 1, 2, 3]))
+    assert together == evaluation.default_examples_per_step() // 4
+    assert side_by_side.examples_per_step(side_by_side.keys([0])) is None
+
+
+def test_a_single_seed_has_no_axis():
+    key = side_by_side.keys([5])
+    assert key.ndim == 0 and side_by_side.places(key) == [None]
+    tree = {"leaf": key}
+    assert side_by_side.for_all(key, tree) is tree and side_by_side.own(tree, None) is tree
