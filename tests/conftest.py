@@ -1,5 +1,7 @@
 """Settings of all tests: shapes are checked, and no random key is used twice."""
 
+import gc
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -8,6 +10,14 @@ install_import_hook("gajax", "beartype.beartype")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones; a program that asks for none gets one
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Compiled programs take memory, and maps of it, of which a process may have only so many."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
