@@ -78,7 +78,7 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"
     """that networks compute in while they learn; what is kept and reported is float32"""
     chunk_size: int | None = None
-    """individuals computed side by side; 1 on a CPU, all elsewhere, where not given"""
+    """individuals computed side by side; where not given, as many as suit the device"""
     devices: int | None = None
     """that share the population; one CPU, or all accelerators that divide it, where not given"""
     distributed: bool = False
