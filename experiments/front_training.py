@@ -22,7 +22,6 @@ from experiments import (
     run_directory,
     side_by_side,
 )
-from experiments.cli import save_config
 from experiments.datasets import Dataset, load
 from experiments.front_recorder import FrontRecorder
 from experiments.front_run import FrontRun, Results, Setting, whole
@@ -132,23 +131,17 @@ def run_together(
     configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
 ) -> list[Results]:
     """Train side by side, with a live display, and leave everything in a directory for each."""
-    found = []
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(quiet=configs[0].quiet, title=title))
-        watches = []
-        for config, directory in zip(configs, directories, strict=True):
-            save_config(replace(config, config=None, out=None), directory / "config.json")
-            on_step = front_report.preview(config, directory) if config.plot else _ignore
-            file = run_directory.metrics_file(
-                directory / "metrics.csv", front_report.columns(config)
-            )
-            watches.append((stack.enter_context(file), on_step))
-        every = train_together(configs, dataset, progress, watches)
-        for results, directory in zip(every, directories, strict=True):
-            with progress.status("drawing the figures"):
-                front_report.save(results, directory)
-            found.append(results)
-    return found
+
+    def watch(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:
+        columns = front_report.columns(config)
+        file = run_directory.metrics_file(directory / "metrics.csv", columns)
+        on_step = front_report.preview(config, directory) if config.plot else _ignore
+        return stack.enter_context(file), on_step
+
+    def train(progress: Progress, watches: Sequence[tuple[OnRow, OnStep]]) -> Iterator[Results]:
+        return train_together(configs, dataset, progress, watches)
+
+    return side_by_side.run(configs, directories, title, watch, train, front_report.save)
 
 
 def _networks(config: Config, dataset: Dataset) -> tuple[Network, Network]:

@@ -196,18 +196,7 @@ def main(arguments: list[str]) -> None:
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:
     from experiments import front_compare, front_report, front_training  # late, as in `train`
 
-    with run_directory.kept_unless_refused(directory):
-        fit = front_training.fitting(config, dataset)
-    if config.seeds is None:
-        front_report.table(front_training.run(config, dataset, directory), directory)
-        return
-    seeds.run(
-        config,
-        directory,
-        fit,
-        lambda configs, places, title: front_training.run_together(configs, dataset, places, title),
-    )
-    front_compare.table(directory)
+    seeds.run(config, dataset, directory, front_training, front_report.table, front_compare.table)
 
 
 if __name__ == "__main__":

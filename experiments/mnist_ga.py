@@ -209,18 +209,7 @@ def main(arguments: list[str]) -> None:
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:
     from experiments import compare, report, training  # late, as in `train`
 
-    with run_directory.kept_unless_refused(directory):
-        fit = training.fitting(config, dataset)
-    if config.seeds is None:
-        report.table(training.run(config, dataset, directory), directory)
-        return
-    seeds.run(
-        config,
-        directory,
-        fit,
-        lambda configs, places, title: training.run_together(configs, dataset, places, title),
-    )
-    compare.table(directory)
+    seeds.run(config, dataset, directory, training, report.table, compare.table)
 
 
 if __name__ == "__main__":

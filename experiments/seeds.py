@@ -1,6 +1,6 @@
 """Independent runs under one config: which seeds they have and where each of them lies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,24 @@ def chosen(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
 
 def run(
     config: Any,
+    dataset: Any,
     directory: Path,
-    fitting: int,
-    run_together: Callable[[Sequence[Any], Sequence[Path], str], object],
+    training: Any,
+    table: Callable[[Any, Path], object],
+    table_of_all: Callable[[Path], object],
 ) -> None:
-    """Run the config once for each of its seeds, in directories below that one.
+    """Run the config into the directory, or once for each of its seeds into directories below.
 
-    As many as are `fitting` run side by side, by `run_together(configs, directories, title)`.
+    As many as fit run side by side. `training` is the module that does it, by its functions
+    `fitting` and `run_together`; `table(results, directory)` prints what came of a single run, and
+    `table_of_all(directory)` what came of all.
     """
+    with run_directory.kept_unless_refused(directory):
+        fitting = training.fitting(config, dataset)
+    if config.seeds is None:
+        (results,) = training.run_together([config], dataset, [directory])
+        table(results, directory)
+        return
     seeds = chosen(config.seeds, config.seed)
     for start in range(0, len(seeds), fitting):
         group = seeds[start : start + fitting]
@@ -46,4 +56,5 @@ def run(
         title = f"seed {group[0]}: "
         if len(group) > 1:
             title = f"seeds {' '.join(map(str, group))} (shown: {group[0]}): "
-        run_together(configs, places, title)
+        training.run_together(configs, dataset, places, title)
+    table_of_all(directory)

@@ -3,14 +3,19 @@
 Everything here leaves what has no such axis as it is, so that one seed by itself costs no more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from experiments.cli import save_config
+from experiments.progress import Progress
 from gajax import evaluation, take
 
 
@@ -67,3 +72,30 @@ def for_all(key: Key[Array, "*S"], tree: Any) -> Any:
 def examples_per_step(key: Key[Array, "*S"]) -> int | None:
     """What keeps a step of all seeds together as short as one seed's."""
     return max(1, evaluation.default_examples_per_step() // len(key)) if key.ndim else None
+
+
+def run(
+    configs: Sequence[Any],
+    directories: Sequence[Path],
+    title: str,
+    watch: Callable[[Any, Path, ExitStack], Any],
+    train: Callable[[Progress, list[Any]], Iterable[Any]],
+    save: Callable[[Any, Path], None],
+) -> list[Any]:
+    """Train with a live display and leave everything in a directory for each config.
+
+    `train(progress, watches)` gives the results of each config in turn, and `watch(config,
+    directory, stack)` what it calls meanwhile, whose files the stack closes.
+    """
+    found = []
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(quiet=configs[0].quiet, title=title))
+        watches = []
+        for config, directory in zip(configs, directories, strict=True):
+            save_config(replace(config, config=None, out=None), directory / "config.json")
+            watches.append(watch(config, directory, stack))
+        for results, directory in zip(train(progress, watches), directories, strict=True):
+            with progress.status("drawing the figures"):
+                save(results, directory)
+            found.append(results)
+    return found

@@ -15,7 +15,7 @@ import numpy as np
 import gajax
 from experiments import devices, layerwise, memory, methods, report, run_directory, side_by_side
 from experiments.classifier import Verdict, assess, chosen_parameters
-from experiments.cli import InputError, save_config
+from experiments.cli import InputError
 from experiments.datasets import Dataset, load
 from experiments.mnist_ga import Config, check, check_against, multiple
 from experiments.progress import Progress
@@ -118,20 +118,16 @@ def run_together(
     configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
 ) -> list[Results]:
     """Train side by side, with a live display, and leave everything in a directory for each."""
-    found = []
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(quiet=configs[0].quiet, title=title))
-        on_rows = []
-        for config, directory in zip(configs, directories, strict=True):
-            save_config(replace(config, config=None, out=None), directory / "config.json")
-            file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
-            on_rows.append(stack.enter_context(file))
-        every = train_together(configs, dataset, progress, on_rows)
-        for results, directory in zip(every, directories, strict=True):
-            with progress.status("drawing the figures"):
-                report.save(results, directory)
-            found.append(results)
-    return found
+
+    def watch(config: Config, directory: Path, stack: ExitStack) -> OnRow:
+        del config
+        file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
+        return stack.enter_context(file)
+
+    def train(progress: Progress, watches: Sequence[OnRow]) -> Iterator[Results]:
+        return train_together(configs, dataset, progress, watches)
+
+    return side_by_side.run(configs, directories, title, watch, train, report.save)
 
 
 def _judge(

@@ -129,8 +129,13 @@ def score(
     `start` and `stop` count these batches, and each one's mean loss is weighted by its size.
     """
 
-    def add(individual, *common):
-        return score_one(loss_fn, *individual, *common, examples=examples)
+    def add(individual, scored, shared, start, stop):
+        params, total = individual
+
+        def loss_of(batch):
+            return loss_fn(params, batch, *shared)
+
+        return score_one(loss_of, scored, start, stop, total=total, examples=examples)
 
     total = jnp.zeros(populations.size(population)) if total is None else total
     common = data.examples, data.shared, start, stop
@@ -138,32 +143,30 @@ def score(
 
 
 def score_one(
-    loss_fn: LossFn,
-    params: Params,
-    total: Float[Array, ""],
+    loss_of: Callable[[Any], Float[Array, ""]],
     scored: PyTree,
-    shared: tuple[Any, ...],
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""],
     *,
+    total: Float[Array, ""],
     examples: int,
 ) -> Float[Array, ""]:
-    """What `score` does for one individual; `scored` are the examples."""
+    """What `score` does for one individual, whose loss on a batch is `loss_of(batch)`."""
     whole, rest = divmod(examples, SCORE_BATCH)
 
-    def loss_of(first, size):
+    def loss_at(first, size):
         batch = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored)
-        return size * loss_fn(params, batch, *shared)
+        return size * loss_of(batch)
 
     def body(batch, total):
-        return total + loss_of(batch * SCORE_BATCH, SCORE_BATCH)
+        return total + loss_at(batch * SCORE_BATCH, SCORE_BATCH)
 
     if whole:
         total = lax.fori_loop(start, jnp.minimum(stop, whole), body, total)
     if not rest:
         return total
     return total + lax.cond(
-        stop > whole, lambda: loss_of(whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
+        stop > whole, lambda: loss_at(whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
     )
 
 

@@ -103,16 +103,13 @@ def refinement(
             def better(individual: Any, examples: Any, shared: Any) -> Any:
                 moved, (params, loss, current) = individual
 
+                def loss_of(batch: Any) -> Array:
+                    return loss_fn(current, batch, *shared)
+
                 def compare() -> Any:
+                    zero = jnp.float32(0)
                     new = evaluation.score_one(
-                        loss_fn,
-                        current,
-                        jnp.float32(0),
-                        examples,
-                        shared,
-                        0,
-                        batches,
-                        examples=scored,
+                        loss_of, examples, 0, batches, total=zero, examples=scored
                     )
                     new = new / scored
                     wins = new < loss

@@ -13,23 +13,18 @@ import numpy as np
 import pytest
 
 from experiments import devices, gemonn, mnist_ga
-from experiments.cli import InputError
+from experiments.cli import InputError, parse
 
-SMALL = gemonn.Config(
-    hidden=(16,),
-    population_size=8,
-    generations=3,
-    budget=1e9,
-    batch_size=50,
-    refine_steps=3,
-    final_refine_steps=20,
-    lowest_density=0.01,
-    chunk_size=1,
-    quiet=True,
-)
 FLAGS = (
     "--hidden 16 --population-size 8 --generations {generations} --budget 1e9 --batch-size 50 "
     "--refine-steps 3 --final-refine-steps 20 --lowest-density 0.01 --chunk-size 1 --quiet"
+)
+SMALL = parse(
+    gemonn.Config,
+    FLAGS.format(generations=3).split(),
+    presets=gemonn.PRESETS,
+    program="",
+    description="",
 )
 
 

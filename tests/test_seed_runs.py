@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,12 +66,15 @@ def test_seeds_are_a_number_or_a_list():
 def test_seeds_that_do_not_fit_go_in_turn(tmp_path):
     seen = []
 
-    def run_together(configs, places, title):
+    def run_together(configs, dataset, places, title):
         assert all(place.is_dir() for place in places)
         assert all(config.seeds is None for config in configs)
         seen.append(([config.seed for config in configs], [place.name for place in places], title))
 
-    seeds.run(gemonn.Config(seed=2, seeds=(3,)), tmp_path, 2, run_together)
+    config = gemonn.Config(seed=2, seeds=(3,))
+    training = SimpleNamespace(fitting=lambda *_: 2, run_together=run_together)
+    seeds.run(config, None, tmp_path, training, table=pytest.fail, table_of_all=seen.append)
+    assert seen.pop() == tmp_path
     assert seen == [
         ([2, 3], ["seed-2", "seed-3"], "seeds 2 3 (shown: 2): "),
         ([4], ["seed-4"], "seed 4: "),
