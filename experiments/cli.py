@@ -47,6 +47,14 @@ class InputError(Exception):
     """A mistake of the user's, told in one sentence that names the flag."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interruption that was waited for, told in one sentence."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser, for commands that are no config, whose mistakes are InputErrors."""
 
@@ -84,7 +92,7 @@ def parse(
     program: str,
     description: str,
 ) -> ConfigType:
-    """Return the config of a command line: its preset (else the first), `--config` file, flags.
+    """Return the config of a command line: its preset (else the first), saved config, flags.
 
     Raises InputError for a mistake in them, and SystemExit after printing the help asked for.
     """
@@ -92,11 +100,12 @@ def parse(
     words = [word for word in arguments if word not in ("-h", "--help")]
     given = _read_flags(config_type, words)
     saved = {}
-    if "config" in given:
+    for source in {"config", "resume"} & {*given}:
+        path = Path(given[source][1])
         try:
-            saved = _read_config(config_type, Path(given["config"][1]))
+            saved = _read_config(config_type, path / "config.json" if source == "resume" else path)
         except InputError as error:
-            raise InputError(f"--config {error}") from None
+            raise InputError(f"--{source} {error}") from None
     preset = given["preset"][1] if "preset" in given else saved.get("preset", next(iter(presets)))
     default = dataclasses.replace(presets[preset], **saved)
 
@@ -135,11 +144,6 @@ def split_command(arguments: list[str], commands: tuple[str, ...]) -> tuple[str 
     return arguments[0], arguments[1:]
 
 
-def save_config(config: "DataclassInstance", path: Path) -> None:
-    """Write the config as JSON that `--config` and `load_config` read."""
-    path.write_text(json.dumps(dataclasses.asdict(config), default=str, indent=2) + "\n")
-
-
 def load_config(config_type: type[ConfigType], path: Path, base: ConfigType) -> ConfigType:
     """Return the base with the values of a saved config in place of its own.
 
@@ -157,6 +161,8 @@ def run_main(main: Callable[[list[str]], None], program: str) -> int:
             sys.stdout.flush()
     except InputError as error:
         return _report(program, f"error: {error}", 2)
+    except Interrupted as interrupted:
+        return _report(program, str(interrupted), interrupted.status)
     except KeyboardInterrupt:
         return _report(program, "interrupted", 130)
     except BrokenPipeError:

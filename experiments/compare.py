@@ -10,7 +10,7 @@ from typing import Literal
 from rich.console import Console
 
 from experiments import comparison, run_directory, seeds
-from experiments.cli import parse
+from experiments.cli import parse, require
 from experiments.datasets import load
 from experiments.mnist_ga import PRESETS, Config, check, check_against
 
@@ -53,8 +53,9 @@ def main(arguments: list[str]) -> None:
         program="python -m experiments.mnist_ga compare",
         description=__doc__ or "",
     )
+    require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = replace(common, out=None, config=None, seeds=None)
+    common = replace(common, out=None, config=None, resume=None, seeds=None)
     numbers = seeds.chosen(given.seeds or (3,), given.seed)
     configs = [
         check(replace(common, method=method, seed=seed))
@@ -63,16 +64,16 @@ def main(arguments: list[str]) -> None:
     ]
     dataset = load(common.dataset, common.data_dir)
     check_against(configs[0], dataset)
-    directory = given.out or run_directory.new_directory(None, "mnist_ga-compare")
 
     from experiments import training  # late, as in `mnist_ga.train`
 
-    for config in configs:
-        place = directory / f"{config.method}-{config.seed}"
-        if not comparison.is_done(config, place):
-            run_directory.make_directory(place)
-            training.run(config, dataset, place)
-    table(directory)
+    with comparison.opened(given, "mnist_ga-compare") as directory:
+        for config in configs:
+            place = directory / f"{config.method}-{config.seed}"
+            if not comparison.is_done(config, place):
+                run_directory.make_directory(place)
+                training.run(config, dataset, place)
+        table(directory)
 
 
 def table(directory: Path) -> None:

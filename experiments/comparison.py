@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -10,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments import devices
+from experiments import devices, resuming, run_directory
 from experiments.cli import ConfigType, InputError, load_config
 from experiments.run_directory import write_text
 
@@ -18,14 +19,24 @@ Measures = Mapping[str, tuple[str, str]]
 """Name in a summary to its title in the table and the format of its values."""
 
 
+@contextmanager
+def opened(given: Any, name: str) -> Iterator[Path]:
+    """The directory of a comparison, for this process alone; the config is that of its flags."""
+    directory = given.out or run_directory.new_directory(None, name)
+    run_directory.make_directory(directory)
+    advice = f"go on with the same command and --out {directory}"
+    with run_directory.locked(directory, "--out"), resuming.advising(advice):
+        yield directory
+
+
 def is_done(config: ConfigType, place: Path) -> bool:
     """Whether the run is there; InputError where it is there with another config."""
-    if not (place / "summary.json").is_file():
+    if not run_directory.is_finished(place):
         return False
     saved = load_config(type(config), place / "config.json", type(config)())
     shown: Any = {
         name: getattr(config, name)
-        for name in ("quiet", "plot", *devices.FIELDS)
+        for name in ("quiet", "plot", "checkpoint_every", *devices.FIELDS)
         if hasattr(config, name)
     }
     if replace(saved, **shown) != config:

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 import gajax
+from experiments.checkpoints import Checkpoint
 from experiments.fronts import Step
 from experiments.networks import Network
 from gajax import evaluation
@@ -52,12 +53,14 @@ def descent(
     budget: float,
     batch_size: int,
     rates: tuple[float, ...] = RATES,
+    resumed: Checkpoint | None = None,
 ) -> Iterator[Step]:
     """Train the individuals `names(rates)`: one dense network by SGD and by Adam at each rate.
 
     All start from the same network, see the same batches and take `budget` gradient examples each.
     The costs in `info` are those of one individual, for each is a method by itself. The loss is the
-    mean over the batches since the last yield; a generation is an epoch.
+    mean over the batches since the last yield; a generation is an epoch. With a checkpoint, the
+    first yield is the one at which it was made.
     """
     total = int(budget // batch_size)
     if total < 1:
@@ -67,13 +70,21 @@ def descent(
     epoch = evaluation.example_count(data) // batch_size
     stretches = split(data, [total], batch_size=batch_size, individuals=2 * len(rates))
     for order, start, stop in stretches:
-        population, state, loss, density = _train(
-            network.loss_fn, population, state, data, order, start, stop
-        )
+        if resumed and stop < resumed.facts["batches"]:
+            continue
+        if resumed and stop == resumed.facts["batches"]:
+            numbers = jax.ShapeDtypeStruct((2 * len(rates),), jnp.float32)
+            trees = population, state, numbers, numbers
+            population, state, loss, density = resumed.take(trees)
+        else:
+            population, state, loss, density = _train(
+                network.loss_fn, population, state, data, order, start, stop
+            )
         generation, batches = divmod(stop - 1, epoch)
         done = batches + 1 == epoch or stop == total
         info = tell(stop - start, batch_size, loss, generation + 1, (batches + 1) / epoch, done)
-        yield Step(info, population, np.asarray(density))
+        saved = (population, state, loss, density), {"batches": stop}
+        yield Step(info, population, np.asarray(density), saved=saved)
 
 
 def split(

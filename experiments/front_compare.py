@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from experiments import comparison, run_directory, seeds
-from experiments.cli import InputError, parse
+from experiments.cli import InputError, parse, require
 from experiments.datasets import load
 from experiments.gemonn import PRESETS, Config, check, check_against
 
@@ -52,29 +52,30 @@ def main(arguments: list[str]) -> None:
         program="python -m experiments.gemonn compare",
         description=__doc__ or "",
     )
+    require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = check(replace(common, method="gemonn", out=None, config=None, seeds=None))
+    common = check(replace(common, method="gemonn", out=None, config=None, resume=None, seeds=None))
     numbers = seeds.chosen(given.seeds or (1,), given.seed)
     dataset = load(common.dataset, common.data_dir)
     check_against(common, dataset)
     if "gemonn" not in given.methods:  # found out before anything is written
         for seed in numbers:
             _as_rival(common, (given.out or Path("--out")) / f"gemonn-{seed}")
-    directory = given.out or run_directory.new_directory(None, "gemonn-compare")
 
     from experiments import front_methods, front_records, front_training  # late, as in `train`
 
-    for seed in numbers:
-        for method in sorted(given.methods, key=list(front_methods.METHODS).index):
-            config = check(replace(common, seed=seed, method=method))
-            if method != "gemonn":
-                config = _as_rival(config, directory / f"gemonn-{seed}")
-            place = directory / f"{method}-{seed}"
-            if not comparison.is_done(config, place):
-                run_directory.make_directory(place)
-                front_training.run(config, dataset, place)
-    groups = table(directory)
-    front_records.draw(common, groups, directory)
+    with comparison.opened(given, "gemonn-compare") as directory:
+        for seed in numbers:
+            for method in sorted(given.methods, key=list(front_methods.METHODS).index):
+                config = check(replace(common, seed=seed, method=method))
+                if method != "gemonn":
+                    config = _as_rival(config, directory / f"gemonn-{seed}")
+                place = directory / f"{method}-{seed}"
+                if not comparison.is_done(config, place):
+                    run_directory.make_directory(place)
+                    front_training.run(config, dataset, place)
+        groups = table(directory)
+        front_records.draw(common, groups, directory)
 
 
 def table(directory: Path) -> dict[str, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 
 import gajax
 from experiments import descent, memory, pruning, side_by_side
+from experiments.checkpoints import Checkpoint
 from experiments.fronts import Step
 from experiments.networks import Network
 from gajax.refinement import budgets
@@ -22,7 +23,7 @@ from gajax.types import Params
 if TYPE_CHECKING:
     from experiments.gemonn import Config
 
-Method = Callable[[Key[Array, "*S"], "Config", Network, gajax.Data], Iterator[Step]]
+Method = Callable[..., Iterator[Step]]
 
 PLAIN_RATE = 10.0
 """Rate of the gradient step of NSGA-II(+gradient), the best of .1, 1, 10 on held-out images."""
@@ -122,10 +123,21 @@ def memory_needed(config: Config, network: Network, examples: Any) -> int:
 
 
 def descended(
-    key: Key[Array, ""], config: Config, network: Network, data: gajax.Data
+    key: Key[Array, ""],
+    config: Config,
+    network: Network,
+    data: gajax.Data,
+    resumed: Checkpoint | None = None,
 ) -> Iterator[Step]:
     """SGD and Adam at three rates each, of dense networks."""
-    return descent.descent(key, network, data, budget=_budget(config), batch_size=config.batch_size)
+    return descent.descent(
+        key,
+        network,
+        data,
+        budget=_budget(config),
+        batch_size=config.batch_size,
+        resumed=resumed,
+    )
 
 
 def pruned(
@@ -133,6 +145,7 @@ def pruned(
     config: Config,
     network: Network,
     data: gajax.Data,
+    resumed: Checkpoint | None = None,
     *,
     regrowth: bool,
 ) -> Iterator[Step]:
@@ -144,11 +157,16 @@ def pruned(
         budget=_budget(config),
         batch_size=config.batch_size,
         regrowth=regrowth,
+        resumed=resumed,
     )
 
 
 def evolved(
-    key: Key[Array, "*S"], config: Config, network: Network, data: gajax.Data
+    key: Key[Array, "*S"],
+    config: Config,
+    network: Network,
+    data: gajax.Data,
+    resumed: Checkpoint | None = None,
 ) -> Iterator[Step]:
     """Evolve until the generations or the budget are spent, leaving enough for the refinement.
 
@@ -159,28 +177,50 @@ def evolved(
     population = each(lambda key: _draw(key, network.init, densities(config)), key_init)
     examples_per_step = side_by_side.examples_per_step(key)
     algorithm = ALGORITHMS[config.method](config, network, examples_per_step)
+    if resumed and resumed.facts["phase"] == "refinement":
+        setting = refinement(config, network), key_refine, population, data
+        shape = jax.ShapeDtypeStruct((*key.shape, config.population_size), jnp.float32)
+        after, density = resumed.take((gajax.yielded_like(*setting), shape))
+        yield Step(after[1], after[0].params, density, "refinement")
+    else:
+        step = None
+        for step in _evolution((algorithm, key_run, population, data), config, resumed):
+            yield step
+        assert step is not None, "generation 0 is always there"
+        if not is_refined(config):
+            return
+        yield step._replace(phase="evolved", saved=None)
+        setting = refinement(config, network), key_refine, step.params, data
+        after, density = None, step.density
+    for state, info in gajax.evolve(*setting, generations=1, after=after):
+        if info.done.all():  # before, it is at most some genes off that became zero by chance
+            density = gajax.sharding.gather(each(gajax.density, state.params))
+        saved = ((state, info), density), {"phase": "refinement"}
+        yield Step(info, state.params, density, "refinement", saved)
+
+
+def _evolution(setting: tuple, config: Config, resumed: Checkpoint | None) -> Iterator[Step]:
+    """The steps before the refinement; `setting` is what `gajax.evolve` takes."""
     spent = latest = dearest = 0.0
-    steps = gajax.evolve(algorithm, key_run, population, data, generations=config.generations)
-    step = None
-    for state, info in steps:
-        step = Step(info, state.params, jax.device_get(state.density))
-        yield step
+    is_over, after = False, None
+    if resumed:
+        after = state, info = resumed.take(gajax.yielded_like(*setting))
+        spent, latest, dearest, is_over = resumed.facts["costs"]
+        yield Step(info, state.params, state.density)
+    if is_over:
+        return
+    for state, info in gajax.evolve(*setting, generations=config.generations, after=after):
+        density = jax.device_get(state.density)
         latest += _cost(info)
         if info.done.all():
             spent, dearest, latest = spent + latest, max(dearest, latest), 0.0
-            if config.budget is None:
-                continue
-            reserve = _refinement_cost(step.density, config) if is_refined(config) else 0.0
-            if spent + dearest + reserve > config.budget:
-                break
-    assert step is not None, "generation 0 is always there"
-    if is_refined(config):
-        yield step._replace(phase="evolved")
-        algorithm, density = refinement(config, network), step.density
-        for state, info in gajax.evolve(algorithm, key_refine, step.params, data, generations=1):
-            if info.done.all():  # before, it is at most some genes off that became zero by chance
-                density = gajax.sharding.gather(each(gajax.density, state.params))
-            yield Step(info, state.params, density, "refinement")
+            if config.budget is not None:
+                reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
+                is_over = spent + dearest + reserve > config.budget
+        facts = {"phase": "evolution", "costs": (spent, latest, dearest, is_over)}
+        yield Step(info, state.params, density, saved=((state, info), facts))
+        if is_over:
+            return
 
 
 METHODS: dict[str, Method] = {
@@ -189,7 +229,10 @@ METHODS: dict[str, Method] = {
     "pruning": partial(pruned, regrowth=False),
     "regrowth": partial(pruned, regrowth=True),
 }
-"""Name to `method(key, config, network, data) -> the steps it takes`."""
+"""Name to `method(key, config, network, data, resumed) -> the steps it takes`.
+
+With a checkpoint, the first step is the one at which it was made.
+"""
 
 NAMES = {"descent": descent.NAMES}
 """Names of the individuals where each is a method by itself."""

@@ -48,6 +48,22 @@ class FrontRecorder:
             "sequential_steps": self._sequential,
         }
 
+    def saved(self) -> dict[str, Any]:
+        """All that `restore` needs, ready for JSON."""
+        now = time.perf_counter()
+        times = now - self._started, now - self._latest
+        costs = self._gradient, self._forward, self._sequential, self._examples
+        return {"rows": self.rows, "costs": costs, "times": times, "generation": self.generation}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `saved` has given, telling the rows once more."""
+        now = time.perf_counter()
+        self._started, self._latest = (now - elapsed for elapsed in saved["times"])
+        self._gradient, self._forward, self._sequential, self._examples = saved["costs"]
+        self.generation, self.rows = saved["generation"], saved["rows"]
+        for row in self.rows:
+            self._on_row(row)
+
     def observe(self, step: Step) -> None:
         """Take one step in, and its row where it ended a generation."""
         if step.phase == "evolved":

@@ -12,6 +12,7 @@ import numpy as np
 
 import gajax
 from experiments import front_methods, fronts
+from experiments.checkpoints import Checkpoint
 from experiments.datasets import Dataset
 from experiments.front_recorder import FrontRecorder
 from experiments.fronts import Front
@@ -78,6 +79,31 @@ class FrontRun:
                 self._snapshots[generation] = _best(step)
         elif step.phase == "evolved":
             self._stages["after evolution"] = self._points(step)
+
+    def saved_trees(self) -> list[Params]:
+        """The snapshots, which `restore` takes from a checkpoint."""
+        return [*self._snapshots.values()]
+
+    def saved_facts(self) -> dict[str, Any]:
+        """What else `restore` needs, ready for JSON."""
+        stages = {
+            name: [np.asarray(one).tolist() for one in both] for name, both in self._stages.items()
+        }
+        return {
+            "recorder": self._recorder.saved(),
+            "stages": stages,
+            "snapshots": [*self._snapshots],
+        }
+
+    def restore(self, facts: dict[str, Any], resumed: Checkpoint) -> None:
+        """Go on from what `saved_facts` and `saved_trees` have given."""
+        self._recorder.restore(facts["recorder"])
+        for name, both in facts["stages"].items():
+            density, loss = (np.array(one, np.float32) for one in both)
+            self._stages[name] = density, loss
+        network = jax.eval_shape(self._setting.network.init, jax.random.key(0))
+        for generation in facts["snapshots"]:
+            self._snapshots[generation] = resumed.take(network)
 
     def results(self, step: fronts.Step, seconds: float) -> Results:
         """Measure the last step, which came after so many seconds."""

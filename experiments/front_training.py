@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from experiments.datasets import Dataset, load
 from experiments.front_recorder import FrontRecorder
 from experiments.front_run import FrontRun, Results, Setting, whole
 from experiments.gemonn import Config, check, check_against, multiple
+from experiments.keeper import Keeper
 from experiments.networks import Network
 from experiments.progress import Progress
 
@@ -86,13 +88,16 @@ def train_together(
     dataset: Dataset,
     progress: Progress,
     watches: Sequence[tuple[OnRow, OnStep]],
+    keeper: Keeper | None = None,
 ) -> Iterator[Results]:
     """Evolve side by side what differs in nothing but the seed, then measure one after another.
 
-    The progress shown is that of the first one; the seconds of each are those of all together.
+    The progress shown is that of the first one; the seconds of each are those of all together. With
+    a keeper, go on from its checkpoint if it has one.
     """
-    started = time.perf_counter()
     config = configs[0]
+    resumed = keeper.load() if keeper else None
+    started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
     key = side_by_side.keys([config.seed for config in configs])
     key_order, key_method = side_by_side.split(key)
     parts = _parts(dataset, config.validation, key_order)
@@ -107,15 +112,29 @@ def train_together(
     ]
     data = parts["train"]
     data = data._replace(examples=side_by_side.for_all(key, data.examples))
-    step = None
-    with devices.mesh(config, multiple(config)):
-        for step in front_methods.METHODS[config.method](key_method, config, learner, data):
-            for run, place in zip(runs, side_by_side.places(key), strict=True):
+    places = side_by_side.places(key)
+
+    def collect(trees: Any, facts: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        trees = trees, [run.saved_trees() for run in runs]
+        facts = {**facts, "runs": [run.saved_facts() for run in runs]}
+        return trees, {**facts, "seconds": time.perf_counter() - started}
+
+    method = front_methods.METHODS[config.method]
+    with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
+        steps = method(key_method, config, learner, data, resumed)
+        step = next(steps) if resumed else None
+        if resumed:
+            for run, saved in zip(runs, resumed.facts["runs"], strict=True):
+                run.restore(saved, resumed)
+        for step in steps:
+            for run, place in zip(runs, places, strict=True):
                 run.observe(step.own(place))
+            if keeper and step.saved:
+                keeper.step(bool(step.info.done.all()), partial(collect, *step.saved))
         assert step is not None, "every method takes steps"
         step = step._replace(params=whole(step.params))
     seconds = time.perf_counter() - started
-    for run, place in zip(runs, side_by_side.places(key), strict=True):
+    for run, place in zip(runs, places, strict=True):
         with progress.status("measuring the front on whole sets"):
             yield run.results(step.own(place), seconds)
 
@@ -138,10 +157,12 @@ def run_together(
         on_step = front_report.preview(config, directory) if config.plot else _ignore
         return stack.enter_context(file), on_step
 
-    def train(progress: Progress, watches: Sequence[tuple[OnRow, OnStep]]) -> Iterator[Results]:
-        return train_together(configs, dataset, progress, watches)
+    def train(
+        progress: Progress, watches: Sequence[tuple[OnRow, OnStep]], keeper: Keeper | None
+    ) -> Iterator[Results]:
+        return train_together(configs, dataset, progress, watches, keeper)
 
-    return side_by_side.run(configs, directories, title, watch, train, front_report.save)
+    return side_by_side.run(configs, dataset, directories, title, watch, train, front_report.save)
 
 
 def _networks(config: Config, dataset: Dataset) -> tuple[Network, Network]:

@@ -25,13 +25,15 @@ class Step(NamedTuple):
 
     `info.loss` and `density` belong to the individuals of `params`. The phase `evolved` stands
     for a moment, the end of the evolution: what it costs has been told. With several seeds at
-    once, all but the phase has their axis S.
+    once, all but the phase has their axis S. `saved` has the trees and facts from which the method
+    goes on behind this step, where it can.
     """
 
     info: gajax.Info
     params: Params  # [P, ...]
     density: Float[np.ndarray, " P"]
     phase: str = "evolution"
+    saved: tuple[Any, dict[str, Any]] | None = None
 
     def own(self, seed: int | None) -> "Step":
         """The step of the seed at that place, its `params` only where a generation ended.

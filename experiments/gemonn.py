@@ -1,12 +1,13 @@
 """Evolve a front of networks from sparse to accurate by GEMONN (Yang et al., IEEE TNNLS 33(9))."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import cache, devices, run_directory, seeds
+from experiments import cache, devices, resuming, run_directory, seeds
 from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
 from experiments.datasets import Dataset, load
 
@@ -80,6 +81,10 @@ class Config:
     """of everything random"""
     seeds: tuple[int, ...] | None = None
     """independent runs: how many from --seed on, or a list of seeds"""
+    checkpoint_every: str = "2m"
+    """generations between two checkpoints, or minutes, such as 5m"""
+    resume: Path | None = None
+    """a run directory to go on in, from its latest checkpoint and with its settings"""
     out: Path | None = None
     """run directory, which must be new; runs/<time>-gemonn where not given"""
     plot: bool = False
@@ -147,7 +152,9 @@ def check(config: Config) -> Config:
     devices.check(config)
     if config.seeds is not None:
         seeds.chosen(config.seeds, config.seed)
-    return replace(config, hidden=hidden)
+    config = replace(config, hidden=hidden)
+    resuming.check(config)
+    return config
 
 
 def check_against(config: Config, dataset: Dataset) -> None:
@@ -189,8 +196,10 @@ def main(arguments: list[str]) -> None:
     with devices.connected(config, "gemonn") as reports:
         dataset = load(config.dataset, config.data_dir)
         check_against(config, dataset)
-        with run_directory.opened(config.out, "gemonn", reports) as directory:
-            _run(config if reports else replace(config, quiet=True), dataset, directory)
+        with run_directory.opened(config.out, config.resume, "gemonn", reports) as directory:
+            advice = f"go on with: python -m experiments.gemonn --resume {directory}"
+            with resuming.advising(advice) if reports else nullcontext():
+                _run(config if reports else replace(config, quiet=True), dataset, directory)
 
 
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
 from experiments import side_by_side
+from experiments.checkpoints import Checkpoint
 from experiments.precision import computing_in
 from gajax.models import TiedAutoencoder, block_params, unit_interval
 
@@ -53,6 +54,10 @@ class Progress(NamedTuple):
         info = gajax.take(self.info, seed)
         state = gajax.take(self.state, seed) if info.done else None
         return Progress(self.phase, gajax.take(self.frozen, seed), state, info)
+
+    def saved(self) -> tuple[Any, dict[str, Any]]:
+        """The trees and facts from which `train` goes on behind this step."""
+        return (self.frozen, self.state, self.info), {"phase": self.phase.name}
 
     def best_index(self) -> int:
         """The individual of lowest loss, the first one where no loss is a number."""
@@ -180,6 +185,7 @@ def train(
     population_size: int,
     target: Target = "image",
     precision: str = "float32",
+    resumed: Checkpoint | None = None,
 ) -> Iterator[Progress]:
     """Train phase after phase, yielding after every step; the last one holds the result.
 
@@ -187,7 +193,8 @@ def train(
     inputs of the next layer are computed once. The phase of all layers starts from the frozen
     layers and everybody in the last layer's population. `make_algorithm(loss_fn, phase)` makes the
     algorithm of a phase. Epoch e of phase p has the same order of examples for every method.
-    Several keys train as many seeds at once.
+    Several keys train as many seeds at once. With a checkpoint, the first thing yielded is the step
+    at which it was made.
     """
 
     def everybody(params: dict) -> dict:
@@ -201,7 +208,20 @@ def train(
     images = side_by_side.for_all(key, images)
     frozen: dict = {}
     encoded = images
-    for number, phase in enumerate(phases):
+
+    def encode_by(phase: Phase) -> Any:
+        own = block_params(frozen, 0, phase.stop)
+        return each(partial(encode, model, start=phase.start, stop=phase.stop), own, encoded)
+
+    names = [phase.name for phase in phases]
+    first = names.index(resumed.facts["phase"]) if resumed else 0
+    if resumed:
+        blocks = block_params(population, 0, phases[first].start)
+        frozen = resumed.take(jax.eval_shape(partial(each, _first), blocks))
+        for phase in phases[:first] if frozen else ():
+            encoded = encode_by(phase)
+        population |= each(everybody, frozen)
+    for number, phase in enumerate(phases[first:], first):
         examples = {"inputs": images if phase.start == 0 else encoded}
         if phase.start > 0 and target == "image":
             examples["images"] = images
@@ -210,20 +230,23 @@ def train(
         loss_fn = reconstruction_loss(model, phase, target, precision)
         algorithm = make_algorithm(loss_fn, phase)
         learning = block_params(population, phase.start, phase.stop)
-        steps = gajax.evolve(
-            algorithm,
-            side_by_side.fold_in(key_run, number),
-            learning,
-            data,
-            generations=phase.generations,
-        )
-        for state, info in steps:
-            progress = Progress(phase, frozen, state, info)
+        setting = algorithm, side_by_side.fold_in(key_run, number), learning, data
+        after = progress = None
+        if resumed and number == first:
+            after = resumed.take(gajax.yielded_like(*setting))
+            progress = Progress(phase, frozen, *after)
             yield progress
-        population |= state.params
+        for step in gajax.evolve(*setting, generations=phase.generations, after=after):
+            progress = Progress(phase, frozen, *step)
+            yield progress
+        assert progress is not None, "a phase has a step"
+        population |= progress.state.params
         if phase.stop < len(model.layers) - 1:
             frozen = best(key, progress)
-            encoded = each(
-                partial(encode, model, start=phase.start, stop=phase.stop), frozen, encoded
-            )
+            encoded = encode_by(phase)
             population |= each(everybody, frozen)
+
+
+def _first(population: dict) -> dict:
+    """The first individual."""
+    return gajax.take(population, 0)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Key
 
 import gajax
 from experiments import layerwise, memory, side_by_side
+from experiments.checkpoints import Checkpoint
 from experiments.layerwise import Phase
 from gajax.models import TiedAutoencoder, block_params
 
@@ -177,7 +178,11 @@ def memory_needed(config: Config, images: int) -> int:
 
 
 def descended(
-    key: Key[Array, "*S"], config: Config, images: np.ndarray, observe: Observe
+    key: Key[Array, "*S"],
+    config: Config,
+    images: np.ndarray,
+    observe: Observe,
+    resumed: Checkpoint | None = None,
 ) -> Trained:
     """What an algorithm comes to in the phases of its method, for each seed that has a key."""
     model = autoencoder(config)
@@ -191,19 +196,26 @@ def descended(
         population_size=individuals(config),
         target=config.target,
         precision=config.precision,
+        resumed=resumed,
     )
-    progress = None
+    progress = next(steps) if resumed else None
     for progress in steps:
         observe(progress)
     assert progress is not None, "there is always a phase"
     return Trained(model, layerwise.best(key, progress))
 
 
-def pca(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observe) -> Trained:
+def pca(
+    key: Key[Array, ""],
+    config: Config,
+    images: np.ndarray,
+    observe: Observe,
+    resumed: Checkpoint | None = None,
+) -> Trained:
     """Principal components, written as a linear tied autoencoder of one layer with biases."""
     from sklearn.decomposition import PCA
 
-    del observe
+    del observe, resumed
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     fitted = PCA(config.layers[-1], random_state=seed).fit(images / np.float32(255))
     kernel = np.asarray(fitted.components_, np.float32).T
@@ -212,11 +224,11 @@ def pca(key: Key[Array, ""], config: Config, images: np.ndarray, observe: Observ
     return Trained(autoencoder(config), jax.tree.map(jnp.asarray, {"blocks_0": block}))
 
 
-METHODS: dict[str, Callable[[Key[Array, "*S"], Config, np.ndarray, Observe], Trained]] = {
+METHODS: dict[str, Callable[..., Trained]] = {
     **dict.fromkeys(ALGORITHMS, descended),
     "pca": pca,
 }
-"""Name to `method(key, config, images uint8 [N, I], observe) -> Trained`."""
+"""Name to `method(key, config, images uint8 [N, I], observe, resumed) -> Trained`."""
 
 
 def _optimizer(config: Config, phase: Phase, examples: int) -> optax.GradientTransformation:

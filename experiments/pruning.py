@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 import gajax
+from experiments.checkpoints import Checkpoint
 from experiments.descent import split, tell
 from experiments.fronts import Step
 from experiments.networks import Network
@@ -71,6 +72,7 @@ def snapshots(
     batch_size: int,
     regrowth: bool,
     learning_rate: float = 1e-3,
+    resumed: Checkpoint | None = None,
 ) -> Iterator[Step]:
     """Train one network by Adam, dense at first and then at ever lower densities.
 
@@ -81,6 +83,8 @@ def snapshots(
     The weights of largest magnitude in all leaves together stay, and biases always do. With
     regrowth, a part of those that are to stay is chosen anew by the gradient on a batch that is
     used for nothing else, counted as any other; they start at zero.
+
+    With a checkpoint, the first yield is the one at which it was made.
     """
     schedule = REGROWTH if regrowth else PRUNING
     data = jax.device_put(data)
@@ -93,22 +97,29 @@ def snapshots(
     for order, start, stop in split(data, ends, batch_size=batch_size):
         if start == stages[number].stop:
             number += 1
-        state, density = _advance(
-            network.loss_fn,
-            learning_rate,
-            state,
-            data,
-            order,
-            (start, stop),
-            number,
-            start in moves,
-            moves.get(start, (weights, 0)),
-        )
+        if resumed and stop < resumed.facts["batches"]:
+            continue
+        if resumed and stop == resumed.facts["batches"]:
+            densities = jax.ShapeDtypeStruct((len(schedule),), jnp.float32)
+            state, density = resumed.take((state, densities))
+        else:
+            state, density = _advance(
+                network.loss_fn,
+                learning_rate,
+                state,
+                data,
+                order,
+                (start, stop),
+                number,
+                start in moves,
+                moves.get(start, (weights, 0)),
+            )
         stage = stages[number]
         done = stop == stage.stop
         fraction = (stop - stage.start) / (stage.stop - stage.start)
         info = tell(stop - start, batch_size, state.loss, number + 1, fraction, done)
-        yield Step(info, state.slots, np.asarray(density))
+        saved = (state, density), {"batches": stop}
+        yield Step(info, state.slots, np.asarray(density), saved=saved)
 
 
 def plan(batches: int, weights: int, regrowth: bool) -> list[Stage]:

@@ -1,15 +1,25 @@
 """Directories of runs, and files in them that are whole, or whole up to a line, at any time."""
 
 import csv
+import dataclasses
+import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.cli import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
 
 
 def new_directory(out: Path | None, name: str) -> Path:
@@ -27,13 +37,38 @@ def new_directory(out: Path | None, name: str) -> Path:
 
 
 @contextmanager
-def opened(out: Path | None, name: str, reports: bool) -> Iterator[Path]:
-    """The new directory of a run; for a process that does not report, one that is thrown away."""
+def opened(out: Path | None, resume: Path | None, name: str, reports: bool) -> Iterator[Path]:
+    """The directory of a run, new or to be resumed, for this process alone.
+
+    For a process that does not report, it is one that is thrown away.
+    """
     if reports:
-        yield new_directory(out, name)
+        directory = resume or new_directory(out, name)
+        with locked(directory, "--resume" if resume else "--out"):
+            yield directory
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         yield Path(directory)
+
+
+@contextmanager
+def locked(directory: Path, flag: str) -> Iterator[None]:
+    """Keep other processes out of the directory; InputError where one is there already."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = f"a directory that no other run uses, not {directory}"
+            raise InputError(f"{flag} must be {free}") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -44,6 +79,11 @@ def kept_unless_refused(directory: Path) -> Iterator[None]:
     except InputError:
         directory.rmdir()
         raise
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether a run has left everything there: its summary comes last."""
+    return (directory / "summary.json").is_file()
 
 
 def make_directory(directory: Path) -> None:
@@ -67,6 +107,11 @@ def metrics_file(path: Path, columns: Sequence[str]) -> Iterator[Callable[[dict[
             file.flush()
 
         yield write
+
+
+def save_config(config: "DataclassInstance", path: Path) -> None:
+    """Write the config as JSON that `--config` and `load_config` read."""
+    write_text(path, json.dumps(dataclasses.asdict(config), default=str, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

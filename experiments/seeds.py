@@ -1,6 +1,7 @@
 """Independent runs under one config: which seeds they have and where each of them lies."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,23 @@ def run(
     `fitting` and `run_together`; `table(results, directory)` prints what came of a single run, and
     `table_of_all(directory)` what came of all.
     """
+    if run_directory.is_finished(directory):
+        print(f"{directory} is finished")
+        return
     with run_directory.kept_unless_refused(directory):
         fitting = training.fitting(config, dataset)
     if config.seeds is None:
         (results,) = training.run_together([config], dataset, [directory])
         table(results, directory)
         return
-    seeds = chosen(config.seeds, config.seed)
-    for start in range(0, len(seeds), fitting):
-        group = seeds[start : start + fitting]
+    run_directory.save_config(
+        replace(config, config=None, out=None, resume=None), directory / "config.json"
+    )
+    for group in _groups(chosen(config.seeds, config.seed), fitting, directory / "groups.json"):
         configs = [replace(config, seed=seed, seeds=None) for seed in group]
         places = [directory / f"seed-{seed}" for seed in group]
+        if all(map(run_directory.is_finished, places)):
+            continue
         for place in places:
             run_directory.make_directory(place)
         title = f"seed {group[0]}: "
@@ -58,3 +65,12 @@ def run(
             title = f"seeds {' '.join(map(str, group))} (shown: {group[0]}): "
         training.run_together(configs, dataset, places, title)
     table_of_all(directory)
+
+
+def _groups(seeds: Sequence[int], fitting: int, path: Path) -> list[Sequence[int]]:
+    """The seeds that run side by side, in a file so that they stay together when resumed."""
+    if path.exists():
+        return json.loads(path.read_text())
+    groups = [seeds[start : start + fitting] for start in range(0, len(seeds), fitting)]
+    run_directory.write_text(path, json.dumps(groups) + "\n")
+    return groups

@@ -14,8 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from experiments.cli import save_config
+from experiments.datasets import Dataset
+from experiments.keeper import Keeper
 from experiments.progress import Progress
+from experiments.resuming import of_run
+from experiments.run_directory import save_config
 from gajax import evaluation, take
 
 
@@ -76,26 +79,38 @@ def examples_per_step(key: Key[Array, "*S"]) -> int | None:
 
 def run(
     configs: Sequence[Any],
+    dataset: Dataset,
     directories: Sequence[Path],
     title: str,
     watch: Callable[[Any, Path, ExitStack], Any],
-    train: Callable[[Progress, list[Any]], Iterable[Any]],
+    train: Callable[[Progress, list[Any], Keeper | None], Iterable[Any]],
     save: Callable[[Any, Path], None],
 ) -> list[Any]:
     """Train with a live display and leave everything in a directory for each config.
 
-    `train(progress, watches)` gives the results of each config in turn, and `watch(config,
-    directory, stack)` what it calls meanwhile, whose files the stack closes.
+    `train(progress, watches, keeper)` gives the results of each config in turn, and `watch(config,
+    directory, stack)` what it calls meanwhile, whose files the stack closes. Checkpoints of all
+    lie in the first directory; where there are some, the runs go on from there.
     """
+    config = configs[0]
+    keeper = None
+    if not config.distributed:
+        identity = of_run(config, [config.seed for config in configs], dataset)
+        keeper = Keeper(directories[0] / "checkpoints", config.checkpoint_every, identity)
     found = []
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(quiet=configs[0].quiet, title=title))
+        progress = stack.enter_context(Progress(quiet=config.quiet, title=title))
         watches = []
         for config, directory in zip(configs, directories, strict=True):
-            save_config(replace(config, config=None, out=None), directory / "config.json")
+            save_config(
+                replace(config, config=None, out=None, resume=None), directory / "config.json"
+            )
             watches.append(watch(config, directory, stack))
-        for results, directory in zip(train(progress, watches), directories, strict=True):
+        every = train(progress, watches, keeper)
+        for results, directory in zip(every, directories, strict=True):
             with progress.status("drawing the figures"):
                 save(results, directory)
             found.append(results)
+    if keeper:
+        keeper.forget()
     return found

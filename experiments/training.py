@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from experiments import devices, layerwise, memory, methods, report, run_directo
 from experiments.classifier import Verdict, assess, chosen_parameters
 from experiments.cli import InputError
 from experiments.datasets import Dataset, load
+from experiments.keeper import Keeper
 from experiments.mnist_ga import Config, check, check_against, multiple
 from experiments.progress import Progress
 from experiments.recorder import Recorder
@@ -70,14 +71,20 @@ def fitting(config: Config, dataset: Dataset) -> int:
 
 
 def train_together(
-    configs: Sequence[Config], dataset: Dataset, progress: Progress, on_rows: Sequence[OnRow]
+    configs: Sequence[Config],
+    dataset: Dataset,
+    progress: Progress,
+    on_rows: Sequence[OnRow],
+    keeper: Keeper | None = None,
 ) -> Iterator[Results]:
     """Train side by side what differs in nothing but the seed, then judge one after another.
 
-    The progress shown is that of the first one; the seconds of each are those of all together.
+    The progress shown is that of the first one; the seconds of each are those of all together. With
+    a keeper, go on from its checkpoint if it has one.
     """
-    started = time.perf_counter()
     config = configs[0]
+    resumed = keeper.load() if keeper else None
+    started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
     learned = len(images) - config.validation
     parts = {
@@ -99,8 +106,21 @@ def train_together(
         for recorder, place in zip(recorders, places, strict=True):
             recorder.observe(step.own(place))
 
-    with devices.mesh(config, multiple(config)):
-        model, params = methods.METHODS[config.method](key, config, images[:learned], observe)
+        def collect() -> tuple[Any, dict[str, Any]]:
+            trees, facts = step.saved()
+            facts["recorders"] = [recorder.saved() for recorder in recorders]
+            return trees, {**facts, "seconds": time.perf_counter() - started}
+
+        if keeper:
+            keeper.step(bool(step.info.done.all()), collect)
+
+    for recorder, saved in zip(
+        recorders, resumed.facts["recorders"] if resumed else (), strict=False
+    ):
+        recorder.restore(saved)
+    method = methods.METHODS[config.method]
+    with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
+        model, params = method(key, config, images[:learned], observe, resumed)
     seconds = time.perf_counter() - started
     for config, recorder, place in zip(configs, recorders, places, strict=True):
         trained = methods.Trained(model, side_by_side.own(params, place))
@@ -124,10 +144,12 @@ def run_together(
         file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
         return stack.enter_context(file)
 
-    def train(progress: Progress, watches: Sequence[OnRow]) -> Iterator[Results]:
-        return train_together(configs, dataset, progress, watches)
+    def train(
+        progress: Progress, watches: Sequence[OnRow], keeper: Keeper | None
+    ) -> Iterator[Results]:
+        return train_together(configs, dataset, progress, watches, keeper)
 
-    return side_by_side.run(configs, directories, title, watch, train, report.save)
+    return side_by_side.run(configs, dataset, directories, title, watch, train, report.save)
 
 
 def _judge(

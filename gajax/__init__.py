@@ -18,7 +18,7 @@ from gajax.gradient import GradientState, gradient
 from gajax.nsga2 import nsga2
 from gajax.population import around, concatenate, density, genes, graded, init, size, take
 from gajax.refinement import RefinementState, refinement
-from gajax.run import evolve, run, start
+from gajax.run import evolve, run, start, yielded_like
 from gajax.sparse import sparse
 from gajax.types import Algorithm, Data, Info
 
@@ -57,4 +57,5 @@ __all__ = [
     "start",
     "take",
     "tied",
+    "yielded_like",
 ]

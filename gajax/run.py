@@ -53,11 +53,16 @@ def evolve(
     data: Data,
     *,
     generations: int,
+    after: tuple[Any, Info] | None = None,
 ) -> Iterator[tuple[Any, Info]]:
     """Yield `(state, info)` after every step until `generations` generations are done.
 
     The best individual of the last state stands first: `gajax.take(state.params, 0)`. Each state
     is gone once the next one is asked for. The algorithm's first generation is always done.
+
+    `after` is what an earlier call with the same arguments has yielded, kept or read from a file
+    (`yielded_like` says of what form it is): what follows is what followed there, to the bit.
+
     Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices; S
     seeds there go one after another, in runs of their own.
     """
@@ -67,13 +72,26 @@ def evolve(
     key_start, key_run = split(key)
     if sharding.device_count() > 1:
         population, data = _share_out(population, data)
-    state = start(algorithm, key_start, population, data)
-    while True:
+    if after is None:
+        state, info = start(algorithm, key_start, population, data), None
+    else:
+        state, info = after
+        if sharding.device_count() > 1:
+            started = start.lower(algorithm, key_start, population, data).compile()
+            state = jax.device_put(state, started.output_shardings)
+    while info is None or not (info.done.all() and info.generation.min() >= generations):
         state, infos = run(algorithm, key_run, state, data)
         info = jax.tree.map(lambda leaf: leaf[0], jax.device_get(infos))
         yield state, info
-        if info.done.all() and info.generation.min() >= generations:
-            return
+
+
+def yielded_like(
+    algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data
+) -> tuple[Any, Info]:
+    """What `evolve` yields with these arguments, as trees of `jax.ShapeDtypeStruct`."""
+    state = jax.eval_shape(partial(start, algorithm), key, population, data)
+    state, infos = jax.eval_shape(partial(run, algorithm), key, state, data)
+    return state, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), infos)
 
 
 @jax.jit

@@ -7,6 +7,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("gajax", "beartype.beartype")
+jax.config.update("jax_disable_most_optimizations", True)  # compiling is what takes the time
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones; a program that asks for none gets one

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from experiments import cli
+from experiments.run_directory import save_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,7 +90,7 @@ def test_precedence(tmp_path: Path):
 )
 def test_saved_config_comes_back_equal(config: Config, tmp_path: Path):
     path = tmp_path / "config.json"
-    cli.save_config(config, path)
+    save_config(config, path)
     assert cli.load_config(Config, path, PRESETS["paper"]) == config
     assert parse("--config", str(path)) == replace(config, config=path)
 

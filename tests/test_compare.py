@@ -8,8 +8,9 @@ from statistics import mean
 import pytest
 
 from experiments import compare, mnist_ga, training
-from experiments.cli import InputError, save_config
+from experiments.cli import InputError
 from experiments.comparison import is_done
+from experiments.run_directory import save_config
 
 METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "2"]
 

@@ -1,60 +1,17 @@
 """Runs of several seeds under one directory, each as if it had been run by itself."""
 
 import csv
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from small_runs import EVOLUTION, TRAINING, content, few, small_steps  # noqa: F401
 
 from experiments import front_training, gemonn, memory, mnist_ga, seeds, side_by_side, training
 from experiments.datasets import load
 from gajax import evaluation
 
-TIMES = {"seconds", "examples_per_second"}
-TRAINING = (
-    "--layers 784 16 8 --population-size 4 --generations 1 --whole-generations 1 --svm-c 5 "
-    "--svm-gamma 1 --quiet"
-).split()
-EVOLUTION = (
-    "--hidden 8 --population-size 5 --batch-size 50 --generations 3 --budget None --refine-steps 4 "
-    "--final-refine-steps 30 --quiet"
-).split()
-
-
-def few(dataset):
-    """The data set with fewer images."""
-    return dataset._replace(
-        train_images=dataset.train_images[:500],
-        train_labels=dataset.train_labels[:500],
-        test_images=dataset.test_images[:100],
-        test_labels=dataset.test_labels[:100],
-    )
-
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch):
-    """Both experiments see few images, and still take several steps in a generation."""
-    monkeypatch.setattr(evaluation, "default_examples_per_step", lambda: 600)
-    for module in (mnist_ga, gemonn):
-        monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
-
-
-def content(directory):
-    """What a run has left, without the seconds that it took."""
-    with (directory / "metrics.csv").open(newline="") as file:
-        rows = [
-            {name: value for name, value in row.items() if name not in TIMES}
-            for row in csv.DictReader(file)
-        ]
-    summary = json.loads((directory / "summary.json").read_text())
-    files = {
-        path.name: path.read_bytes()
-        for path in directory.iterdir()
-        if path.suffix == ".safetensors" or path.name in ("front.csv", "config.json")
-    }
-    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
-    return rows, {**summary, "seconds": None}, files, names
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 def test_seeds_are_a_number_or_a_list():

@@ -1,0 +1,60 @@
+"""Runs of both experiments that take a second, and what they leave."""
+
+import csv
+import json
+
+import pytest
+
+from experiments import gemonn, mnist_ga
+from experiments.datasets import load
+from gajax import evaluation
+
+TIMES = {"seconds", "examples_per_second"}
+TRAINING = (
+    "--layers 784 16 8 --population-size 4 --generations 1 --whole-generations 1 --svm-c 5 "
+    "--svm-gamma 1 --quiet"
+).split()
+EVOLUTION = (
+    "--hidden 8 --population-size 5 --batch-size 50 --generations 3 --budget None --refine-steps 4 "
+    "--final-refine-steps 30 --quiet"
+).split()
+
+
+def few(dataset):
+    """The data set with fewer images."""
+    return dataset._replace(
+        train_images=dataset.train_images[:500],
+        train_labels=dataset.train_labels[:500],
+        test_images=dataset.test_images[:100],
+        test_labels=dataset.test_labels[:100],
+    )
+
+
+def make_small(monkeypatch):
+    """Both experiments see few images, and still take several steps in a generation."""
+    monkeypatch.setattr(evaluation, "default_examples_per_step", lambda: 600)
+    for module in (mnist_ga, gemonn):
+        monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """Such runs, for a whole test."""
+    make_small(monkeypatch)
+
+
+def content(directory):
+    """What a run has left, without the seconds that it took."""
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = [
+            {name: value for name, value in row.items() if name not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+    summary = json.loads((directory / "summary.json").read_text())
+    files = {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.suffix == ".safetensors" or path.name in ("front.csv", "config.json")
+    }
+    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    return rows, {**summary, "seconds": None}, files, names
