@@ -115,7 +115,8 @@ def tell(
     steps: int, batch_size: int, loss: Any, generation: int, fraction: float, done: bool
 ) -> gajax.Info:
     """What there is to say of as many batches that one individual was trained on."""
-    values = (generation, fraction, done, loss, steps * batch_size, 0, steps)
+    failed = done * np.sum(~np.isfinite(loss))
+    values = (generation, fraction, done, loss, failed, steps * batch_size, 0, steps)
     arrays: Any = map(np.asarray, values)
     return gajax.Info(*arrays)
 

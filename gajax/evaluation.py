@@ -1,13 +1,17 @@
-"""Losses and gradient steps of a whole population, in chunks that suit the device."""
+"""Losses and gradient steps of a whole population, in chunks that suit the device.
+
+An individual with a gene that is not finite has a loss of NaN, even where its network hides it.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, Int8, PyTree
+from jaxtyping import Array, Bool, Float, Int, Int8, PyTree
 
 from gajax import population as populations
 from gajax.population import map_individuals
@@ -82,7 +86,8 @@ def gradient_steps(
     """Train every individual by itself on the batches `start` to `stop` of `order`.
 
     Each may have a stretch of its own. Returns the population, its optimiser states and `total`
-    (None: zero) with the losses of the batches added. A chunk of individuals takes all its steps
+    (None: zero) with the losses of the batches added. A batch whose loss is not finite, or whose
+    gradient is NaN at a gene, teaches nothing there. A chunk of individuals takes all its steps
     before the next chunk starts, so that its weights and moments stay in the cache.
     """
 
@@ -90,10 +95,12 @@ def gradient_steps(
         def body(batch, carry):
             params, state, total = carry
             loss, gradient = value_and_grad(params, batch_at(examples, order, batch), *shared)
+            gradient = jax.tree.map(partial(_taught, jnp.isfinite(loss)), gradient)
             updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, total + loss
 
-        return lax.fori_loop(start, stop, body, individual)
+        params, state, total = lax.fori_loop(start, stop, body, individual)
+        return params, state, _of_finite(params, total)
 
     size = populations.size(population)
     total = jnp.zeros(size) if total is None else total
@@ -131,11 +138,9 @@ def score(
 
     def add(individual, scored, shared, start, stop):
         params, total = individual
-
-        def loss_of(batch):
-            return loss_fn(params, batch, *shared)
-
-        return score_one(loss_of, scored, start, stop, total=total, examples=examples)
+        return score_one(
+            loss_fn, params, scored, shared, start, stop, total=total, examples=examples
+        )
 
     total = jnp.zeros(populations.size(population)) if total is None else total
     common = data.examples, data.shared, start, stop
@@ -143,31 +148,33 @@ def score(
 
 
 def score_one(
-    loss_of: Callable[[Any], Float[Array, ""]],
+    loss_fn: LossFn,
+    params: Params,
     scored: PyTree,
+    shared: tuple[Any, ...],
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""],
     *,
     total: Float[Array, ""],
     examples: int,
 ) -> Float[Array, ""]:
-    """What `score` does for one individual, whose loss on a batch is `loss_of(batch)`."""
+    """What `score` does for one individual."""
     whole, rest = divmod(examples, SCORE_BATCH)
 
     def loss_at(first, size):
         batch = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored)
-        return size * loss_of(batch)
+        return size * loss_fn(params, batch, *shared)
 
     def body(batch, total):
         return total + loss_at(batch * SCORE_BATCH, SCORE_BATCH)
 
     if whole:
         total = lax.fori_loop(start, jnp.minimum(stop, whole), body, total)
-    if not rest:
-        return total
-    return total + lax.cond(
-        stop > whole, lambda: loss_at(whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
-    )
+    if rest:
+        total += lax.cond(
+            stop > whole, lambda: loss_at(whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
+        )
+    return _of_finite(params, total)
 
 
 def losses(
@@ -189,7 +196,11 @@ def batch_losses(
     chunk_size: int | None = None,
 ) -> Float[Array, " P"]:
     """Loss of every individual on one batch."""
-    return map_individuals(loss_fn, population, batch, *shared, chunk_size=chunk_size)
+
+    def evaluate(params, batch, *shared):
+        return _of_finite(params, loss_fn(params, batch, *shared))
+
+    return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
 
 
 def batch_losses_and_signs(
@@ -204,9 +215,19 @@ def batch_losses_and_signs(
 
     def evaluate(params, batch, *shared):
         loss, gradient = value_and_grad(params, batch, *shared)
-        return loss, jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
+        return _of_finite(params, loss), jax.tree.map(
+            lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient
+        )
 
     return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
+
+
+def _taught(is_good: Bool[Array, ""], gradient: Array) -> Array:
+    return jnp.where(is_good & ~jnp.isnan(gradient), gradient, 0)
+
+
+def _of_finite(params: Params, loss: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.where(populations.is_finite(params), loss, jnp.nan)
 
 
 def tied(loss_fn: Callable[..., Float[Array, ""]]) -> ValueAndGrad:

@@ -124,6 +124,8 @@ def front(
             key_mate, key_breed = jax.random.split(jax.random.fold_in(key, state.generation))
             pairs = -(-size // 2)
             parents = selection.tournament(key_mate, state.level, 2 * pairs)
+            living = jnp.sum(jnp.isfinite(state.loss))  # they stand first, and mate for the dead
+            parents %= jnp.where(living > 0, living, size)
             keys = jax.random.split(key_breed, pairs)
 
             def couple(key: Key[Array, ""], mother: Any, father: Any) -> tuple[Params, Params]:
@@ -163,13 +165,18 @@ def front(
             )
             return sharding.replicate(losses.astype(state.loss.dtype))
 
-        def survive(state: FrontState) -> FrontState:
+        def survive(state: FrontState) -> tuple[FrontState, Array]:
             batch = evaluation.batch_at(data.examples, state.order, state.batch + trained)
             loss, guide = evaluate(offspring, batch, data.shared)
             loss = sharding.replicate(loss.astype(state.loss.dtype))
             own = state.loss
             if not stale_parents:
                 own = lax.cond(is_initial, lambda: state.loss, partial(anew, batch))
+            # A batch of which nobody has a finite loss tells nothing about the parents.
+            is_good = jnp.isfinite(jnp.stack([own, loss])).any()
+            own = jnp.where(is_good, own, state.loss)
+            died = jnp.isfinite(state.loss) & ~jnp.isfinite(own)
+            failed = jnp.sum(died) + jnp.sum(~jnp.isfinite(loss))
             density = sharding.replicate(populations.density(offspring))
             densities, losses = populations.concatenate((state.density, own), (density, loss))
             objectives = jnp.stack([densities, losses], axis=1)
@@ -178,7 +185,7 @@ def front(
             objectives = objectives[chosen]
             rank = pareto.ranks(objectives)
             params, guide = sharding.take(((state.params, state.guide), (offspring, guide)), chosen)
-            return state._replace(
+            state = state._replace(
                 params=params,
                 guide=guide,
                 density=objectives[:, 0],
@@ -186,9 +193,10 @@ def front(
                 level=pareto.levels(rank, pareto.crowding(objectives, rank)),
                 batch=state.batch + trained + 1,
             )
+            return state, failed
 
         generation = state.generation
-        state = lax.cond(done, survive, _same, state)
+        state, failed = lax.cond(done, survive, lambda state: (state, jnp.int32(0)), state)
         start, stop = parts.bounds(state.slot)
         learned = jnp.where(refines, stop - start, 0)
         scored = jnp.where(is_initial | stale_parents, 0, size) + (0 if guided else size)
@@ -197,6 +205,7 @@ def front(
             fraction=(state.slot + 1) / slots,
             done=done,
             loss=state.loss,
+            failed=failed,
             gradient_examples=(learned + (done if guided else 0)) * size * batch_size,
             forward_examples=jnp.where(done, scored, 0) * batch_size,
             sequential_steps=learned + done,

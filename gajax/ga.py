@@ -61,7 +61,8 @@ def ga(
     Generation 0 scores the initial population. Each later one trains the survivors for `epochs`
     passes over the data, fills the other places with their children (two different parents drawn
     uniformly, crossover, then mutation), and scores everybody on the first `score_examples`
-    examples (None: all). `selection` says who survives.
+    examples (None: all). `selection` says who survives, but nobody whose loss or genes are not
+    finite is a survivor or a parent while anybody else is left.
 
     A child inherits its mother's optimiser state, so that moments and schedules go on; with
     `fresh_optimizer` everybody starts each generation with a new one, as in the original.
@@ -108,6 +109,7 @@ def ga(
         size = populations.size(state.params)
         scored, training, scoring = plan(data, size)
         place, who = _layout(size, survivors)
+        survive = jnp.sort(place[:survivors])  # where the survivors stand
         key_select, key_refill = jax.random.split(jax.random.fold_in(key, state.generation))
         slots = training.count + scoring.count
         is_training = state.slot < training.count
@@ -123,7 +125,7 @@ def ga(
             )
             individuals = state.params, state.optimizer_state
             params, optimizer_state = sharding.first(individuals, survivors)
-            params, optimizer_state, _ = evaluation.gradient_steps(
+            params, optimizer_state, total = evaluation.gradient_steps(
                 value_and_grad,
                 optimizer,
                 params,
@@ -135,14 +137,21 @@ def ga(
             )
             params, optimizer_state = sharding.replace_first(individuals, (params, optimizer_state))
             state = state._replace(params=params, optimizer_state=optimizer_state, order=order)
-            return lax.cond(state.slot == training.count - 1, refill, lambda state: state, state)
+            last = state.slot == training.count - 1
+            return lax.cond(last, refill, lambda state, total: state, state, total)
 
-        def refill(state: GAState) -> GAState:
+        def refill(state: GAState, total: Array) -> GAState:
+            """Children of survivors with finite genes, best of a finite loss then and since."""
             key_mate, *keys = jax.random.split(key_refill, 3)
+            sound = jax.vmap(populations.is_finite)(sharding.first(state.params, survivors))
+            health = sharding.replicate(4 * sound + jnp.isfinite(total))
+            health += 2 * jnp.isfinite(state.loss[survive])
+            parents = survive[jnp.lexsort((who[survive], -health))]
+            count = jnp.sum(health == health.max())
             children = size - survivors
             pairs = -(-children // 2)
             keys = [jax.random.split(key, pairs) for key in keys]
-            mothers, fathers = (place[index] for index in _couples(key_mate, survivors, pairs))
+            mothers, fathers = (parents[index] for index in _couples(key_mate, count, pairs))
 
             def couple(keys: Any, mother: Params, father: Params) -> list[Params]:
                 key_cross, key_mutate = keys
@@ -181,7 +190,6 @@ def ga(
             dropped = jnp.ones(size, bool).at[selection(key_select, loss, survivors)].set(False)
             order = jnp.lexsort((loss, dropped, ~jnp.isfinite(loss)))[who]
             params = sharding.take((state.params,), place[order])
-            survive = jnp.sort(place[:survivors])  # whose optimisers are needed again
             optimizer_state = sharding.replace_first(
                 state.optimizer_state,
                 sharding.take((state.optimizer_state,), place[order][survive]),
@@ -205,6 +213,7 @@ def ga(
             fraction=(state.slot + 1) / slots,
             done=done,
             loss=new.loss,
+            failed=jnp.where(done, jnp.sum(~jnp.isfinite(new.loss)), 0),
             gradient_examples=batches * survivors * batch_size,
             forward_examples=jnp.where(is_training, 0, forward * size),
             sequential_steps=jnp.where(done, 1, batches),
@@ -231,10 +240,10 @@ def _layout(size: int, survivors: int) -> tuple[Int[Array, " P"], Int[Array, " P
 
 
 def _couples(
-    key: Key[Array, ""], survivors: int, pairs: int
+    key: Key[Array, ""], count: Int[Array, ""], pairs: int
 ) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
-    """Parents drawn uniformly, a father who is not the mother where there are two survivors."""
+    """Parents drawn uniformly from so many, a father who is not the mother where there are two."""
     key_mother, key_step = jax.random.split(key)
-    mothers = jax.random.randint(key_mother, (pairs,), 0, survivors)
-    steps = jax.random.randint(key_step, (pairs,), 1, max(2, survivors))
-    return mothers, (mothers + steps) % survivors
+    mothers = jax.random.randint(key_mother, (pairs,), 0, count)
+    steps = jax.random.randint(key_step, (pairs,), 1, jnp.maximum(2, count))
+    return mothers, (mothers + steps) % count

@@ -95,6 +95,7 @@ def gradient(
             fraction=(state.slot + 1) / training.count,
             done=done,
             loss=loss,
+            failed=jnp.where(done, jnp.sum(~jnp.isfinite(loss)), 0),
             gradient_examples=(stop - start) * size * batch_size,
             forward_examples=jnp.int32(0),
             sequential_steps=stop - start,

@@ -194,6 +194,11 @@ def density(population: Params) -> Float[Array, " P"]:
     return jnp.sum(jnp.stack(nonzero), axis=0) / sum(leaf[0].size for leaf in leaves)
 
 
+def is_finite(individual: Params) -> Bool[Array, ""]:
+    """Whether all genes of one individual are finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(individual)]).all()
+
+
 def random_mask(
     key: Key[Array, ""], rate: float | Float[Array, ""], shape: tuple[int, ...]
 ) -> Bool[Array, "..."]:

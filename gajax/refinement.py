@@ -103,16 +103,13 @@ def refinement(
             def better(individual: Any, examples: Any, shared: Any) -> Any:
                 moved, (params, loss, current) = individual
 
-                def loss_of(batch: Any) -> Array:
-                    return loss_fn(current, batch, *shared)
-
                 def compare() -> Any:
-                    zero = jnp.float32(0)
+                    data, zero = (examples, shared), jnp.float32(0)
                     new = evaluation.score_one(
-                        loss_of, examples, 0, batches, total=zero, examples=scored
+                        loss_fn, current, *data, 0, batches, total=zero, examples=scored
                     )
                     new = new / scored
-                    wins = new < loss
+                    wins = jnp.isfinite(new) & (new < loss)
                     return jax.tree.map(
                         lambda now, best: jnp.where(wins, now, best), (current, new), (params, loss)
                     )
@@ -159,6 +156,7 @@ def refinement(
             fraction=(state.slot + 1) / parts.count,
             done=done,
             loss=loss,
+            failed=jnp.where(done, jnp.sum(~jnp.isfinite(loss)), 0),
             gradient_examples=learned * batch_size,
             forward_examples=(jnp.sum(moved) + jnp.where(is_first, size, 0)) * scored,
             sequential_steps=jnp.max(own_stop - start) + moved.any() + is_first,

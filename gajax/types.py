@@ -46,6 +46,8 @@ class Info(NamedTuple):
       fraction: how much of that generation is done after the step, in (0, 1].
       done: whether the step ended the generation, so that `loss` is new.
       loss: mean loss of every individual at the end of the last whole generation.
+      failed: individuals whose loss or genes the end of the generation has found not finite, 0
+        before; where children compete with parents, the children, and the parents that were fine.
       gradient_examples: individuals x examples that went through a gradient in this step.
       forward_examples: individuals x examples scored without one in this step.
       sequential_steps: batches that had to follow one another in this step; scoring a population
@@ -56,6 +58,7 @@ class Info(NamedTuple):
     fraction: Float[Array, ""]
     done: Bool[Array, ""]
     loss: Float[Array, " P"]
+    failed: Int[Array, ""]
     gradient_examples: Int[Array, ""]
     forward_examples: Int[Array, ""]
     sequential_steps: Int[Array, ""]

@@ -51,7 +51,7 @@ def watcher(loss_fn, phase):
     def step(key, state, data):
         loss = jax.vmap(loss_fn, (0, None, None))(state.params, data.examples, *data.shared)
         zero, one = jnp.int32(0), jnp.int32(1)
-        return state, gajax.Info(one, jnp.float32(1), one == 1, loss, zero, zero, zero)
+        return state, gajax.Info(one, jnp.float32(1), one == 1, loss, zero, zero, zero, zero)
 
     return gajax.Algorithm(init, step)
 

@@ -106,6 +106,22 @@ def test_the_best_moment_is_kept():
     assert (best.loss[2:] < 0.9 * np.asarray(current)[2:]).all()
 
 
+def test_a_moment_without_a_finite_loss_is_never_the_best():
+    """Where the first gene is gone, the loss is minus infinity."""
+
+    def bottomless(params, batch):
+        slope = jnp.mean(params["kernel"]) + 0 * jnp.sum(batch["inputs"])
+        return jnp.where(params["kernel"][0] < -2, -jnp.inf, slope)
+
+    algorithm = gajax.refinement(
+        bottomless, optimizer=optax.sgd(30.0), batch_size=BATCH, steps=STEPS
+    )
+    steps = gajax.evolve(algorithm, jax.random.key(4), population(), data(), generations=1)
+    *_, (state, info) = steps
+    assert (state.current["kernel"][:, 0] < -2).all() and np.isfinite(info.loss).all()
+    assert (state.params["kernel"][:, 0] >= -2).all()
+
+
 @pytest.mark.parametrize("steps, batch", [(0, BATCH), (STEPS, 0), (STEPS, EXAMPLES + 1)])
 def test_wrong_numbers_are_refused(steps, batch):
     algorithm = gajax.refinement(loss_fn, optimizer=OPTIMIZER, batch_size=batch, steps=steps)
