@@ -72,6 +72,15 @@ def require(condition: bool, flag: str, value: object, expected: str) -> None:
         raise InputError(f"{flag} must be {expected}, not {value}")
 
 
+def require_living(losses: Any, rate: float, generation: int, phase: str) -> None:
+    """Raise InputError where no loss of the generation is finite."""
+    if not any(map(math.isfinite, losses)):
+        raise InputError(
+            f"--learning-rate must be lower than {rate}, by which everybody died in generation "
+            f"{generation} of phase {phase}"
+        )
+
+
 def flag(name: str) -> str:
     """The flag of a config's field."""
     return "--" + name.replace("_", "-")

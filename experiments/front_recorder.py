@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import front_methods
+from experiments.cli import require_living
 from experiments.fronts import Step, log_hypervolume
 from experiments.progress import Progress
 
@@ -26,6 +27,7 @@ class FrontRecorder:
     ) -> None:
         self.rows: list[Row] = []
         self.generation = 0
+        self._rate = config.learning_rate
         self._names = front_methods.NAMES.get(config.method, ())
         self._generations = config.generations
         self._budget = config.budget
@@ -65,7 +67,10 @@ class FrontRecorder:
             self._on_row(row)
 
     def observe(self, step: Step) -> None:
-        """Take one step in, and its row where it ended a generation."""
+        """Take one step in, and its row where it ended a generation.
+
+        InputError where that generation has left nobody alive.
+        """
         if step.phase == "evolved":
             return
         info = step.info
@@ -107,7 +112,7 @@ class FrontRecorder:
                     "log_hypervolume": score,
                     "lowest_density": float(step.density.min()),
                     "highest_density": float(step.density.max()),
-                    "failed": len(info.loss) - finite.size,
+                    "failed": int(info.failed),
                     **self.cost(),
                     "seconds": now - self._started,
                     "examples_per_second": rate,
@@ -119,6 +124,8 @@ class FrontRecorder:
             )
             self._on_row(self.rows[-1])
             self._latest, self._examples = now, 0
+        if info.done:
+            require_living(info.loss, self._rate, self.generation, self._phase)
 
     def _show(self, now: float | None, fraction: float, metrics: dict[str, str]) -> None:
         since, base = self._base

@@ -13,6 +13,7 @@ import numpy as np
 import gajax
 from experiments import front_methods, fronts
 from experiments.checkpoints import Checkpoint
+from experiments.cli import require_living
 from experiments.datasets import Dataset
 from experiments.front_recorder import FrontRecorder
 from experiments.fronts import Front
@@ -112,6 +113,8 @@ class FrontRun:
         dataset, network, parts, zero_loss = self._setting
         self._snapshots[self._recorder.generation] = _best(step)
         order, front, everybody = _measure(network, step, parts)
+        generation = self._recorder.generation
+        require_living(everybody.train_loss, config.learning_rate, generation, step.phase)
         population = gajax.take(step.params, jnp.asarray(order))
         last = "after evolution" if len(self._stages) < 2 else "after refinement"
         self._stages[last] = (front.density, front.train_loss)

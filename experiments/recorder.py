@@ -8,6 +8,7 @@ import numpy as np
 
 import gajax
 from experiments import layerwise
+from experiments.cli import require_living
 from experiments.layerwise import Phase
 from experiments.progress import Progress
 
@@ -18,9 +19,10 @@ class Recorder:
     """Collects `rows`, one for each generation, and shows where the training stands."""
 
     def __init__(
-        self, phases: list[Phase], progress: Progress, on_row: Callable[[Row], None]
+        self, rate: float, phases: list[Phase], progress: Progress, on_row: Callable[[Row], None]
     ) -> None:
         self.rows: list[Row] = []
+        self._rate = rate
         self._work = {phase: phase.generations * phase.work for phase in phases}
         self._progress = progress
         self._on_row = on_row
@@ -63,7 +65,10 @@ class Recorder:
             self._on_row(row)
 
     def observe(self, step: layerwise.Progress) -> None:
-        """Take one step of a training in, and its row where it ended a generation."""
+        """Take one step of a training in, and its row where it ended a generation.
+
+        InputError where that generation has left nobody alive.
+        """
         phase, info = step.phase, step.info
         now = time.perf_counter()
         self._gradient += int(info.gradient_examples)
@@ -95,6 +100,7 @@ class Recorder:
                     "median_rmse": float(median),
                     "worst_rmse": float(worst),
                     "best_density": float(density),
+                    "failed": int(info.failed),
                     **self.cost(),
                     "seconds": now - self._started,
                     "examples_per_second": rate,
@@ -102,6 +108,7 @@ class Recorder:
             )
             self._on_row(self.rows[-1])
             self._latest, self._examples = now, 0
+            require_living(info.loss, self._rate, int(info.generation), phase.name)
 
     def _remaining(self, phase: Phase, generations: float, now: float) -> float | None:
         """Seconds left, were every example to cost in proportion to the weights it passes."""

@@ -28,6 +28,7 @@ COLUMNS: tuple[str, ...] = (
     "median_rmse",
     "worst_rmse",
     "best_density",
+    "failed",
     "gradient_examples",
     "forward_examples",
     "cost",

@@ -96,7 +96,7 @@ def train_together(
         del parts["validation"]
     displays = [progress, *[Progress(quiet=True)] * (len(configs) - 1)]
     recorders = [
-        Recorder(methods.schedule(config, learned), display, on_row)
+        Recorder(config.learning_rate, methods.schedule(config, learned), display, on_row)
         for display, on_row in zip(displays, on_rows, strict=True)
     ]
     key = side_by_side.keys([config.seed for config in configs])

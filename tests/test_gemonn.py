@@ -141,3 +141,22 @@ def test_every_model_improves(model, dataset):
     assert end["log_hypervolume"] > start["log_hypervolume"]
     if model != "deep-autoencoder":
         assert results.front.test_accuracy.max() > 0.3
+
+
+def test_children_that_die_are_counted_and_their_parents_go_on(dataset):
+    """At this rate every child that learns does, in several steps a generation."""
+    config = Config(
+        model="mlp",
+        hidden=(8, 8),
+        population_size=6,
+        generations=3,
+        budget=None,
+        batch_size=50,
+        refine_steps=40,
+        refine_every=2,
+        lowest_density=0.3,
+        learning_rate=1e30,
+    )
+    results = train(config, dataset=dataset)
+    assert [row["failed"] for row in results.rows] == [0, 0, 6, 0]
+    assert np.isfinite(results.everybody.train_loss).all()

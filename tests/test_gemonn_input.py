@@ -1,8 +1,14 @@
 """Every mistake on the command line of the fronts is one sentence, and nothing is written."""
 
+import csv
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from experiments import gemonn
+import gajax
+from experiments import fronts, gemonn, networks
 from experiments.cli import run_main
 
 WRONG = [
@@ -69,3 +75,45 @@ def test_a_directory_in_use_is_refused(tmp_path, monkeypatch, capsys):
     assert run_main(gemonn.main, "gemonn") == 2
     assert "--out must be a new or an empty directory" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def dies(arguments, directory, monkeypatch, capsys):
+    """The line on stderr and the generations of the metrics of a run that must lose everybody."""
+    options = f"--hidden 8 --population-size 4 --budget 2e4 --batch-size 50 --out {directory}"
+    monkeypatch.setattr("sys.argv", ["gemonn", "--quiet", *arguments.split(), *options.split()])
+    assert run_main(gemonn.main, "gemonn") == 2
+    assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv"}
+    with (directory / "metrics.csv").open() as file:
+        rows = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
+    return capsys.readouterr().err, rows
+
+
+SENTENCE = "gemonn: error: --learning-rate must be lower than 0.06, by which everybody died in "
+
+
+@pytest.mark.parametrize("method", ["gemonn", "descent", "pruning"])
+def test_an_evolution_in_which_all_die_stops_there(method, tmp_path, monkeypatch, capsys):
+    def broken(*kind):
+        network = made(*kind)
+
+        def loss_fn(params, batch):
+            return network.loss_fn(params, batch) + jnp.nan
+
+        return network._replace(loss_fn=loss_fn, value_and_grad=jax.value_and_grad(loss_fn))
+
+    made = networks.make
+    monkeypatch.setattr(networks, "make", broken)
+    line, rows = dies(f"--method {method}", tmp_path, monkeypatch, capsys)
+    generation, size = {"gemonn": (0, 4), "descent": (1, 6), "pruning": (1, 13)}[method]
+    assert line == SENTENCE + f"generation {generation} of phase evolution\n"
+    assert rows == [(generation, size)]
+
+
+def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, monkeypatch, capsys):
+    def lost(network, population, data):
+        return np.full(gajax.size(population), np.nan)
+
+    monkeypatch.setattr(fronts, "losses", lost)
+    line, rows = dies("--generations 1", tmp_path, monkeypatch, capsys)
+    assert line == SENTENCE + "generation 1 of phase evolution\n"
+    assert rows == [(0, 0), (1, 0)]

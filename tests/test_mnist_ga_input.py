@@ -1,5 +1,6 @@
 """Every mistake on the command line of mnist_ga: one sentence, exit status 2, nothing written."""
 
+import csv
 import json
 
 import pytest
@@ -127,10 +128,23 @@ def test_predict_refuses_a_run_that_its_config_does_not_describe(
     assert "--run" in line
 
 
-def test_training_that_diverges_is_told_in_one_sentence(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("method", ["ga", "layerwise", "sgd"])
+def test_a_training_in_which_all_die_stops_there_and_keeps_its_metrics(
+    method, tmp_path, monkeypatch, capsys
+):
+    """Though there are more generations and phases, and several steps to each generation."""
     arguments = (
-        "--method sgd --optimizer sgd --schedule constant --learning-rate 1e30 --layers 784 16 8 "
-        f"--whole-generations 1 --quiet --out {tmp_path / 'run'}"
+        f"--method {method} --optimizer sgd --schedule constant --learning-rate 1e30 "
+        "--layers 784 16 8 --generations 3 --whole-generations 1 --population-size 4 "
+        f"--finetune-epochs 3 --quiet --out {tmp_path / 'run'}"
     )
     line = fails_well(arguments.split(), monkeypatch, capsys)
-    assert "--learning-rate" in line
+    phase = "all layers" if method == "sgd" else "784-16"
+    assert line == (
+        "mnist_ga: error: --learning-rate must be lower than 1e+30, by which everybody died in "
+        f"generation 1 of phase {phase}\n"
+    )
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "metrics.csv"}
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        failed = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
+    assert failed == ([(0, 0), (1, 4)] if method == "ga" else [(1, 1)])
