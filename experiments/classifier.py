@@ -53,9 +53,11 @@ def fit_svm(
             random_state=seed,
             stratify=labels,
         )
-        scores = [_svm(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices]
+        scores = [
+            unfitted(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices
+        ]
         choices = [choices[int(np.argmax(scores))]]
-    return _svm(*choices[0]).fit(features, labels)
+    return unfitted(*choices[0]).fit(features, labels)
 
 
 def chosen_parameters(svm: Pipeline, features: Float[np.ndarray, "N F"]) -> dict[str, float]:
@@ -70,7 +72,8 @@ def _scale(features: Float[np.ndarray, "N F"]) -> float:
     return 1 / (features.shape[1] * variance) if variance > 0 else 1.0
 
 
-def _svm(c: float, gamma: Any) -> Pipeline:
+def unfitted(c: float, gamma: Any) -> Pipeline:
+    """The support vector machine that is always used, before it has seen anything."""
     # With ties broken, the class is the one of the largest decision value, as the margin says.
     return Pipeline([("svm", SVC(C=c, gamma=gamma, break_ties=True, cache_size=1_000))])
 

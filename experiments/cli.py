@@ -5,42 +5,33 @@ import contextlib
 import dataclasses
 import difflib
 import io
-import json
-import math
 import os
 import re
 import reprlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
-    Literal,
     NoReturn,
     TypeVar,
-    Union,
-    get_args,
-    get_origin,
     get_type_hints,
 )
+
+from experiments import files, setting_types
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 
-_MAXIMUM_CONFIG_BYTES = 1_000_000
+MOST = 10**9
+"""Whatever is counted; far more than anybody waits for, and numbers of 32 bits hold it."""
+_MOST_VALUES = 1_000
+_MOST_LAYERS, _MOST_WIDTH = 100, 1_000_000
+_FEW = f"at most {_MOST_VALUES:,} values"
 _FLAG = re.compile(r"-(?!\.?\d|inf$|nan$|$)")  # negative numbers and a lone dash are values
-_NAMES = {
-    NoneType: "None",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a word",
-    Path: "a path",
-}
 
 
 class InputError(Exception):
@@ -66,6 +57,13 @@ class CommandParser(argparse.ArgumentParser):
         raise InputError(message)
 
 
+def a_path(word: str) -> Path:
+    """The path that a word of a command line is; ValueError for an empty one."""
+    if not word:
+        raise ValueError
+    return Path(word)
+
+
 def require(condition: bool, flag: str, value: object, expected: str) -> None:
     """Raise InputError unless the condition holds for the value of the flag."""
     if not condition:
@@ -87,10 +85,18 @@ def flag(name: str) -> str:
 
 
 def require_at_least(config: "DataclassInstance", lowest: dict[str, int]) -> None:
-    """Raise InputError unless each field named is None or at least its lowest value."""
+    """Raise InputError unless each field named is None or from its lowest value to a billion."""
     for name, bound in lowest.items():
         value = getattr(config, name)
         require(value is None or value >= bound, flag(name), value, f"{bound} or more")
+        require(value is None or value <= MOST, flag(name), value, f"at most {MOST:,}")
+
+
+def require_widths(flag: str, widths: tuple[int, ...]) -> None:
+    """Raise InputError where a network of such layers would be too large for any machine."""
+    count, widest = len(widths), max(widths, default=0)
+    require(count <= _MOST_LAYERS, flag, f"{count:,}", f"at most {_MOST_LAYERS} widths")
+    require(widest <= _MOST_WIDTH, flag, widest, f"widths of at most {_MOST_WIDTH:,}")
 
 
 def parse(
@@ -183,9 +189,20 @@ def run_main(main: Callable[[list[str]], None], program: str) -> int:
     return 0
 
 
+def printable(text: object) -> str:
+    """The text with a space for everything that a terminal would obey instead of showing it."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
+def show(*views: Any) -> None:
+    """Print texts and what rich can draw on stdout, square brackets in them as they are."""
+    from rich.console import Console  # late, for mistakes need none of it
+
+    Console(markup=False, emoji=False).print(*views, sep="\n")
+
+
 def _report(program: str, text: str, status: int) -> int:
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
-    print(f"{program}: {' '.join(text.split())}", file=sys.stderr)
+    print(f"{program}: {' '.join(printable(text).split())}", file=sys.stderr)
     return status
 
 
@@ -204,15 +221,17 @@ def _read_flags(config_type: type, arguments: list[str]) -> dict[str, list[str]]
                 raise InputError(f"{flag} is not a flag; {_advice(known, list(names))}")
             given[names[known]] = latest = [known, *([value] if equals else [])]
         elif latest is None:
-            raise InputError(f"{word!r} must follow a flag such as {min(names)}")
+            raise InputError(f"{setting_types.shown(word)} must follow a flag such as {min(names)}")
         else:
             latest.append(word)
     for name, (flag, *values) in given.items():
-        shown = repr(" ".join(values)) if values else "left without a value"
+        require(len(values) <= _MOST_VALUES, flag, f"{len(values):,}", _FEW)
+        shown = setting_types.shown(" ".join(values)) if values else "left without a value"
         if types[name] is bool:
             require(not values, flag, shown, "given without a value")
         else:
-            require(_accepts(types[name], values), flag, shown, _expected(types[name]))
+            fits = setting_types.accepts(types[name], values)
+            require(fits, flag, shown, setting_types.expected(types[name]))
     return given
 
 
@@ -221,79 +240,24 @@ def _advice(name: str, names: list[str]) -> str:
     return f"did you mean {nearest[0]}?" if nearest else "--help lists what there is"
 
 
-def _expected(annotation: Any) -> str:
-    """Say in words which values a type has."""
-    members = get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(_expected(member) for member in members)
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(map(str, members))
-    if get_origin(annotation) is tuple:
-        one = _expected(members[0])
-        if one.startswith("one of "):
-            return f"one or more of {one.removeprefix('one of ')}"
-        return f"one or more {one.removeprefix('a ')}s"
-    return _NAMES.get(annotation, "a value")
-
-
-def _accepts(annotation: Any, words: list[str]) -> bool:
-    """Whether the words of a command line are a value of the type."""
-    members = get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        return any(_accepts(member, words) for member in members)
-    if get_origin(annotation) is tuple:
-        return bool(words) and all(_accepts(members[0], [word]) for word in words)
-    if len(words) != 1:
-        return False
-    if get_origin(annotation) is Literal:
-        return words[0] in map(str, members)
-    if annotation is NoneType:
-        return words[0] == "None"
-    if annotation in (int, float):
-        try:
-            return math.isfinite(annotation(words[0]))
-        except (ValueError, OverflowError):
-            return False
-    return words[0] != ""
-
-
 def _read_config(config_type: type, path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAXIMUM_CONFIG_BYTES + 1)
-        values = json.loads(content) if len(content) <= _MAXIMUM_CONFIG_BYTES else None
+        values = files.read_json(path)
     except OSError as error:
         raise InputError(f"{path} must be a readable file ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must be a saved config: a JSON object of at most a megabyte")
+    except ValueError:
+        expected = "a saved config: a JSON object of at most a megabyte"
+        raise InputError(f"{path} must be {expected}") from None
     types = get_type_hints(config_type)
     for name, value in values.items():
         if name not in types:
-            raise InputError(f"{path}: {name!r} is not a setting; {_advice(name, [*types])}")
+            unknown = setting_types.shown(name)
+            raise InputError(f"{path}: {unknown} is not a setting; {_advice(name, [*types])}")
         try:
-            values[name] = _from_json(types[name], value)
+            values[name] = setting_types.from_json(types[name], value)
         except (ValueError, OverflowError):
-            wrong = f"{_expected(types[name])}, not {reprlib.repr(value)}"
+            wrong = f"{setting_types.expected(types[name])}, not {reprlib.repr(value)}"
             raise InputError(f"{path}: {name} must be {wrong}") from None
+        many = len(value) if isinstance(value, list) else 0
+        require(many <= _MOST_VALUES, f"{path}: {name}", f"{many:,}", _FEW)
     return values
-
-
-def _from_json(annotation: Any, value: Any) -> Any:
-    """Return the value of the type that JSON has saved, raising ValueError where it is none."""
-    members = get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        for member in members:
-            with contextlib.suppress(ValueError):
-                return _from_json(member, value)
-    elif get_origin(annotation) is tuple and isinstance(value, list):
-        return tuple(_from_json(members[0], one) for one in value)
-    elif annotation is Path and isinstance(value, str):
-        return Path(value)
-    elif annotation is float:
-        if type(value) in (int, float) and math.isfinite(value):
-            return float(value)
-    elif type(value) is annotation or (get_origin(annotation) is Literal and value in members):
-        return value
-    raise ValueError

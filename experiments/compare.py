@@ -1,16 +1,13 @@
 """Train by several methods and seeds under one config, and put them into one table."""
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from experiments import comparison, run_directory, seeds
-from experiments.cli import parse, require
+from experiments.cli import parse, printable, require, show
 from experiments.datasets import load
 from experiments.mnist_ga import PRESETS, Config, check, check_against
 
@@ -54,20 +51,23 @@ def main(arguments: list[str]) -> None:
         description=__doc__ or "",
     )
     require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
+    require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
     common = replace(common, out=None, config=None, resume=None, seeds=None)
-    numbers = seeds.chosen(given.seeds or (3,), given.seed)
+    numbers = seeds.chosen((3,) if given.seeds is None else given.seeds, given.seed)
     configs = [
         check(replace(common, method=method, seed=seed))
         for method in given.methods
         for seed in (numbers[:1] if method == "pca" else numbers)
     ]
     dataset = load(common.dataset, common.data_dir)
-    check_against(configs[0], dataset)
+    for config in configs:
+        check_against(config, dataset)
 
-    from experiments import training  # late, as in `mnist_ga.train`
+    from experiments import methods, training  # late, as in `mnist_ga.train`
 
     with comparison.opened(given, "mnist_ga-compare") as directory:
+        comparison.summaries(directory, methods.METHODS, MEASURES)  # what is there must be sound
         for config in configs:
             place = directory / f"{config.method}-{config.seed}"
             if not comparison.is_done(config, place):
@@ -81,9 +81,9 @@ def table(directory: Path) -> None:
     from experiments import methods
 
     summaries = sorted(
-        (json.loads(path.read_text()) for path in directory.glob("*/summary.json")),
+        comparison.summaries(directory, methods.METHODS, MEASURES),
         key=lambda summary: (list(methods.METHODS).index(summary["method"]), summary["seed"]),
     )
     groups = {method: list(group) for method, group in groupby(summaries, itemgetter("method"))}
     view = comparison.tables(groups, MEASURES, directory)
-    Console().print(view, f"written to {directory}", sep="\n")
+    show(view, f"written to {printable(directory)}")

@@ -2,16 +2,17 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
-from experiments import devices, resuming, run_directory
+from experiments import devices, files, resuming, run_directory
 from experiments.cli import ConfigType, InputError, load_config
 from experiments.run_directory import write_text
 
@@ -44,6 +45,33 @@ def is_done(config: ConfigType, place: Path) -> bool:
     return True
 
 
+def summaries(
+    directory: Path, methods: Collection[str], measures: Iterable[str]
+) -> list[dict[str, Any]]:
+    """The summaries of all runs in a directory, with their `place` there.
+
+    InputError where one is not that of such a method and a seed, or a measure in it is no number.
+    """
+    found = []
+    for path in sorted(directory.glob("*/summary.json")):
+        try:
+            summary = files.read_json(path)
+            is_one = summary["method"] in methods and type(summary["seed"]) is int
+            known = [summary[name] for name in measures if summary.get(name) is not None]
+            if not (is_one and all(type(value) in (int, float) for value in known)):
+                raise ValueError
+            found.append({**summary, "place": path.parent})
+            math.fsum(known)  # refuses whole numbers that no float can hold
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            raise refused(path) from None
+    return found
+
+
+def refused(path: Path) -> InputError:
+    """What to say of a file of a run that cannot be read."""
+    return InputError(f"--out must hold nothing but sound runs, and {path} is not of one")
+
+
 def tables(
     groups: Mapping[str, Sequence[Mapping[str, Any]]], measures: Measures, directory: Path
 ) -> Table:
@@ -74,8 +102,9 @@ def _row(name: str, summaries: Sequence[Mapping[str, Any]], measures: Measures) 
     cells = [name, str(len(summaries))]
     for measure, (_, style) in measures.items():
         values = [summary[measure] for summary in summaries if summary.get(measure) is not None]
-        cell = style.format(mean(values)) if values else "-"
-        if len(values) > 1 and stdev(values) > 0:
-            cell += " ± " + style.format(stdev(values))
+        cell = style.format(np.mean(values)) if values else "-"
+        # Of losses that are not finite there is no deviation.
+        if len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0:
+            cell += " ± " + style.format(np.std(values, ddof=1))
         cells.append(cell)
     return cells

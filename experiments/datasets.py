@@ -5,6 +5,7 @@ official MNIST files in DIR.
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,7 @@ DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
 
 def _from_idx_files(name: str, data_dir: Path) -> Dataset:
     """Read the four IDX files in data_dir/name where that folder exists, else in data_dir."""
-    folder = data_dir / name if (data_dir / name).is_dir() else data_dir
+    folder = data_dir / name if os.path.isdir(data_dir / name) else data_dir
     try:
         splits = idx.read_splits(folder)
     except ValueError as error:

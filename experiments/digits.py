@@ -1,5 +1,8 @@
 """Anybody's picture of a digit, made into an image like those of MNIST."""
 
+import io
+import os
+import re
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -8,11 +11,15 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from experiments import files
 from experiments.cli import InputError
 
 Invert = Literal["auto", "yes", "no"]
 
 _MOST_PIXELS = 50_000_000
+_MOST_BYTES = 50_000_000
+_MOST_SCANS = 50
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a JPEG, that begins what names its length
 _SIDE = 28  # of an MNIST image
 _BOX = 20  # the longer side of an MNIST digit
 _CENTRE = 14  # the pixel index at which MNIST puts the centre of mass, to half a pixel
@@ -55,13 +62,16 @@ def fit_digit(
 
 def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
     """The upright 8-bit picture at `path` in `mode`, laid on a plain ground where transparent."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path} is not a file: give a PNG or JPEG picture")
     too_large = f"{path} is too large: give a picture of at most {_MOST_PIXELS // 10**6} megapixels"
     try:
+        content = files.read(path, _MOST_BYTES)
+        if _has_many_scans(content):
+            raise ValueError(f"it has more than {_MOST_SCANS} scans")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here
-            with Image.open(path, formats=["PNG", "JPEG"]) as image:
+            with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as image:
                 if image.width * image.height > _MOST_PIXELS:
                     raise InputError(too_large)
                 return _opaque(_eight_bit(ImageOps.exif_transpose(image)), mode)
@@ -70,6 +80,17 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
     # Pillow raises all of these for damaged files.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read as a PNG or JPEG picture: {error}") from error
+
+
+def _has_many_scans(content: bytes) -> bool:
+    """Whether it is a JPEG that goes over its pixels again and again, in scans of a few bytes."""
+    place, scans = 2, 0
+    while content.startswith(b"\xff\xd8") and (found := _MARKER.search(content, place)):
+        if found[0] == b"\xff\xd9" or scans > _MOST_SCANS:
+            break
+        scans += found[0] == b"\xff\xda"
+        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return scans > _MOST_SCANS
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -1,16 +1,13 @@
 """Draw fronts by several methods at the same cost each, and put them into one table."""
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
-from experiments import comparison, run_directory, seeds
-from experiments.cli import InputError, parse, require
+from experiments import comparison, files, run_directory, seeds
+from experiments.cli import InputError, parse, printable, require, show
 from experiments.datasets import load
 from experiments.gemonn import PRESETS, Config, check, check_against
 
@@ -53,9 +50,13 @@ def main(arguments: list[str]) -> None:
         description=__doc__ or "",
     )
     require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
+    require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = check(replace(common, method="gemonn", out=None, config=None, resume=None, seeds=None))
-    numbers = seeds.chosen(given.seeds or (1,), given.seed)
+    common = replace(common, out=None, config=None, resume=None, seeds=None)
+    common = check(replace(common, method="gemonn"))
+    numbers = seeds.chosen((1,) if given.seeds is None else given.seeds, given.seed)
+    for method in given.methods:
+        check(replace(common, method=method))
     dataset = load(common.dataset, common.data_dir)
     check_against(common, dataset)
     if "gemonn" not in given.methods:  # found out before anything is written
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> None:
     from experiments import front_methods, front_records, front_training  # late, as in `train`
 
     with comparison.opened(given, "gemonn-compare") as directory:
+        front_records.read_all(directory)  # what is there already must be sound
         for seed in numbers:
             for method in sorted(given.methods, key=list(front_methods.METHODS).index):
                 config = check(replace(common, seed=seed, method=method))
@@ -85,15 +87,11 @@ def table(directory: Path) -> dict[str, list[dict[str, Any]]]:
     """
     from experiments import front_records
 
-    records = [
-        record
-        for path in directory.glob("*/summary.json")
-        for record in front_records.read(path.parent)
-    ]
+    records = front_records.read_all(directory)
     records.sort(key=itemgetter("place", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
     view = comparison.tables(groups, front_records.MEASURES, directory)
-    Console().print(view, f"written to {directory}", sep="\n")
+    show(view, f"written to {printable(directory)}")
     return groups
 
 
@@ -101,10 +99,10 @@ def _as_rival(config: Config, evolved: Path) -> Config:
     """The config with the budget of the comparison; InputError where there is none yet."""
     if config.budget is None:
         try:
-            cost = json.loads((evolved / "summary.json").read_text())["cost"]
-        except (OSError, ValueError, KeyError, TypeError):
+            cost = float(files.read_json(evolved / "summary.json")["cost"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise InputError(
                 f"--budget must be given, or {evolved} be there, whose cost the rivals get"
             ) from None
-        config = replace(config, budget=float(cost))
+        config = check(replace(config, budget=cost))
     return replace(config, generations=_ENDLESS)

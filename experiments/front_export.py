@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from experiments.cli import CommandParser, InputError, require
+from experiments.cli import CommandParser, InputError, printable, require, show
 
 if TYPE_CHECKING:
     from experiments.fronts import Front
@@ -32,21 +31,17 @@ def main(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
-    if not (given.run / "summary.json").is_file():
+    if not os.path.isfile(given.run / "summary.json"):
         raise InputError(f"--run must be the directory of a finished run, not {given.run}")
 
-    import gajax
     from experiments import front_report, sparse_files  # late, as in `gemonn.train`
 
     front = front_report.load_front(given.run / "front.csv")
     index = choose(front, density=given.density, knee=given.knee)
-    population = sparse_files.load_population(given.run / "population.safetensors")
-    if gajax.size(population) < len(front.density):
-        raise InputError(f"--run {given.run} has fewer networks than its front.csv has rows")
-    network = gajax.take(population, index)
+    network = sparse_files.load_network(given.run / "population.safetensors", index)
     write = sparse_files.dense if given.format == "dense" else sparse_files.coordinates
     save(write(network), given.to)
-    view = Table(title=str(given.to), show_header=False)
+    view = Table(title=printable(given.to), show_header=False)
     view.add_row("density", f"{front.density[index]:.4g}")
     view.add_row(
         "loss, train / test", f"{front.train_loss[index]:.5f} / {front.test_loss[index]:.5f}"
@@ -54,7 +49,7 @@ def main(arguments: list[str]) -> None:
     if front.test_accuracy is not None:
         view.add_row("accuracy, test", f"{front.test_accuracy[index]:.2%}")
     view.add_row("size on disk", f"{given.to.stat().st_size:,} bytes, {given.format}")
-    Console().print(view)
+    show(view)
 
 
 def choose(front: "Front", *, density: float | None = None, knee: bool = False) -> int:

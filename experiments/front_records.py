@@ -1,13 +1,12 @@
 """What a comparison of fronts knows of its runs: rows of its table, and its figures."""
 
-import csv
-import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import descent, front_figures, front_report
+from experiments import comparison, descent, files, front_figures, front_report
 from experiments.front_methods import METHODS
 from experiments.fronts import log_hypervolume
 from experiments.gemonn import Config
@@ -22,6 +21,7 @@ MEASURES = {
     "sequential_steps": ("sequential steps", "{:,.0f}"),
     "seconds": ("seconds", "{:.0f}"),
 }
+_COMMON = ("cost", "sequential_steps", "seconds")
 NAMES = {
     "gemonn": "GEMONN",
     "nsga2": "NSGA-II",
@@ -35,26 +35,37 @@ Record = dict[str, Any]
 """What the table and the figures know of one method and seed."""
 
 
-def read(directory: Path) -> list[Record]:
-    """One record for a run, or one for each of its individuals where these have names."""
-    summary = json.loads((directory / "summary.json").read_text())
-    with (directory / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    costs = [float(row["cost"]) for row in rows]
-    method = summary["method"]
-    common = {name: summary[name] for name in ("seed", "cost", "sequential_steps", "seconds")}
-    common |= {"place": 100 * list(METHODS).index(method), "zero_loss": summary["zero_loss"]}
-    if "names" not in summary:
-        front = front_report.load_front(directory / "front.csv")
-        losses = [float(row["best_loss"]) for row in rows]
-        return [_record(common, NAMES[method], front, (costs, losses))]
-    everybody = front_report.load_front(directory / "population.csv")
+def read_all(directory: Path) -> list[Record]:
+    """The records of all runs in a directory; InputError where one of them is not sound."""
     records = []
-    for index, name in enumerate(summary["names"]):
+    for summary in comparison.summaries(directory, METHODS, [*_COMMON, "zero_loss"]):
+        try:
+            records += _read(summary)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise comparison.refused(summary["place"] / "metrics.csv") from None
+    return records
+
+
+def _read(summary: dict[str, Any]) -> list[Record]:
+    """One record for a run, or one for each of its individuals where these have names."""
+    place, method, zero_loss = summary["place"], summary["method"], summary["zero_loss"]
+    names = summary.get("names", [])
+    if not 0 < zero_loss < math.inf or len({*names}) < len(names):
+        raise ValueError
+    titles = [f"loss of {name}" for name in names] or ["best_loss"]
+    columns = files.read_columns(place / "metrics.csv", ["cost", *titles])
+    costs = columns["cost"]
+    common = {name: summary[name] for name in ("seed", *_COMMON)}
+    common |= {"place": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
+    if not names:
+        front = front_report.load_front(place / "front.csv")
+        return [_record(common, NAMES[method], front, (costs, columns["best_loss"]))]
+    everybody = front_report.load_front(place / "population.csv")
+    records = []
+    for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = everybody.cut(index + 1, index)
-        losses = [float(row[f"loss of {name}"]) for row in rows]
         own = {**common, "place": common["place"] + descent.NAMES.index(name)}
-        records.append(_record(own, name, front, (costs, losses)))
+        records.append(_record(own, name, front, (costs, columns[title])))
     return records
 
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from experiments import front_methods, sparse_files
-from experiments.cli import InputError
+from experiments import files, front_methods, sparse_files
+from experiments.cli import InputError, printable, show
 from experiments.fronts import Front, Step, log_hypervolume
 from experiments.run_directory import write_text
 
@@ -93,13 +92,14 @@ def save(results: Results, directory: Path) -> None:
 def load_front(path: Path) -> Front:
     """Read a front or a population; InputError where the file is none."""
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        names = [name for name in Front._fields if name in rows[0]]
-        columns = {name: np.array([float(row[name]) for row in rows]) for name in names}
-        return Front(**{"test_accuracy": None, **columns})
-    except (OSError, ValueError, TypeError, IndexError, csv.Error):
+        found = files.read_columns(path, Front._fields)
+        columns = {name: np.array(values) for name, values in found.items()}
+        front = Front(**{"test_accuracy": None, **columns})
+        if not (len(front.density) and ((front.density >= 0) & (front.density <= 1)).all()):
+            raise ValueError
+    except (OSError, ValueError, TypeError):
         raise InputError(f"{path} must be a readable front of a finished run") from None
+    return front
 
 
 def table(results: Results, directory: Path) -> None:
@@ -121,11 +121,11 @@ def table(results: Results, directory: Path) -> None:
         "cost": f"{summary['cost']:,.0f} gradient examples",
         "sequential steps": f"{summary['sequential_steps']:,}",
         "time": f"{summary['seconds']:.0f} s",
-        "written to": str(directory),
+        "written to": printable(directory),
     }
     for name, value in lines.items():
         view.add_row(name, value)
-    Console().print(view)
+    show(view)
 
 
 def published() -> dict[str, tuple[np.ndarray, np.ndarray]]:

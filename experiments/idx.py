@@ -1,6 +1,7 @@
 """Reader of the IDX files in which MNIST and its relatives are published."""
 
 import gzip
+import os
 import struct
 import zlib
 from math import prod
@@ -9,6 +10,8 @@ from typing import IO
 
 import numpy as np
 
+from experiments import files
+
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -16,6 +19,7 @@ FILES = {
 _IMAGE_SIZE = (28, 28)
 _CLASSES = 10
 _MAX_ITEMS = 100_000
+_MAX_BYTES = _MAX_ITEMS * prod(_IMAGE_SIZE) + 1_000  # packed or not
 
 
 def read_splits(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -45,7 +49,7 @@ def _read_pair(folder: Path, images_name: str, labels_name: str) -> tuple[np.nda
 
 def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
+        if os.path.isfile(path):  # which a name too long is not
             return path
     raise ValueError(f"{name} or {name}.gz is missing in {folder}")
 
@@ -53,6 +57,8 @@ def _find(folder: Path, name: str) -> Path:
 def _read(path: Path, item_shape: tuple[int, ...]) -> np.ndarray:
     """Read one file of unsigned bytes whose items have the given shape."""
     try:
+        if files.size(path) > _MAX_BYTES:
+            raise ValueError(f"{path.name} is larger than {_MAX_BYTES:,} bytes")
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             return _read_stream(stream, path.name, item_shape)
     except EOFError as error:

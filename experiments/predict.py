@@ -1,15 +1,24 @@
 """Say which digit a picture shows, by a finished run of mnist_ga: `mnist_ga predict`."""
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from experiments import run_directory
-from experiments.cli import CommandParser, InputError, load_config
+from experiments.cli import (
+    CommandParser,
+    InputError,
+    a_path,
+    load_config,
+    printable,
+    require,
+    show,
+)
 from experiments.mnist_ga import PRESETS, Config, check
 
 if TYPE_CHECKING:
@@ -28,9 +37,17 @@ def predict(
     digit, margin and reconstruction for each picture. The margin is the decision value of the
     digit above that of the next likely one. InputError where the run or a picture is unreadable.
     """
-    if not (run / "summary.json").is_file():
+    if not os.path.isfile(run / "summary.json"):
         raise InputError(f"--run must be the directory of a finished run, not {run}")
-    config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
+    try:
+        config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
+    except InputError as error:
+        raise InputError(f"--run {run} has a wrong config.json: {error}") from None
+    shape = SHAPES.get(config.dataset, (28, 28, 1))
+    pixels = math.prod(shape)
+    first = config.layers[0]
+    require(first == pixels, f"--run {run}", first, f"a run on images of {pixels} pixels")
+    out = out or _predictions(run)
 
     import jax.numpy as jnp
 
@@ -39,7 +56,6 @@ def predict(
     from experiments.methods import autoencoder
 
     trained, svm = report.load(run, autoencoder(config))
-    shape = SHAPES.get(config.dataset, (28, 28, 1))
     if config.dataset.startswith("mnist"):
         images = [
             digits.fit_digit(digits.read_image(path), invert=invert, name=str(path))
@@ -47,14 +63,16 @@ def predict(
         ]
     else:
         images = [digits.fit_plain(path, shape) for path in paths]
-    pixels = jnp.asarray(np.stack(images).reshape(len(images), -1))
+    pixels = jnp.asarray(np.stack(images).reshape(len(images), pixels))
     features = np.asarray(layerwise.encode(*trained, pixels))
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))
-    out = out or run / "predictions"
+    if not (np.isfinite(features).all() and np.isfinite(restored).all()):
+        raise InputError(f"--run {run} has a model whose outputs are not finite")
+    judged = margins(svm, features)
     run_directory.make_directory(out)
     found = []
     for path, original, back, digit, margin in zip(
-        paths, np.asarray(pixels), restored, *margins(svm, features), strict=True
+        paths, np.asarray(pixels), restored, *judged, strict=True
     ):
         target = _free(out / f"{path.stem}.png")
         figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
@@ -74,7 +92,7 @@ def main(arguments: list[str]) -> None:
     parser = CommandParser("python -m experiments.mnist_ga predict", description=__doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG files")
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/predictions")
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="default: RUN/predictions")
     parser.add_argument(
         "--invert",
         choices=("auto", "yes", "no"),
@@ -89,14 +107,22 @@ def main(arguments: list[str]) -> None:
         return
     table = Table("image", "digit", "margin", "reconstruction")
     for row in found:
-        table.add_row(row["path"], str(row["digit"]), f"{row['margin']:.2f}", row["reconstruction"])
-    Console().print(table)
+        names = printable(row["path"]), printable(row["reconstruction"])
+        table.add_row(names[0], str(row["digit"]), f"{row['margin']:.2f}", names[1])
+    show(table)
+
+
+def _predictions(run: Path) -> Path:
+    """The folder of the run for what is predicted; InputError where it is a link to another."""
+    folder = run / "predictions"
+    require(not folder.is_symlink(), "--out", folder, "given where that folder is a link")
+    return folder
 
 
 def _free(path: Path) -> Path:
     """The path, or the first one numbered behind it that nothing has."""
     number, candidate = 1, path
-    while candidate.exists():
+    while os.path.lexists(candidate):
         number += 1
         candidate = path.with_stem(f"{path.stem}-{number}")
     return candidate

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from experiments import figures, layerwise
-from experiments.cli import InputError
+from experiments import figures, layerwise, sparse_files, svm_file
+from experiments.cli import InputError, printable, show
 from experiments.methods import Trained
 from experiments.run_directory import write_text
 from gajax.models import TiedAutoencoder
@@ -40,34 +39,28 @@ COLUMNS: tuple[str, ...] = (
 
 def save(results: "Results", directory: Path) -> None:
     """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
-    import skops.io
     from safetensors.numpy import save_file
 
     save_file(_flat(results.trained.params), directory / "model.safetensors")
-    skops.io.dump(results.svm, directory / "svm.skops")
+    svm_file.save(results.svm, directory / "svm.skops")
     _draw(results, directory / "figures")
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
 
 
 def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, "Pipeline"]:
     """The network and the SVM of a finished run; InputError where they are not those of `model`."""
-    import skops.io
-    from safetensors.numpy import load_file
 
-    image = jnp.zeros(model.layers[0])
-    expected = _flat(
-        jax.eval_shape(lambda: model.init(jax.random.key(0), image)["params"]), convert=False
-    )
+    def init() -> Any:
+        return model.init(jax.random.key(0), jnp.zeros(model.layers[0]))["params"]
+
+    shapes = _flat(jax.eval_shape(init), convert=False)
     # Whatever is wrong with files from elsewhere, their readers say it in exceptions of all kinds.
     try:
-        arrays = load_file(directory / "model.safetensors")
-        svm = skops.io.load(directory / "svm.skops", trusted=[])
+        arrays = sparse_files.load_arrays(directory / "model.safetensors", shapes)
+        svm = svm_file.load(directory / "svm.skops", model.layers[-1])
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--run {directory} has a damaged model or SVM: {reason}") from None
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if shapes != {name: leaf.shape for name, leaf in expected.items()}:
-        raise InputError(f"--run {directory} has a model that its config.json does not describe")
     params: dict = {}
     for name, array in arrays.items():
         block, leaf = name.split("/")
@@ -87,11 +80,11 @@ def table(results: "Results", directory: Path) -> None:
         "cost": f"{summary['cost']:,.0f} gradient examples",
         "sequential steps": f"{summary['sequential_steps']:,}",
         "time": f"{summary['seconds']:.0f} s",
-        "written to": str(directory),
+        "written to": printable(directory),
     }
     for name, value in lines.items():
         view.add_row(name, value)
-    Console().print(view)
+    show(view)
 
 
 def _flat(params: dict, convert: bool = True) -> dict[str, Any]:

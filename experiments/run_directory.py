@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,9 @@ def kept_unless_refused(directory: Path) -> Iterator[None]:
         yield
     except InputError:
         directory.rmdir()
+        if directory.parent == Path("runs"):
+            with suppress(OSError):  # it holds other runs
+                directory.parent.rmdir()
         raise
 
 
@@ -117,5 +120,6 @@ def save_config(config: "DataclassInstance", path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)  # it may be a link to a file elsewhere
     partial.write_text(text)
     os.replace(partial, path)

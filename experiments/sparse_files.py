@@ -6,14 +6,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
+from experiments import files
 from experiments.cli import InputError
 
-_PARTS = ("indices", "values", "offsets", "shape")
-_MAXIMUM_GENES = 2**33  # of a whole population, 32 GiB in full
+_PARTS = {"indices": "U32", "values": "F32", "offsets": "I64", "shape": "I64"}
+_AXES = 8
+_HEADER_BYTES = 1_000_000
 
 
 def dense(params: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -51,46 +52,75 @@ def save_population(population: dict[str, Any], path: Path) -> None:
     save_file(arrays, path)
 
 
-def load_population(path: Path) -> dict[str, Any]:
-    """Read what `save_population` has written; InputError where it is not that."""
-    from safetensors.numpy import load_file
-
+def load_network(path: Path, index: int) -> dict[str, np.ndarray]:
+    """One network of what `save_population` has written, as `dense`; InputError where it is not."""
     # Whatever is wrong with files from elsewhere, their reader says it in exceptions of all kinds.
     try:
-        arrays = load_file(path)
-        leaves: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            leaf, part = name.rsplit("/", 1)
-            leaves.setdefault(leaf, {})[part] = array
-        stacked = {name: jnp.asarray(_leaf(parts)) for name, parts in leaves.items()}
-        return unflatten_dict(stacked, sep="/")
+        return _read_network(path, index)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--run has a damaged {path.name}: {reason}") from None
 
 
-def _leaf(parts: dict[str, np.ndarray]) -> np.ndarray:
-    """A leaf [P, ...] from its parts; ValueError where they do not fit together."""
-    if set(parts) != set(_PARTS):
-        raise ValueError(f"a leaf must have {', '.join(_PARTS)}")
-    indices, values, offsets, shape = (parts[name] for name in _PARTS)
-    sizes = [int(size) for size in shape]
-    genes, individuals = math.prod(sizes), len(offsets) - 1
-    counts = np.diff(offsets)
-    fits = (
-        all(array.ndim == 1 for array in parts.values())
-        and indices.dtype == np.uint32
-        and values.dtype == np.float32
-        and offsets.dtype == shape.dtype == np.int64
-        and min(sizes, default=1) > 0
-        and 0 < individuals * genes <= _MAXIMUM_GENES
-        and offsets[0] == 0
-        and (counts >= 0).all()
-        and offsets[-1] == len(indices) == len(values)
-        and (indices < genes).all()
-    )
-    if not fits:
+def load_arrays(path: Path, shapes: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a network that has these leaves; ValueError, or others, where it has not."""
+    from safetensors.numpy import load
+
+    genes = sum(leaf.size for leaf in shapes.values())
+    if 4 * genes > files.NETWORK_BYTES:
+        raise ValueError(f"a network of {genes:,} genes is too large")
+    arrays = load(files.read(path, 4 * genes + _HEADER_BYTES))
+    if {name: array.shape for name, array in arrays.items()} != {
+        name: leaf.shape for name, leaf in shapes.items()
+    }:
+        raise ValueError("its config.json does not describe the model")
+    for name, array in arrays.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"{name} of the model must hold finite numbers in float32")
+    return arrays
+
+
+def _read_network(path: Path, index: int) -> dict[str, np.ndarray]:
+    from safetensors import safe_open
+
+    files.size(path)
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > _HEADER_BYTES:
+            raise ValueError("its header is too large")
+    with safe_open(path, "numpy") as file:
+        names = {*file.keys()}
+        leaves = sorted({name.rpartition("/")[0] for name in names})
+        if names != {f"{leaf}/{part}" for leaf in leaves for part in _PARTS}:
+            raise ValueError(f"a leaf must have {', '.join(_PARTS)}")
+        network, room = {}, files.NETWORK_BYTES // 4
+        for leaf in leaves:
+            parts = {part: file.get_slice(f"{leaf}/{part}") for part in _PARTS}
+            network[leaf] = _leaf(parts, index, room)
+            room -= network[leaf].size
+        return network
+
+
+def _leaf(parts: dict[str, Any], index: int, room: int) -> np.ndarray:
+    """The leaf of one network from the parts of all; ValueError where they do not fit together."""
+    lengths = {}
+    for name, dtype in _PARTS.items():
+        if parts[name].get_dtype() != dtype or len(parts[name].get_shape()) != 1:
+            raise ValueError(f"{name} must be a list in {dtype}")
+        (lengths[name],) = parts[name].get_shape()
+    if lengths["shape"] > _AXES or index + 1 >= lengths["offsets"]:
+        raise ValueError(f"there must be a network {index} of at most {_AXES} axes")
+    # safetensors has no slice of what is empty.
+    sizes = parts["shape"][:].tolist() if lengths["shape"] else []
+    start, stop = parts["offsets"][index : index + 2].tolist()
+    genes = math.prod(sizes)
+    if min(sizes, default=1) < 1 or genes > room:
+        raise ValueError(f"a leaf of shape {sizes} must be positive and not too large")
+    if not 0 <= start <= stop <= lengths["indices"] == lengths["values"]:
         raise ValueError("the parts of a leaf must fit together")
-    leaf = np.zeros((individuals, genes), np.float32)
-    leaf[np.repeat(np.arange(individuals), counts), indices] = values
-    return leaf.reshape(individuals, *sizes)
+    leaf = np.zeros(genes, np.float32)
+    if start < stop:
+        indices, values = parts["indices"][start:stop], parts["values"][start:stop]
+        if (indices >= genes).any() or not np.isfinite(values).all():
+            raise ValueError("the indices of a leaf must be within it, and its values finite")
+        leaf[indices] = values
+    return leaf.reshape(sizes)

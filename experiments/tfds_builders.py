@@ -24,7 +24,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.download.checksums import UrlInfo, compute_url_info, load_url_infos
 
-from experiments import cache, idx
+from experiments import cache, files, idx
 from experiments.cli import InputError
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -32,6 +32,8 @@ Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 _FOLDER = "tensorflow_datasets"
 _TIMEOUT_SECONDS = 6.0
 _READ_BATCH = 10_000
+_FEATURES = {"features_dict.FeaturesDict", "image_feature.Image", "class_label_feature.ClassLabel"}
+_FEATURE_KEYS = ("pythonClassName", "python_class_name", "type")
 _CIFAR10_BATCH_BYTES = 10_000 * (1 + 3 * 32 * 32)
 _CIFAR10_BATCHES = {
     "train": [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)],
@@ -70,20 +72,39 @@ def _read_split(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarr
     decoders = {"image": tfds.decode.SkipDecoding()}
     source = builder.as_data_source(split, decoders=decoders)  # pyright: ignore[reportCallIssue]
     images, labels = [], []
+    shape = _SETS[builder.name].image_shape
     for start in range(0, len(source), _READ_BATCH):
         for record in source.__getitems__(range(start, min(start + _READ_BATCH, len(source)))):
-            images.append(np.asarray(Image.open(io.BytesIO(record["image"]))))
+            with Image.open(io.BytesIO(record["image"]), formats=["PNG"]) as image:
+                if image.size != shape[1::-1]:
+                    raise ValueError(f"an image of the size {image.size} is none of the set")
+                images.append(np.asarray(image))
             labels.append(record["label"])
-    shape = (-1, *_SETS[builder.name].image_shape)
-    return np.stack(images).reshape(shape), np.array(labels, np.int32)
+    return np.stack(images).reshape(-1, *shape), np.array(labels, np.int32)
 
 
 def _is_readable(folder: Path) -> bool:
     try:
+        _check_features(folder)
         tfds.builder_from_directory(folder, file_format="array_record")
     except Exception:  # Absent, in another format, or not a data set at all.
         return False
     return True
+
+
+def _check_features(folder: Path) -> None:
+    """ValueError unless the set consists of what is known: TFDS imports the modules it names."""
+    files.read_json(folder / "dataset_info.json")
+    waiting: list = [files.read_json(folder / "features.json")]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, list):
+            waiting += found
+        elif isinstance(found, dict):
+            waiting += found.values()
+            for name in (found[key] for key in _FEATURE_KEYS if key in found):
+                if str(name).removeprefix("tensorflow_datasets.core.features.") not in _FEATURES:
+                    raise ValueError(f"{name} is no known feature")
 
 
 def _prepare(name: str, manual_dir: Path | None) -> None:
