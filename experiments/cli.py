@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import math
 import os
 import re
 import reprlib

@@ -101,14 +101,16 @@ def split(
     epochs = -(-size // (examples // batch_size))
     window = epochs * (examples // batch_size)
     start, order = 0, jnp.zeros((window, batch_size), jnp.int32)
-    for end in sorted({*ends, *range(window, max(ends), window)} - {0}):
-        if start % window == 0:
-            order = _order(data, start // window, batch_size=batch_size, epochs=epochs)
-        parts = -(-(end - start) // size)
-        bounds = [start + (end - start) * part // parts for part in range(parts + 1)]
-        for first, last in zip(bounds, bounds[1:], strict=False):
-            yield Stretch(order, first, last)
-        start = end
+    for next_end in sorted({*ends} - {0}):
+        while start < next_end:
+            if start % window == 0:
+                order = _order(data, start // window, batch_size=batch_size, epochs=epochs)
+            end = min(next_end, (start // window + 1) * window)
+            parts = -(-(end - start) // size)
+            bounds = [start + (end - start) * part // parts for part in range(parts + 1)]
+            for first, last in zip(bounds, bounds[1:], strict=False):
+                yield Stretch(order, first, last)
+            start = end
 
 
 def tell(

@@ -31,6 +31,9 @@ from experiments.keeper import Keeper
 from experiments.networks import Network
 from experiments.progress import Progress
 
+_COPIES = 24
+"""Of a network that a rival without a population has about in memory, moments and all."""
+
 OnRow = Callable[[dict[str, Any]], None]
 """Called with the metrics of each generation as it ends."""
 
@@ -63,9 +66,12 @@ def train(
 def fitting(config: Config, dataset: Dataset) -> int:
     """How many seeds evolve side by side; InputError where there is no memory for one."""
     shared = devices.count(config, multiple(config))
-    if config.method not in front_methods.ALGORITHMS:
-        return 1
     network, _ = _networks(config, dataset)
+    widths = " ".join(map(str, config.hidden or ()))
+    if config.method not in front_methods.ALGORITHMS:
+        copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
+        memory.fitting(lambda runs: runs * copies, 1, "--hidden", widths)
+        return 1
     images = len(dataset.train_images) - config.validation
     examples = {
         "images": jax.ShapeDtypeStruct((images, dataset.train_images[0].size), jnp.uint8),
@@ -76,7 +82,6 @@ def fitting(config: Config, dataset: Dataset) -> int:
         of_size = replace(config, population_size=size)
         return front_methods.memory_needed(of_size, network, examples) // shared
 
-    widths = " ".join(map(str, config.hidden or ()))
     fit = memory.fitting(needs, config.population_size, "--hidden", widths)
     # What a final refinement leaves of the budget is another number of generations for each seed.
     is_apart = config.budget is not None and front_methods.is_refined(config)

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import cache, devices, resuming, run_directory, seeds
-from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
+from experiments.cli import (
+    MOST,
+    flag,
+    parse,
+    require,
+    require_at_least,
+    require_widths,
+    run_main,
+    split_command,
+)
 from experiments.datasets import Dataset, load
 
 if TYPE_CHECKING:
@@ -116,6 +125,9 @@ HIDDEN = {
 }
 """Hidden layers where none are given."""
 
+FEWEST_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
+"""That a rival without a population needs, for all its stages get some."""
+
 _LOWEST = {
     "population_size": 2,
     "generations": 1,
@@ -128,13 +140,13 @@ _LOWEST = {
     "devices": 1,
     "processes": 1,
     "process_id": 0,
-    "seed": 0,
 }
 
 
 def check(config: Config) -> Config:
     """The config with its hidden layers filled in; InputError where it is wrong."""
     hidden = HIDDEN[config.model] if config.hidden is None else config.hidden
+    require_widths("--hidden", hidden)
     number = {"autoencoder": 1, "lstm": 1, "lenet": 0}.get(config.model)
     fits = len(hidden) > 0 if number is None else len(hidden) == number
     expected = "positive widths"
@@ -146,8 +158,16 @@ def check(config: Config) -> Config:
     for name in ("learning_rate", "budget"):
         value = getattr(config, name)
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
+    steps, most = config.final_refine_steps, MOST // config.batch_size
+    require(steps <= most, "--final-refine-steps", steps, f"at most {most:,}")
+    if fewest := FEWEST_BATCHES.get(config.method):
+        batches = config.generations * config.population_size
+        batches = batches if config.budget is None else config.budget // config.batch_size
+        expected = f"from {fewest} to {MOST:,} batches for {config.method}"
+        require(fewest <= batches <= MOST, "--budget", f"{batches:g}", expected)
     lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
+    require(config.seed >= 0, "--seed", config.seed, "0 or more")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
     devices.check(config)
     if config.seeds is not None:

@@ -15,6 +15,12 @@ _SHARE = 0.9
 
 _GIGABYTE = 10**9
 
+_FEW = 1_000
+"""Individuals that are thought of at once without looking."""
+
+_MOST_TRACED = 4 * 2**31
+"""Bytes of a network beyond which JAX cannot count its genes; a run then needs at least thrice."""
+
 
 def size(tree: Any) -> int:
     """Bytes of all arrays, or of what their shapes stand for."""
@@ -30,6 +36,8 @@ def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, dat
     population = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((individuals, *leaf.shape), leaf.dtype), individual
     )
+    if size(individual) >= _MOST_TRACED:
+        return 3 * size(population)
     state = jax.eval_shape(algorithm.init, data.order_key, population, data)
     guide = getattr(state, "guide", None)
     in_step = max(size(state), 2 * size(population)) + 2 * size(guide)
@@ -49,7 +57,11 @@ def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: st
 
     `needs(individuals)` are the bytes of a run; the flag and its widths decide what one needs.
     """
-    here, wanted = available(), needs(individuals)
+    here, counted = available(), min(individuals, _FEW)
+    # A population of billions is not even to be thought of: its indices alone fill the memory.
+    while counted < individuals and needs(counted) <= here:
+        counted = min(individuals, 8 * counted)
+    wanted = needs(counted)
     if wanted <= here:
         # Several take up to twice a state more, because their states are stacked anew in a step.
         return max(1, here // wanted - 1)
@@ -60,7 +72,8 @@ def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: st
             f"{flag} must be narrower, not {widths}, for which {least} individuals need "
             f"{_gigabytes(needs(least))} of the {share}"
         )
-    slope = (wanted - needs(least)) / (individuals - least)
+    slope = (wanted - needs(least)) / (counted - least)
+    wanted += slope * (individuals - counted)
     most = least + int((here - needs(least)) / slope)
     raise InputError(
         f"--population-size must be at most {most:,} here, not {individuals}, which needs "
@@ -68,5 +81,5 @@ def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: st
     )
 
 
-def _gigabytes(count: int) -> str:
+def _gigabytes(count: float) -> str:
     return f"{count / _GIGABYTE:,.1f} GB"

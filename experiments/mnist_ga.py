@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import cache, devices, resuming, run_directory, seeds
-from experiments.cli import flag, parse, require, require_at_least, run_main, split_command
+from experiments.cli import (
+    MOST,
+    flag,
+    parse,
+    require,
+    require_at_least,
+    require_widths,
+    run_main,
+    split_command,
+)
 from experiments.datasets import Dataset, load
 
 if TYPE_CHECKING:
@@ -130,13 +139,13 @@ _LOWEST = {
     "devices": 1,
     "processes": 1,
     "process_id": 0,
-    "seed": 0,
 }
 
 
 def check(config: Config) -> Config:
     """The config with a number of generations for each layer; InputError where it is wrong."""
     layers = len(config.layers) - 1
+    require_widths("--layers", config.layers)
     shown = " ".join(map(str, config.layers))
     require(layers > 0 and min(config.layers) > 0, "--layers", shown, "two positive widths or more")
     generations = config.generations
@@ -154,6 +163,7 @@ def check(config: Config) -> Config:
     for name in ("learning_rate", "mutation_scale", "svm_c", "svm_gamma"):
         value = getattr(config, name)
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
+    require(config.seed >= 0, "--seed", config.seed, "0 or more")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
     devices.check(config)
     if config.seeds is not None:
@@ -178,6 +188,15 @@ def check_against(config: Config, dataset: Dataset) -> None:
     images = len(dataset.train_images) - validation
     batch = config.batch_size
     require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
+    epochs = config.finetune_epochs
+    require(epochs * images <= MOST, "--finetune-epochs", epochs, f"at most {MOST // images:,}")
+    generations = sum(config.generations) + config.whole_generations
+    steps = generations * epochs * (images // batch)
+    fewer = f"so few that there are at most {MOST:,} gradient steps"
+    require(steps <= MOST, "--generations", f"{generations:,}, which make {steps:,}", fewer)
+    code, most = config.layers[-1], min(pixels, images)
+    expected = f"a list that ends with at most {most}, the components there are"
+    require(config.method != "pca" or code <= most, "--layers", code, expected)
 
 
 def multiple(config: Config) -> int | None:

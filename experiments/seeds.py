@@ -16,6 +16,7 @@ _MOST = 1_000
 def chosen(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
     """What `--seeds` means: so many from the first on where it is one number, else those listed."""
     shown = " ".join(map(str, seeds))
+    require(len(seeds) > 0, "--seeds", "an empty list", "a number or a list of seeds")
     if len(seeds) == 1:
         expected = f"from 1 to {_MOST:,}, or a list of seeds"
         require(0 < seeds[0] <= _MOST, "--seeds", shown, expected)

@@ -4,6 +4,9 @@ import csv
 import json
 
 import pytest
+from made_runs import make_run
+from refusals import refused
+from wrong_files import KINDS, make_wrong
 
 from experiments import mnist_ga
 from experiments.cli import run_main
@@ -148,3 +151,117 @@ def test_a_training_in_which_all_die_stops_there_and_keeps_its_metrics(
     with (tmp_path / "run" / "metrics.csv").open() as file:
         failed = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
     assert failed == ([(0, 0), (1, 4)] if method == "ga" else [(1, 1)])
+    assert "--learning-rate" in line
+
+
+LARGE = [
+    ("--population-size 1000000000", "--population-size"),
+    ("--finetune-epochs 1000000000", "--finetune-epochs"),
+    ("--generations 1000000000", "--generations"),
+    ("--whole-generations 1000000000", "--generations"),
+    ("--generations 1000 --finetune-epochs 100000", "--generations"),
+    ("--layers 784 1000000 1000000", "--layers"),
+    ("--method sgd --layers 784 1000000 1000000", "--layers"),
+    ("--layers 784 1000001", "--layers"),
+    ("--layers 784" + " 9" * 100, "--layers"),
+    ("--layers 784" + " 9" * 2_000, "--layers"),
+    ("--method pca --layers 784 785", "--layers"),
+    ("--devices 1000000000", "--devices"),
+    ("--seeds" + " 1" * 2_000, "--seeds"),
+    ("--learning-rate 1e999", "--learning-rate"),
+    ("compare --methods pca --layers 784 800", "--layers"),
+    ("--svm-c 1e999", "--svm-c"),
+]
+FILES = [
+    ["--config"],
+    ["--out"],
+    ["--dataset", "mnist", "--data-dir"],
+    ["predict", "digit.png", "--run"],
+    ["predict", "--run", "FOUND"],
+    ["compare", "--config"],
+]
+WORDS = [
+    ["--out", ""],
+    ["--out="],
+    ["--config", ""],
+    ["--data-dir", ""],
+    ["--dataset", ""],
+    ["--method", "GA"],
+    ["--method", "gа"],
+    ["--seed", "½"],
+    ["--seed", "1e3"],
+    ["--seed", "0x1"],
+    ["--layers", "784,500"],
+    ["--layers", "784", ""],
+    ["--layers", "(784,", "50)"],
+    ["--learning-rate", "0,05"],
+    ["--learning-rate", "∞"],
+    ["--learning-rate", "--seed"],
+    ["--", "--seed", "1"],
+    ["-"],
+    ["—seed", "1"],
+    ["--séed", "1"],
+    ["--seed\n", "1"],
+    ["--se\x1b[31med", "1"],
+    ["--biases", "False"],
+    ["--no-seed"],
+    ["--no-biases=yes"],
+    [""],
+    ["predict", "--run", "", "digit.png"],
+    ["predict", "--run", ".", ""],
+    ["predict", "--run", ".", "--out", "", "digit.png"],
+    ["predict", "--run", ".", "--json=1", "digit.png"],
+    ["predict", "--run", ".", "--invert", "", "digit.png"],
+    ["predict", "--run", "missing", "digit.png", "\udcff"],
+    ["compare", "--methods", ""],
+    ["compare", "extra"],
+    ["🙂"],
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_odd_words(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    refused(["mnist_ga", *words], tmp_path, monkeypatch, capsys)
+
+
+COUNTS = [
+    *("--population-size", "--generations", "--whole-generations", "--finetune-epochs"),
+    *("--batch-size", "--validation", "--score-examples", "--chunk-size", "--devices"),
+    *("--seed", "--seeds", "--layers", "--processes", "--process-id"),
+]
+
+
+@pytest.mark.parametrize("value", [10**10, 10**30, 10**300, "9" * 400, "9" * 5_000])
+@pytest.mark.parametrize("flag", COUNTS)
+def test_a_number_far_too_large(flag, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = refused(["mnist_ga", flag, value], tmp_path, monkeypatch, capsys, most=20_000_000)
+    assert flag in line
+
+
+@pytest.mark.parametrize("arguments, flag", [(line.split(), flag) for line, flag in LARGE])
+def test_what_no_machine_can_hold(arguments, flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert flag in refused(["mnist_ga", *arguments], tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flags", FILES, ids=" ".join)
+def test_files_of_a_wrong_kind(flags, kind, tmp_path, monkeypatch, capsys):
+    path = make_wrong(kind, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    if flags[-1] == "--out" and kind in ("folder", "missing"):  # where a run may go
+        (path / "more").mkdir(parents=True)
+    found = make_run(tmp_path) if "FOUND" in flags else None
+    arguments = [found if word == "FOUND" else word for word in flags]
+    refused(["mnist_ga", *arguments, path], tmp_path, monkeypatch, capsys, most=20_000_000)
+
+
+@pytest.mark.parametrize("command", [[], ["compare"]])
+@pytest.mark.parametrize("name", ["seeds", "methods", "layers", "generations"])
+def test_empty_lists_in_a_config(name, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({name: []}))
+    arguments = ["mnist_ga", *command, "--config", "config.json"]
+    assert name in refused(arguments, tmp_path, monkeypatch, capsys)
