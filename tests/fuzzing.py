@@ -1,0 +1,64 @@
+"""Properties that hold for whatever Hypothesis finds: a few examples, or thousands if heavy."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+ODD = [0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), -float("inf"), 3e38, -3e38, 1e-45, -1e-39]
+
+
+def fuzz(few, many, /, *, more=None, **strategies):
+    """Make a test of `check(**values, folder)`: always the same examples, or new ones if heavy.
+
+    `more` has the strategies that the heavy ones take instead.
+    """
+
+    def decorate(check):
+        @pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.heavy)])
+        def test(count, tmp_path):
+            is_heavy = count == many
+            fuzzed = settings(
+                max_examples=count,
+                derandomize=not is_heavy,
+                database=None,
+                deadline=None,
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            )(given(**(strategies | (more or {} if is_heavy else {})))(check))
+            fuzzed(folder=tmp_path)
+
+        return test
+
+    return decorate
+
+
+def numbers(most=6):
+    """Up to so many different values in float32, odd ones among them."""
+    ordinary = st.floats(-(2.0**66), 2.0**66, width=32).filter(lambda x: x == 0 or abs(x) > 1e-20)
+    return st.lists(ordinary | st.sampled_from(ODD), min_size=1, max_size=most)
+
+
+@st.composite
+def damaged(draw, originals):
+    """`(name, content)` of one of the originals, some of its bytes set, put in or left out."""
+    name = draw(st.sampled_from(sorted(originals())))
+    content = bytearray(originals()[name])
+    for _ in range(draw(st.integers(1, 6))):
+        # Most of what is read first stands at the start, or for an archive at the end.
+        place = draw(
+            st.integers(0, 120) | st.integers(-120, -1) | st.integers(0, max(1, len(content)))
+        )
+        place = place % max(1, len(content))
+        length = draw(st.integers(1, 40))
+        kind = draw(st.sampled_from(["set", "set", "leave out", "double", "put in", "cut off"]))
+        if kind == "set":
+            content[place : place + 1] = bytes([draw(st.integers(0, 255))])
+        elif kind == "leave out":
+            del content[place : place + length]
+        elif kind == "double":
+            content[place:place] = content[place : place + length]
+        elif kind == "put in":
+            content[place:place] = draw(st.binary(min_size=1, max_size=8))
+        else:
+            del content[place:]
+    return name, bytes(content)
