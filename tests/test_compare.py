@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import asdict, replace
 from statistics import mean
 
@@ -9,7 +10,7 @@ import pytest
 
 from experiments import compare, mnist_ga, training
 from experiments.cli import InputError
-from experiments.comparison import is_done
+from experiments.comparison import is_done, tables
 from experiments.run_directory import save_config
 
 METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "2"]
@@ -94,3 +95,10 @@ def test_a_run_from_before_a_setting_has_its_default(tmp_path):
     assert is_done(config, tmp_path)
     with pytest.raises(InputError, match="--out"):
         is_done(replace(config, precision="bfloat16"), tmp_path)
+
+
+@pytest.mark.parametrize("values, cell", [([1.0, math.inf], "inf"), ([math.nan, 2.0], "nan")])
+def test_what_is_not_finite_has_no_deviation(values, cell, tmp_path):
+    summaries = [{"method": "a", "seed": seed, "x": x} for seed, x in enumerate(values)]
+    tables({"a": summaries}, {"x": ("x", "{:.2f}")}, tmp_path)
+    assert f"| a | 2 | {cell} |" in (tmp_path / "compare.md").read_text()

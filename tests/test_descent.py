@@ -155,3 +155,12 @@ def test_split_gives_every_batch_once_in_the_order_of_the_epochs(size, monkeypat
         ends.add(stop)
     assert len(found) == 40 and ends >= {9, 23, 40} and len(order) % epoch == 0
     np.testing.assert_array_equal(found, wanted[:40])
+
+
+def test_the_first_batches_of_a_run_without_end_come_at_once():
+    stretches = descent.split(data(), [10**12, 5], batch_size=BATCH, individuals=10**6)
+    assert [(next(stretches).start, next(stretches).start) for _ in range(3)] == [
+        (0, 1),
+        (2, 3),
+        (4, 5),
+    ]
