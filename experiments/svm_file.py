@@ -137,6 +137,7 @@ def _remade(saved: dict[str, Any], features: int) -> Pipeline:
     # Any examples do: what was learnt from them is replaced.
     made = classifier.unfitted(c, gamma).fit(np.zeros((count, features)), classes)
     own = vars(made.named_steps["svm"])
+    own["shape_fit_"] = tuple(map(int, saved["shape_fit_"]))
     for name in shapes:
         if saved[name].dtype != own[name].dtype:
             raise ValueError(f"{name} of its SVM has a wrong type")

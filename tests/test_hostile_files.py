@@ -19,8 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from experiments import classifier, predict, svm_file
-from experiments.cli import InputError, save_config
+from experiments.cli import InputError
 from experiments.mnist_ga import Config
+from experiments.run_directory import save_config
 
 MEGABYTES = 10**6
 

@@ -12,7 +12,7 @@ from refusals import refused, sparse_file
 from safetensors.numpy import load_file, save_file
 
 from experiments import front_training, gemonn, training
-from experiments.cli import save_config
+from experiments.run_directory import save_config
 
 MEGABYTES = 10**6
 
