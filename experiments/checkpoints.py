@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -45,7 +46,7 @@ class Checkpoint(NamedTuple):
         for leaf, wanted in zip(leaves, expected, strict=True):
             if leaf is None or (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
                 raise InputError("--resume must name a run of this version of the program")
-        return jax.tree.unflatten(structure, leaves)
+        return jax.tree.unflatten(structure, map(jnp.asarray, leaves))
 
 
 def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:

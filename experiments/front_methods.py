@@ -181,6 +181,7 @@ def evolved(
         setting = refinement(config, network), key_refine, population, data
         shape = jax.ShapeDtypeStruct((*key.shape, config.population_size), jnp.float32)
         after, density = resumed.take((gajax.yielded_like(*setting), shape))
+        density = np.asarray(density)
         yield Step(after[1], after[0].params, density, "refinement")
     else:
         step = None
@@ -206,7 +207,7 @@ def _evolution(setting: tuple, config: Config, resumed: Checkpoint | None) -> It
     if resumed:
         after = state, info = resumed.take(gajax.yielded_like(*setting))
         spent, latest, dearest, is_over = resumed.facts["costs"]
-        yield Step(info, state.params, state.density)
+        yield Step(info, state.params, np.asarray(state.density))
     if is_over:
         return
     for state, info in gajax.evolve(*setting, generations=config.generations, after=after):

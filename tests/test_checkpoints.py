@@ -52,7 +52,7 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path):
     for leaf, expected in zip(jax.tree.leaves(trees), jax.tree.leaves(TREES), strict=True):
         expected = np.asarray(expected)
         assert leaf.dtype == expected.dtype and leaf.shape == expected.shape
-        assert leaf.tobytes() == expected.tobytes()
+        assert np.asarray(leaf).tobytes() == expected.tobytes()
     assert repr(found.facts) == repr(FACTS)
 
 

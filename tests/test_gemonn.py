@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -46,7 +47,11 @@ def test_a_run_leaves_everything_that_it_promises(front_run):
 def test_the_front_is_one_and_its_losses_are_those_of_whole_sets(front_run, front_config, dataset):
     front = front_report.load_front(front_run / "front.csv")
     assert (np.diff(front.density) > 0).all() and (np.diff(front.train_loss) < 0).all()
-    population = sparse_files.load_population(front_run / "population.safetensors")
+    path = front_run / "population.safetensors"
+    everybody = [sparse_files.load_network(path, index) for index in range(10)]
+    names = ("hidden_bias", "kernel")
+    leaves = {name: [one[f"blocks_0/{name}"] for one in everybody] for name in names}
+    population = {"blocks_0": {name: jnp.stack(leaves[name]) for name in names}}
     network = networks.make("autoencoder", front_config.hidden, (28, 28, 1), 10)
     parts = front_training._parts(dataset, 0, jax.random.key(0))
     for part, stored in (("train", front.train_loss), ("test", front.test_loss)):
