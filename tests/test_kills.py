@@ -105,6 +105,7 @@ def test_runs_killed_at_any_moment_are_resumed(start, whole, tmp_path, number):
     survives(start, whole, [MOMENTS[number % 4]], tmp_path / "run", random.Random(number))
 
 
+@pytest.mark.heavy
 def test_a_signal_saves_and_says_how_to_go_on(start, whole, tmp_path):
     program, arguments, expected = whole
     name = "SIGINT" if program == "mnist_ga" else "SIGTERM"
@@ -122,6 +123,7 @@ def test_a_signal_saves_and_says_how_to_go_on(start, whole, tmp_path):
     survives(start, whole, [], directory, random.Random(0))
 
 
+@pytest.mark.heavy
 def test_a_second_signal_ends_a_run_at_once(start, whole, tmp_path):
     program, arguments, _ = whole
     process = start(program, *arguments, "--checkpoint-every", "0m", "--out", str(tmp_path / "run"))

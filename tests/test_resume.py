@@ -19,14 +19,16 @@ PROGRAMS = {
     "gemonn": (gemonn.main, EVOLUTION),
 }
 HEAVY = pytest.mark.heavy
+PRUNING = ["--method", "pruning", "--budget", "10000"]
+DESCENT = ["--method", "descent", "--budget", "3000"]
 RUNS = [
     pytest.param("mnist_ga", ["--seeds", "1", "4"], 6, id="ga"),
     pytest.param("mnist_ga", ["--method", "pretrained"], 6, id="pretrained", marks=HEAVY),
     pytest.param("gemonn", ["--seeds", "1", "4"], 7, id="gemonn"),
     pytest.param("gemonn", [], 7, id="gemonn alone", marks=HEAVY),
     pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2", marks=HEAVY),
-    pytest.param("gemonn", ["--method", "pruning", "--budget", "10000"], 9, id="pruning"),
-    pytest.param("gemonn", ["--method", "descent", "--budget", "3000"], 4, id="descent"),
+    pytest.param("gemonn", PRUNING, 9, id="pruning", marks=HEAVY),
+    pytest.param("gemonn", DESCENT, 4, id="descent", marks=HEAVY),
 ]
 
 
