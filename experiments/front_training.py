@@ -101,7 +101,7 @@ def train_together(
     a keeper, go on from its checkpoint if it has one.
     """
     config = configs[0]
-    resumed = keeper.load() if keeper else None
+    resumed = keeper.resumed if keeper else None
     started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
     key = side_by_side.keys([config.seed for config in configs])
     key_order, key_method = side_by_side.split(key)

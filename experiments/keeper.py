@@ -13,7 +13,6 @@ from typing import Any
 from jaxtyping import PyTree
 
 from experiments import checkpoints
-from experiments.checkpoints import Checkpoint
 from experiments.cli import Interrupted
 from experiments.resuming import interval, refuse_differences
 
@@ -24,7 +23,10 @@ class Keeper:
     """Saves the checkpoints of a run, and finds the one from which it goes on."""
 
     def __init__(self, folder: Path, every: str, identity: dict[str, Any]) -> None:
-        """Keep in the folder, `every` so often as `interval` has it, what has that identity."""
+        """Keep in the folder, `every` so often as `interval` has it, what has that identity.
+
+        InputError where the checkpoint that is there, `resumed`, is of something else.
+        """
         self._folder = folder
         self._generations, self._seconds = interval(every)
         self._identity = identity
@@ -32,12 +34,10 @@ class Keeper:
         self._saved = time.monotonic()
         self._signal: int | None = None
 
-    def load(self) -> Checkpoint | None:
-        """The checkpoint to go on from; InputError where it is of something else."""
-        found = checkpoints.load(self._folder, lambda text: print(text, file=sys.stderr))
-        if found:
-            refuse_differences(found.facts["identity"], self._identity)
-        return found
+        # Before anything is written, for it may be refused.
+        self.resumed = checkpoints.load(folder, lambda text: print(text, file=sys.stderr))
+        if self.resumed:
+            refuse_differences(self.resumed.facts["identity"], identity)
 
     def forget(self) -> None:
         """Remove the checkpoints of a run that is finished."""

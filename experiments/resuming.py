@@ -95,5 +95,7 @@ def advising(advice: str) -> Iterator[None]:
         raise Interrupted(f"{interrupted}; {advice}", interrupted.status) from None
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {advice}", 128 + signal.SIGINT) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise OSError(f"{error}; {advice}") from error

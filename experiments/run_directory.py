@@ -77,6 +77,8 @@ def kept_unless_refused(directory: Path) -> Iterator[None]:
     try:
         yield
     except InputError:
+        if any(directory.iterdir()):  # a run to be resumed
+            raise
         directory.rmdir()
         if directory.parent == Path("runs"):
             with suppress(OSError):  # it holds other runs

@@ -83,7 +83,7 @@ def train_together(
     a keeper, go on from its checkpoint if it has one.
     """
     config = configs[0]
-    resumed = keeper.load() if keeper else None
+    resumed = keeper.resumed if keeper else None
     started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
     learned = len(images) - config.validation

@@ -141,8 +141,10 @@ def test_another_data_set_is_refused(begun, monkeypatch):
         "load",
         lambda *source: (data := original(*source))._replace(train_images=data.train_images[::-1]),
     )
+    before = files(begun)
     with pytest.raises(InputError, match="the content of the data set must be "):
         gemonn.main(["--resume", str(begun)])
+    assert files(begun) == before
 
 
 def test_another_precision_of_jax_is_refused(begun):
