@@ -37,8 +37,8 @@ def connected(config: "Config", program: str) -> Iterator[bool]:
     """The other processes of a distributed run for the block; gives whether this one reports.
 
     What the others would print is lost.
-    Where one of them has died, the others leave with a sentence: at once where their connection
-    tells, else after the 100 seconds without a sign of life that JAX allows.
+    Where one of them has died, the others end: at once and with a sentence where their connection
+    tells, else aborted by JAX after the 100 seconds that it allows without a sign of life.
     """
     if not config.distributed:
         yield True

@@ -111,7 +111,11 @@ def test_two_processes_come_to_the_front_of_one(alone, tmp_path):
     np.testing.assert_allclose(front["train_loss"], alone.front.train_loss, rtol=1e-6)
 
 
-def test_a_process_whose_fellow_dies_ends_with_a_sentence(tmp_path):
+def test_a_process_whose_fellow_dies_ends(tmp_path):
+    """With a sentence where its connection breaks; at the latest by the heartbeat of JAX.
+
+    That is so when the fellow dies before the two are connected for the next program.
+    """
     first, second = processes(tmp_path / "run", generations=100_000)
     metrics = tmp_path / "run" / "metrics.csv"
     try:
@@ -121,10 +125,13 @@ def test_a_process_whose_fellow_dies_ends_with_a_sentence(tmp_path):
             with pytest.raises(subprocess.TimeoutExpired):
                 first.wait(timeout=1)
         second.send_signal(signal.SIGKILL)
-        _, told = first.communicate(timeout=60)
+        _, told = first.communicate(timeout=240)
     finally:
         first.kill()
         second.kill()
-    assert first.returncode == 1
-    assert "gemonn: error: another process of this run is gone" in told
+    if first.returncode == -signal.SIGABRT:
+        assert "another task died" in told
+    else:
+        assert first.returncode == 1
+        assert "gemonn: error: another process of this run is gone" in told
     assert "Traceback" not in told
