@@ -32,6 +32,8 @@ def draw(key):
 
 
 INPUTS = jax.random.normal(jax.random.key(5), (48, 6))
+# Outside of a mesh, in which every operation by itself is compiled anew for each share.
+POPULATION = gajax.init(jax.random.key(1), draw, SIZE, densities=gajax.graded(SIZE))
 DATA = gajax.Data({"inputs": INPUTS, "targets": jnp.tanh(INPUTS[:, :2])}, jax.random.key(7))
 ADAM = optax.adam(0.01)
 # One individual after another, so that no product is larger on one device than on many.
@@ -55,8 +57,7 @@ def evolved(name, dead=0):
     So many of the initial population are no numbers.
     """
     algorithm, generations = ALGORITHMS[name], 1 if name == "refinement" else 2
-    population = gajax.init(jax.random.key(1), draw, SIZE, densities=gajax.graded(SIZE))
-    population["first"] = population["first"].at[:dead].set(jnp.nan)
+    population = {**POPULATION, "first": POPULATION["first"].at[:dead].set(jnp.nan)}
     compiled = gajax.run._cache_size()
     steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=generations)
     for state, info in steps:  # noqa: B007
@@ -97,7 +98,7 @@ def test_the_living_mate_for_the_dead_of_all_devices():
 def collectives(algorithm, devices):
     """Number of each kind in the compiled step, and the bytes that arrive at a device by each."""
     with on(devices):
-        population = sharding.place(gajax.init(jax.random.key(1), draw, SIZE))
+        population = sharding.place(POPULATION)
         data = sharding.replicate(DATA)
         state = gajax.start(algorithm, jax.random.key(2), population, data)
         program = gajax.run.lower(algorithm, jax.random.key(3), state, data).compile().as_text()
