@@ -14,8 +14,8 @@ from experiments.cli import parse, require, require_at_least, run_main
 if TYPE_CHECKING:
     from experiments.benchmark_measure import Row
 
-Number = Literal["1", "2", "3", "4", "5", "6", "7"]
-Name = Literal["products", "training", "scoring", "gemonn", "sorting", "ga", "growth"]
+Number = Literal["1", "2", "3", "4", "5", "6", "7", "8"]
+Name = Literal["products", "training", "scoring", "gemonn", "sorting", "ga", "growth", "saving"]
 COLUMNS = ("row", "what", "size", "ms", "floor, ms", "share", "beside")
 
 
@@ -40,6 +40,7 @@ def rows(config: Config) -> Iterator[Row]:
     from experiments import (
         benchmark_evolution,
         benchmark_growth,
+        benchmark_saving,
         benchmark_sorting,
         benchmark_training,
     )
@@ -54,6 +55,7 @@ def rows(config: Config) -> Iterator[Row]:
         benchmark_sorting.sorting,
         benchmark_evolution.genetic,
         benchmark_growth.growth,
+        benchmark_saving.saving,
     )
     names = get_args(Name)
     asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}
