@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = replace(common, out=None, config=None, resume=None, seeds=None)
+    common = replace(common, out=None, config=None, resume=None, seeds=None, dry_run=False)
     numbers = seeds.chosen((3,) if given.seeds is None else given.seeds, given.seed)
     configs = [
         check(replace(common, method=method, seed=seed))
@@ -64,7 +64,10 @@ def main(arguments: list[str]) -> None:
     for config in configs:
         check_against(config, dataset)
 
-    from experiments import methods, training  # late, as in `mnist_ga.train`
+    from experiments import dry_run, methods, training  # late, as in `mnist_ga.train`
+
+    if given.dry_run:
+        return dry_run.tell(given, configs, dataset, training, together=False)
 
     with comparison.opened(given, "mnist_ga-compare") as directory:
         comparison.summaries(directory, methods.METHODS, MEASURES)  # what is there must be sound

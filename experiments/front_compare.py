@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = replace(common, out=None, config=None, resume=None, seeds=None)
+    common = replace(common, out=None, config=None, resume=None, seeds=None, dry_run=False)
     common = check(replace(common, method="gemonn"))
     numbers = seeds.chosen((1,) if given.seeds is None else given.seeds, given.seed)
     for method in given.methods:
@@ -61,17 +61,22 @@ def main(arguments: list[str]) -> None:
     check_against(common, dataset)
     if "gemonn" not in given.methods:  # found out before anything is written
         for seed in numbers:
-            _as_rival(common, (given.out or Path("--out")) / f"gemonn-{seed}")
+            _of_method(common, given.methods[0], seed, given.out or Path("--out"))
 
-    from experiments import front_methods, front_records, front_training  # late, as in `train`
+    # late, as in `train`
+    from experiments import dry_run, front_methods, front_records, front_training
 
+    if given.dry_run:
+        place = given.out or Path("--out")
+        configs = [
+            _of_method(common, method, seed, place) for method in given.methods for seed in numbers
+        ]
+        return dry_run.tell(given, configs, dataset, front_training, together=False)
     with comparison.opened(given, "gemonn-compare") as directory:
         front_records.read_all(directory)  # what is there already must be sound
         for seed in numbers:
             for method in sorted(given.methods, key=list(front_methods.METHODS).index):
-                config = check(replace(common, seed=seed, method=method))
-                if method != "gemonn":
-                    config = _as_rival(config, directory / f"gemonn-{seed}")
+                config = _of_method(common, method, seed, directory)
                 place = directory / f"{method}-{seed}"
                 if not comparison.is_done(config, place):
                     run_directory.make_directory(place)
@@ -95,14 +100,21 @@ def table(directory: Path) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
-def _as_rival(config: Config, evolved: Path) -> Config:
-    """The config with the budget of the comparison; InputError where there is none yet."""
+def _of_method(common: Config, method: str, seed: int, directory: Path) -> Config:
+    """The config of a run; for rivals with the budget of the comparison.
+
+    InputError where that is what gemonn has spent, and its run is not in the directory.
+    """
+    config = replace(common, seed=seed, method=method)
+    if method == "gemonn":
+        return check(config)
     if config.budget is None:
+        evolved = directory / f"gemonn-{seed}"
         try:
             cost = float(files.read_json(evolved / "summary.json")["cost"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise InputError(
                 f"--budget must be given, or {evolved} be there, whose cost the rivals get"
             ) from None
-        config = check(replace(config, budget=cost))
-    return replace(config, generations=_ENDLESS)
+        config = replace(config, budget=cost)
+    return replace(check(config), generations=_ENDLESS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,23 @@ ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
 """Name to `algorithm(config, network, examples_per_step)`, of methods that evolve."""
 
 
+def budget(config: Config) -> float:
+    """The budget, or the offspring of all generations on a batch each."""
+    offspring = config.generations * config.population_size * config.batch_size
+    return offspring if config.budget is None else config.budget
+
+
+def plan(config: Config) -> tuple[float, float]:
+    """What a run costs at most, infinite where nothing but generations limits it.
+
+    And how much of it about is kept for the final refinement.
+    """
+    if config.method not in ALGORITHMS:
+        return budget(config), 0.0
+    reserve = _refinement_cost(densities(config), config) if is_refined(config) else 0.0
+    return math.inf if config.budget is None else config.budget, reserve
+
+
 def is_refined(config: Config) -> bool:
     """Whether the evolution ends with a refinement."""
     return config.method == "gemonn" and config.final_refine_steps > 0
@@ -134,7 +152,7 @@ def descended(
         key,
         network,
         data,
-        budget=_budget(config),
+        budget=budget(config),
         batch_size=config.batch_size,
         resumed=resumed,
     )
@@ -154,7 +172,7 @@ def pruned(
         key,
         network,
         data,
-        budget=_budget(config),
+        budget=budget(config),
         batch_size=config.batch_size,
         regrowth=regrowth,
         resumed=resumed,
@@ -239,12 +257,6 @@ NAMES = {"descent": descent.NAMES}
 """Names of the individuals where each is a method by itself."""
 
 
-def _budget(config: Config) -> float:
-    """The budget, or the offspring of all generations on a batch each."""
-    offspring = config.generations * config.population_size * config.batch_size
-    return offspring if config.budget is None else config.budget
-
-
 def _sparse_optimizer(config: Config) -> optax.GradientTransformation:
     return gajax.sparse(OPTIMIZERS[config.optimizer](config.learning_rate))
 
@@ -254,7 +266,7 @@ def _cost(info: gajax.Info) -> float:
     return float(np.max(info.gradient_examples) + np.max(info.forward_examples) / 3)
 
 
-def _refinement_cost(density: np.ndarray, config: Config) -> float:
+def _refinement_cost(density: np.ndarray | Array, config: Config) -> float:
     """What the final refinement costs at most: its gradient steps, and the scoring in between."""
     steps = config.final_refine_steps
     moves = budgets(jnp.asarray(density), steps)

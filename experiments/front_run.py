@@ -127,7 +127,7 @@ class FrontRun:
             **_figures(front, zero_loss),
             "zero_loss": zero_loss,
             "gene_count": gajax.genes(gajax.take(population, 0)),
-            **self._recorder.cost(),
+            **self._recorder.meter.cost(),
             "seconds": seconds + time.perf_counter() - started,
             "jax": jax.__version__,
             "device": jax.devices()[0].device_kind,
@@ -148,7 +148,7 @@ class FrontRun:
             everybody=everybody,
             stages=self._stages,
             snapshots=self._snapshots,
-            rows=self._recorder.rows,
+            rows=self._recorder.meter.rows,
             summary=summary,
         )
 

@@ -63,15 +63,15 @@ def train(
     return results
 
 
-def fitting(config: Config, dataset: Dataset) -> int:
-    """How many seeds evolve side by side; InputError where there is no memory for one."""
+def fitting(config: Config, dataset: Dataset) -> memory.Fit:
+    """The seeds that evolve side by side; InputError where there is no memory for one."""
     shared = devices.count(config, multiple(config))
     network, _ = _networks(config, dataset)
     widths = " ".join(map(str, config.hidden or ()))
     if config.method not in front_methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
-        memory.fitting(lambda runs: runs * copies, 1, "--hidden", widths)
-        return 1
+        fit = memory.fitting(lambda runs: runs * copies, 1, "--hidden", widths)
+        return fit._replace(runs=1)
     images = len(dataset.train_images) - config.validation
     examples = {
         "images": jax.ShapeDtypeStruct((images, dataset.train_images[0].size), jnp.uint8),
@@ -85,7 +85,7 @@ def fitting(config: Config, dataset: Dataset) -> int:
     fit = memory.fitting(needs, config.population_size, "--hidden", widths)
     # What a final refinement leaves of the budget is another number of generations for each seed.
     is_apart = config.budget is not None and front_methods.is_refined(config)
-    return 1 if is_apart or shared > 1 else fit
+    return fit._replace(runs=1) if is_apart or shared > 1 else fit
 
 
 def train_together(

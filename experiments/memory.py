@@ -1,14 +1,20 @@
 """How much memory a run needs, and how much of it there is."""
 
 import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 import gajax
 from experiments.cli import InputError
 from gajax.types import Data, Params
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 _SHARE = 0.9
 """Of a machine's memory; the rest is for everything else that runs."""
@@ -52,8 +58,27 @@ def available() -> int:
     return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> int:
-    """How many runs fit side by side; InputError where not even one does.
+def peak() -> int:
+    """Bytes that the device, or on a CPU this process, has held at most so far; 0 if unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+
+
+class Fit(NamedTuple):
+    """How many runs fit side by side, and the bytes that each of them needs on its device."""
+
+    runs: int
+    bytes: int
+
+
+def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> Fit:
+    """The runs that fit; InputError where not even one does.
 
     `needs(individuals)` are the bytes of a run; the flag and its widths decide what one needs.
     """
@@ -64,22 +89,23 @@ def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: st
     wanted = needs(counted)
     if wanted <= here:
         # Several take up to twice a state more, because their states are stacked anew in a step.
-        return max(1, here // wanted - 1)
+        return Fit(max(1, here // wanted - 1), wanted)
     least = min(individuals, 2)
-    share = f"{_gigabytes(here)} that this machine has for it"
+    share = f"{gigabytes(here)} that this machine has for it"
     if needs(least) > here:
         raise InputError(
             f"{flag} must be narrower, not {widths}, for which {least} individuals need "
-            f"{_gigabytes(needs(least))} of the {share}"
+            f"{gigabytes(needs(least))} of the {share}"
         )
     slope = (wanted - needs(least)) / (counted - least)
     wanted += slope * (individuals - counted)
     most = least + int((here - needs(least)) / slope)
     raise InputError(
         f"--population-size must be at most {most:,} here, not {individuals}, which needs "
-        f"{_gigabytes(wanted)} of the {share}"
+        f"{gigabytes(wanted)} of the {share}"
     )
 
 
-def _gigabytes(count: float) -> str:
+def gigabytes(count: float) -> str:
+    """The bytes in words."""
     return f"{count / _GIGABYTE:,.1f} GB"

@@ -105,6 +105,8 @@ class Config:
     """independent runs: how many from --seed on, or a list of seeds"""
     checkpoint_every: str = "2m"
     """generations between two checkpoints, or minutes, such as 5m"""
+    dry_run: bool = False
+    """whether to print settings, memory and expected time, and to make no run"""
     resume: Path | None = None
     """a run directory to go on in, from its latest checkpoint and with its settings"""
     out: Path | None = None
@@ -228,10 +230,20 @@ def main(arguments: list[str]) -> None:
     with devices.connected(config, "mnist_ga") as reports:
         dataset = load(config.dataset, config.data_dir)
         check_against(config, dataset)
+        if config.dry_run:
+            return _foretell(config, dataset)
         with run_directory.opened(config.out, config.resume, "mnist_ga", reports) as directory:
             advice = f"go on with: python -m experiments.mnist_ga --resume {directory}"
             with resuming.advising(advice) if reports else nullcontext():
                 _run(config if reports else replace(config, quiet=True), dataset, directory)
+
+
+def _foretell(config: Config, dataset: Dataset) -> None:
+    from experiments import dry_run, training  # late, as in `train`
+
+    run_directory.require_free(config.out)
+    configs = seeds.each(config)
+    dry_run.tell(config, configs, dataset, training, together=True)
 
 
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:

@@ -1,8 +1,6 @@
-"""From the steps of a training to rows of metrics, a live display and the cost."""
+"""From the steps of a training to rows of metrics and a live display."""
 
-import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -10,25 +8,20 @@ import gajax
 from experiments import layerwise
 from experiments.cli import require_living
 from experiments.layerwise import Phase
+from experiments.meter import Meter, Row
 from experiments.progress import Progress
-
-Row = dict[str, Any]
 
 
 class Recorder:
-    """Collects `rows`, one for each generation, and shows where the training stands."""
+    """Shows where the training stands, and gives its `meter` a row for each generation."""
 
     def __init__(
         self, rate: float, phases: list[Phase], progress: Progress, on_row: Callable[[Row], None]
     ) -> None:
-        self.rows: list[Row] = []
+        self.meter = Meter(on_row)
         self._rate = rate
         self._work = {phase: phase.generations * phase.work for phase in phases}
         self._progress = progress
-        self._on_row = on_row
-        self._gradient = self._forward = self._sequential = 0
-        self._started = self._latest = time.perf_counter()
-        self._examples = 0  # since the latest row
         for phase in phases[:1]:  # the first step waits for its compilation
             self._progress.update(
                 phase=phase.name,
@@ -39,43 +32,13 @@ class Recorder:
                 remaining=None,
             )
 
-    def cost(self) -> dict[str, float]:
-        """What the training has cost; `cost` is gradient examples + forward examples / 3."""
-        return {
-            "gradient_examples": self._gradient,
-            "forward_examples": self._forward,
-            "cost": self._gradient + self._forward / 3,
-            "sequential_steps": self._sequential,
-        }
-
-    def saved(self) -> dict[str, Any]:
-        """All that `restore` needs, ready for JSON."""
-        now = time.perf_counter()
-        times = now - self._started, now - self._latest
-        costs = self._gradient, self._forward, self._sequential, self._examples
-        return {"rows": self.rows, "costs": costs, "times": times}
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `saved` has given, telling the rows once more."""
-        now = time.perf_counter()
-        self._started, self._latest = (now - elapsed for elapsed in saved["times"])
-        self._gradient, self._forward, self._sequential, self._examples = saved["costs"]
-        self.rows = saved["rows"]
-        for row in self.rows:
-            self._on_row(row)
-
     def observe(self, step: layerwise.Progress) -> None:
         """Take one step of a training in, and its row where it ended a generation.
 
         InputError where that generation has left nobody alive.
         """
         phase, info = step.phase, step.info
-        now = time.perf_counter()
-        self._gradient += int(info.gradient_examples)
-        self._forward += int(info.forward_examples)
-        self._sequential += int(info.sequential_steps)
-        self._examples += int(info.gradient_examples + info.forward_examples)
-        rate = self._examples / (now - self._latest)
+        self.meter.count(info)
         rmse = np.sqrt(info.loss)
         scored = rmse[np.isfinite(rmse)]
         best, median, worst = np.quantile(scored, (0, 0.5, 1)) if scored.size else [np.nan] * 3
@@ -87,12 +50,12 @@ class Recorder:
             generation=max(0, ended),
             generations=phase.generations,
             fraction=generations / phase.generations,
-            metrics={**shown, "examples/s": f"{rate:,.0f}"},
-            remaining=self._remaining(phase, generations, now),
+            metrics={**shown, "examples/s": f"{self.meter.rate():,.0f}"},
+            remaining=self.meter.remaining(phase.name, self._done(phase, generations)),
         )
         if info.done:
             density = gajax.sharding.gather(gajax.density(step.state.params))[step.best_index()]
-            self.rows.append(
+            self.meter.add(
                 {
                     "phase": phase.name,
                     "generation": int(info.generation),
@@ -101,18 +64,12 @@ class Recorder:
                     "worst_rmse": float(worst),
                     "best_density": float(density),
                     "failed": int(info.failed),
-                    **self.cost(),
-                    "seconds": now - self._started,
-                    "examples_per_second": rate,
                 }
             )
-            self._on_row(self.rows[-1])
-            self._latest, self._examples = now, 0
             require_living(info.loss, self._rate, int(info.generation), phase.name)
 
-    def _remaining(self, phase: Phase, generations: float, now: float) -> float | None:
-        """Seconds left, were every example to cost in proportion to the weights it passes."""
+    def _done(self, phase: Phase, generations: float) -> float:
+        """Fraction of all phases, were every example to cost what weights it passes."""
         phases = list(self._work)
         before = sum(self._work[earlier] for earlier in phases[: phases.index(phase)])
-        done = before + generations * phase.work
-        return (now - self._started) * (sum(self._work.values()) - done) / done if done else None
+        return (before + generations * phase.work) / sum(self._work.values())

@@ -21,6 +21,7 @@ HARMLESS = {
     "config",
     "data_dir",  # so are the images
     "checkpoint_every",
+    "dry_run",
     "resume",
     "out",
     "plot",
@@ -37,9 +38,11 @@ def check(config: Any) -> None:
     is_interval = re.fullmatch(r"0*[1-9]\d{0,8}|(\d{1,9}(\.\d*)?|\.\d+)m", every)
     expected = "a number of generations, such as 10, or of minutes, such as 5m"
     require(bool(is_interval), "--checkpoint-every", every, expected)
+    if config.dry_run and config.distributed:
+        raise InputError("--dry-run must be left out with --distributed")
     if config.resume is None:
         return
-    for name in ("config", "out", "distributed"):
+    for name in ("config", "out", "distributed", "dry_run"):
         if getattr(config, name):
             raise InputError(f"{flag(name)} must be left out with --resume")
     saved = load_config(type(config), config.resume / "config.json", type(config)())

@@ -31,9 +31,14 @@ def new_directory(out: Path | None, name: str) -> Path:
         number += 1
         directory = stem.with_name(f"{stem.name}-{number}")
     make_directory(directory)
-    if any(directory.iterdir()):
-        raise InputError(f"--out must be a new or an empty directory, not {directory}")
+    require_free(directory)
     return directory
+
+
+def require_free(out: Path | None) -> None:
+    """InputError where there is something at the place of a run directory."""
+    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"--out must be a new or an empty directory, not {out}")
 
 
 @contextmanager

@@ -28,6 +28,14 @@ def chosen(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
     return seeds
 
 
+def each(config: Any) -> list[Any]:
+    """The config of each seed."""
+    if config.seeds is None:
+        return [config]
+    numbers = chosen(config.seeds, config.seed)
+    return [replace(config, seed=seed, seeds=None) for seed in numbers]
+
+
 def run(
     config: Any,
     dataset: Any,
@@ -46,7 +54,7 @@ def run(
         print(f"{directory} is finished")
         return
     with run_directory.kept_unless_refused(directory):
-        fitting = training.fitting(config, dataset)
+        fitting = training.fitting(config, dataset).runs
     if config.seeds is None:
         (results,) = training.run_together([config], dataset, [directory])
         table(results, directory)

@@ -55,11 +55,11 @@ def train(
     return results
 
 
-def fitting(config: Config, dataset: Dataset) -> int:
-    """How many seeds train side by side; InputError where there is no memory for one."""
+def fitting(config: Config, dataset: Dataset) -> memory.Fit:
+    """The seeds that train side by side; InputError where there is no memory for one."""
     shared = devices.count(config, multiple(config))
     if config.method not in methods.ALGORITHMS:
-        return 1
+        return memory.Fit(1, 0)
     images = len(dataset.train_images) - config.validation
 
     def needs(size: int) -> int:
@@ -67,7 +67,7 @@ def fitting(config: Config, dataset: Dataset) -> int:
 
     widths = " ".join(map(str, config.layers))
     fit = memory.fitting(needs, methods.individuals(config), "--layers", widths)
-    return 1 if shared > 1 else fit
+    return fit._replace(runs=1) if shared > 1 else fit
 
 
 def train_together(
@@ -108,16 +108,15 @@ def train_together(
 
         def collect() -> tuple[Any, dict[str, Any]]:
             trees, facts = step.saved()
-            facts["recorders"] = [recorder.saved() for recorder in recorders]
+            facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
             return trees, {**facts, "seconds": time.perf_counter() - started}
 
         if keeper:
             keeper.step(bool(step.info.done.all()), collect)
 
-    for recorder, saved in zip(
-        recorders, resumed.facts["recorders"] if resumed else (), strict=False
-    ):
-        recorder.restore(saved)
+    if resumed:
+        for recorder, saved in zip(recorders, resumed.facts["recorders"], strict=True):
+            recorder.meter.restore(saved)
     method = methods.METHODS[config.method]
     with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
         model, params = method(key, config, images[:learned], observe, resumed)
@@ -186,11 +185,11 @@ def _judge(
         **errors,
         "class_error": verdicts["test"].class_error.tolist(),
         **chosen_parameters(svm, features["train"][0]),
-        **recorder.cost(),
+        **recorder.meter.cost(),
         "seconds": seconds + time.perf_counter() - started,
         "gene_count": gajax.genes(trained.params),
         "density": float(gajax.density(jax.tree.map(lambda leaf: leaf[None], trained.params))[0]),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
-    return Results(config, dataset, trained, svm, verdicts["test"], recorder.rows, summary)
+    return Results(config, dataset, trained, svm, verdicts["test"], recorder.meter.rows, summary)

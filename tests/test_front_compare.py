@@ -64,6 +64,10 @@ def test_runs_of_other_settings_are_refused(compared):
 
 
 def test_rivals_get_what_gemonn_has_spent_where_there_is_no_budget(tmp_path):
-    (tmp_path / "summary.json").write_text('{"cost": 1234.5}')
-    rival = front_compare._as_rival(Config(method="nsga2", budget=None, generations=5), tmp_path)
-    assert rival.budget == 1234.5 and rival.generations > 1_000
+    (tmp_path / "gemonn-3").mkdir()
+    (tmp_path / "gemonn-3" / "summary.json").write_text('{"cost": 1234.5}')
+    common = Config(budget=None, generations=5)
+    rival = front_compare._of_method(common, "nsga2", 3, tmp_path)
+    assert rival.budget == 1234.5 and rival.generations > 1_000 and rival.method == "nsga2"
+    own = front_compare._of_method(common, "gemonn", 3, tmp_path)
+    assert own.budget is None and own.generations == 5

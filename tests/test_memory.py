@@ -100,7 +100,7 @@ def test_seeds_fit_as_often_as_memory_allows(monkeypatch):
 
     for here, fit in ((100, 1), (299, 1), (300, 2), (1_000, 9)):
         monkeypatch.setattr(memory, "available", lambda here=here: here)
-        assert fitting() == fit
+        assert fitting().runs == fit
 
 
 @pytest.mark.parametrize("module, config", [(training, TRAINING), (front_training, FRONT)])
@@ -112,7 +112,7 @@ def test_a_population_too_large_is_refused_before_it_is_drawn(module, config, mo
     most = int(
         str(error.value).split("at most ")[1].split(" here, not 1000000")[0].replace(",", "")
     )
-    assert module.fitting(replace(config, population_size=most), dataset) == 1
+    assert module.fitting(replace(config, population_size=most), dataset).runs == 1
     with pytest.raises(InputError, match=f"not {most + 1}, which needs 1.0 GB of the 1.0 GB that"):
         module.fitting(replace(config, population_size=most + 1), dataset)
 

@@ -210,7 +210,7 @@ def test_a_checkpoint_is_made_every_so_many_generations(tmp_path, monkeypatch):
     rows = []
 
     def save(folder, trees, facts):
-        rows.append(len(facts["runs"][0]["recorder"]["rows"]))
+        rows.append(len(facts["runs"][0]["recorder"]["meter"]["rows"]))
         assert json.dumps(facts)
 
     monkeypatch.setattr(checkpoints, "save", save)

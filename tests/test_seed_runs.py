@@ -29,7 +29,7 @@ def test_seeds_that_do_not_fit_go_in_turn(tmp_path):
         seen.append(([config.seed for config in configs], [place.name for place in places], title))
 
     config = gemonn.Config(seed=2, seeds=(3,))
-    training = SimpleNamespace(fitting=lambda *_: 2, run_together=run_together)
+    training = SimpleNamespace(fitting=lambda *_: memory.Fit(2, 0), run_together=run_together)
     seeds.run(config, None, tmp_path, training, table=pytest.fail, table_of_all=seen.append)
     assert seen.pop() == tmp_path
     assert seen == [
@@ -70,14 +70,14 @@ def test_only_what_ends_together_goes_side_by_side(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**10)
     dataset = few(load("mnist5k"))
     config = gemonn.check(gemonn.Config(hidden=(8,)))
-    assert front_training.fitting(config, dataset) > 1
-    assert front_training.fitting(replace(config, final_refine_steps=9), dataset) == 1
+    assert front_training.fitting(config, dataset).runs > 1
+    assert front_training.fitting(replace(config, final_refine_steps=9), dataset).runs == 1
     unlimited = replace(config, final_refine_steps=9, budget=None)
-    assert front_training.fitting(unlimited, dataset) > 1
-    assert front_training.fitting(replace(config, method="regrowth"), dataset) == 1
+    assert front_training.fitting(unlimited, dataset).runs > 1
+    assert front_training.fitting(replace(config, method="regrowth"), dataset).runs == 1
     for method, together in (("ga", True), ("sgd", True), ("pca", False)):
         training_config = mnist_ga.check(mnist_ga.Config(method=method))
-        assert (training.fitting(training_config, dataset) > 1) == together
+        assert (training.fitting(training_config, dataset).runs > 1) == together
 
 
 def test_a_step_of_all_seeds_is_as_short_as_that_of_one():

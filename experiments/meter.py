@@ -1,0 +1,80 @@
+"""What a training has cost so far, and how fast it goes."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gajax
+
+Row = dict[str, Any]
+
+
+class Meter:
+    """Counts the steps of a training and collects `rows`, one for each generation."""
+
+    def __init__(self, on_row: Callable[[Row], None]) -> None:
+        """Start the clock; every row is told to `on_row` as it comes."""
+        self.rows: list[Row] = []
+        self._on_row = on_row
+        self._gradient = self._forward = self._sequential = 0
+        self._examples = 0  # since the latest row
+        self._started = self._latest = time.perf_counter()
+        self._phase = ""
+        self._seen = self._seconds = 0.0
+        self._fraction = self._progress = 0.0
+
+    def count(self, info: gajax.Info) -> None:
+        """Take the costs of a step in."""
+        self._gradient += int(info.gradient_examples)
+        self._forward += int(info.forward_examples)
+        self._sequential += int(info.sequential_steps)
+        self._examples += int(info.gradient_examples + info.forward_examples)
+
+    def cost(self) -> dict[str, float]:
+        """What the training has cost; `cost` is gradient examples + forward examples / 3."""
+        return {
+            "gradient_examples": self._gradient,
+            "forward_examples": self._forward,
+            "cost": self._gradient + self._forward / 3,
+            "sequential_steps": self._sequential,
+        }
+
+    def rate(self) -> float:
+        """Examples per second since the latest row."""
+        return self._examples / max(time.perf_counter() - self._latest, 1e-9)
+
+    def add(self, row: Row) -> None:
+        """Add the row of a generation that has ended, with its costs and its speed."""
+        rate, now = self.rate(), time.perf_counter()
+        speed = {"seconds": now - self._started, "examples_per_second": rate}
+        self.rows.append({**row, **self.cost(), **speed})
+        self._on_row(self.rows[-1])
+        self._latest, self._examples = now, 0
+
+    def remaining(self, phase: str, fraction: float) -> float | None:
+        """Seconds left once that fraction of the training is done; None while nobody can tell.
+
+        The first step of each phase does not count, for it waits for its compilation.
+        """
+        now = time.perf_counter()
+        if phase == self._phase:
+            self._seconds += now - self._seen
+            self._progress += fraction - self._fraction
+        self._phase, self._seen, self._fraction = phase, now, fraction
+        return self._seconds * (1 - fraction) / self._progress if self._progress > 0 else None
+
+    def saved(self) -> dict[str, Any]:
+        """All that `restore` needs, ready for JSON."""
+        now = time.perf_counter()
+        times = now - self._started, now - self._latest
+        costs = self._gradient, self._forward, self._sequential, self._examples
+        return {"rows": self.rows, "costs": costs, "times": times}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `saved` has given, telling the rows once more."""
+        now = time.perf_counter()
+        self._started, self._latest = (now - elapsed for elapsed in saved["times"])
+        self._gradient, self._forward, self._sequential, self._examples = saved["costs"]
+        self.rows = saved["rows"]
+        for row in self.rows:
+            self._on_row(row)
