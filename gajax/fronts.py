@@ -100,7 +100,7 @@ def front(
                 jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), guide)
             ),
             loss=jnp.full(size, jnp.inf, jnp.float32),
-            density=sharding.replicate(populations.density(population)),
+            density=sharding.replicate(_densities(population)),
             level=jnp.zeros(size, jnp.int32),
             offspring=_to_learn(refine, lambda: population) if refine else None,
             order=evaluation.batch_order(data, 0, batch_size=batch_size),
@@ -177,7 +177,7 @@ def front(
             own = jnp.where(is_good, own, state.loss)
             died = jnp.isfinite(state.loss) & ~jnp.isfinite(own)
             failed = jnp.sum(died) + jnp.sum(~jnp.isfinite(loss))
-            density = sharding.replicate(populations.density(offspring))
+            density = sharding.replicate(_densities(offspring))
             densities, losses = populations.concatenate((state.density, own), (density, loss))
             objectives = jnp.stack([densities, losses], axis=1)
             chosen = pareto.survivors(objectives, size)
@@ -237,3 +237,12 @@ def _next_batches(data: Data, needed: Int[Array, ""], state: FrontState) -> Fron
 def _to_learn(refine: Refine, born: Callable[[], Params]) -> tuple[Params, Any]:
     population = born()
     return population, evaluation.map_individuals(refine.optimizer.init, population)
+
+
+def _densities(population: Params) -> Float[Array, " P"]:
+    """What `populations.density` gives, individual by individual: a CPU counts faster so."""
+
+    def of_one(individual: Params) -> Float[Array, ""]:
+        return populations.density(jax.tree.map(lambda leaf: leaf[None], individual))[0]
+
+    return populations.map_individuals(of_one, population)
