@@ -132,10 +132,12 @@ def train_together(
             for run, saved in zip(runs, resumed.facts["runs"], strict=True):
                 run.restore(saved, resumed)
         for step in steps:
-            for run, place in zip(runs, places, strict=True):
-                run.observe(step.own(place))
-            if keeper and step.saved:
-                keeper.step(bool(step.info.done.all()), partial(collect, *step.saved))
+            saved = partial(collect, *step.saved) if keeper and step.saved else None
+            with keeper.keeping_the_dead(saved) if keeper and saved else nullcontext():
+                for run, place in zip(runs, places, strict=True):
+                    run.observe(step.own(place))
+            if keeper and saved:
+                keeper.step(bool(step.info.done.all()), saved)
         assert step is not None, "every method takes steps"
         step = step._replace(params=whole(step.params))
     seconds = time.perf_counter() - started

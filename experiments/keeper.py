@@ -13,8 +13,11 @@ from typing import Any
 from jaxtyping import PyTree
 
 from experiments import checkpoints
-from experiments.cli import Interrupted
+from experiments.cli import InputError, Interrupted
 from experiments.resuming import interval, refuse_differences
+
+Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
+"""Gives what `checkpoints.save` takes."""
 
 _SHOW_CURSOR = "\x1b[?25h"
 
@@ -62,7 +65,7 @@ class Keeper:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def step(self, ended: bool, collect: Callable[[], tuple[PyTree, dict[str, Any]]]) -> None:
+    def step(self, ended: bool, collect: Collect) -> None:
         """Save the trees and facts that `collect` gives if it is time; raise if interrupted.
 
         Args:
@@ -76,12 +79,24 @@ class Keeper:
             is_due = self._ended >= self._generations
         if not is_due and self._signal is None:
             return
-        trees, facts = collect()
-        checkpoints.save(self._folder, trees, {**facts, "identity": self._identity})
-        self._ended, self._saved = 0, time.monotonic()
+        self._save(collect)
         if self._signal is not None:
             name = signal.Signals(self._signal).name
             raise Interrupted(f"interrupted by {name}, all is saved", 128 + self._signal)
+
+    @contextmanager
+    def keeping_the_dead(self, collect: Collect) -> Iterator[None]:
+        """Save what `collect` gives where the block finds that everybody has died."""
+        try:
+            yield
+        except InputError as error:
+            self._save(collect)
+            raise InputError(f"{error}; their state is saved in {self._folder}") from None
+
+    def _save(self, collect: Collect) -> None:
+        trees, facts = collect()
+        checkpoints.save(self._folder, trees, {**facts, "identity": self._identity})
+        self._ended, self._saved = 0, time.monotonic()
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame

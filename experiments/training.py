@@ -103,14 +103,14 @@ def train_together(
     places = side_by_side.places(key)
 
     def observe(step: layerwise.Progress) -> None:
-        for recorder, place in zip(recorders, places, strict=True):
-            recorder.observe(step.own(place))
-
         def collect() -> tuple[Any, dict[str, Any]]:
             trees, facts = step.saved()
             facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
             return trees, {**facts, "seconds": time.perf_counter() - started}
 
+        with keeper.keeping_the_dead(collect) if keeper else nullcontext():
+            for recorder, place in zip(recorders, places, strict=True):
+                recorder.observe(step.own(place))
         if keeper:
             keeper.step(bool(step.info.done.all()), collect)
 

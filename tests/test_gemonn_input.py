@@ -11,7 +11,7 @@ from refusals import refused
 from wrong_files import KINDS, make_wrong
 
 import gajax
-from experiments import fronts, gemonn, networks, pruning
+from experiments import checkpoints, fronts, gemonn, networks, pruning
 from experiments.cli import run_main
 
 WRONG = [
@@ -85,7 +85,7 @@ def dies(arguments, directory, monkeypatch, capsys):
     options = f"--hidden 8 --population-size 4 --budget 2e4 --batch-size 50 --out {directory}"
     monkeypatch.setattr("sys.argv", ["gemonn", "--quiet", *arguments.split(), *options.split()])
     assert run_main(gemonn.main, "gemonn") == 2
-    assert {path.name for path in directory.iterdir()} == {"config.json", "metrics.csv"}
+    assert {path.name for path in directory.iterdir()} >= {"config.json", "metrics.csv"}
     with (directory / "metrics.csv").open() as file:
         rows = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
     return capsys.readouterr().err, rows
@@ -108,8 +108,10 @@ def test_an_evolution_in_which_all_die_stops_there(method, tmp_path, monkeypatch
     monkeypatch.setattr(networks, "make", broken)
     line, rows = dies(f"--method {method}", tmp_path, monkeypatch, capsys)
     generation, size = {"gemonn": (0, 4), "descent": (1, 6), "pruning": (1, 13)}[method]
-    assert line == SENTENCE + f"generation {generation} of phase evolution\n"
+    saved = f"their state is saved in {tmp_path}/checkpoints"
+    assert line == SENTENCE + f"generation {generation} of phase evolution; {saved}\n"
     assert rows == [(generation, size)]
+    assert checkpoints.load(tmp_path / "checkpoints", pytest.fail)
 
 
 def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from made_runs import make_run
 from refusals import refused
 from wrong_files import KINDS, make_wrong
 
-from experiments import mnist_ga
+from experiments import checkpoints, mnist_ga
 from experiments.cli import run_main
 
 MISTAKES = {
@@ -145,9 +145,14 @@ def test_a_training_in_which_all_die_stops_there_and_keeps_its_metrics(
     phase = "all layers" if method == "sgd" else "784-16"
     assert line == (
         "mnist_ga: error: --learning-rate must be lower than 1e+30, by which everybody died in "
-        f"generation 1 of phase {phase}\n"
+        f"generation 1 of phase {phase}; their state is saved in {tmp_path}/run/checkpoints\n"
     )
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "metrics.csv"}
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"config.json", "metrics.csv", "checkpoints"}
+    saved = checkpoints.load(tmp_path / "run" / "checkpoints", pytest.fail)
+    assert saved and [len(own["rows"]) for own in saved.facts["recorders"]] == [
+        1 + (method == "ga")
+    ]
     with (tmp_path / "run" / "metrics.csv").open() as file:
         failed = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
     assert failed == ([(0, 0), (1, 4)] if method == "ga" else [(1, 1)])
