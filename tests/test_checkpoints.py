@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -145,6 +146,30 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder, monkeypatch, error):
     monkeypatch.setattr(orbax.checkpoint.PyTreeCheckpointer, "save", save)
     with pytest.raises(OSError, match="checkpoint 4 could not be written: .*No space left"):
         checkpoints.save(folder, TREES, {"number": 4})
+    assert names(folder) == ["00000001", "00000002", "00000003"]
+    assert load(folder) == ({"number": 3}, [])
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of four megabytes; skipped where this user may not mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system may be mounted")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_the_last_checkpoint(small_disk):
+    """The random numbers, which nothing compresses, fit once beside what is kept of them."""
+    megabyte = {"noise": jax.random.bits(jax.random.key(0), (2**18,))}
+    folder = small_disk / "checkpoints"
+    for number in range(1, 4):
+        checkpoints.save(folder, megabyte, {"number": number})
+    with pytest.raises(OSError, match="checkpoint 4 could not be written: .*No space left"):
+        checkpoints.save(folder, megabyte, {"number": 4})
     assert names(folder) == ["00000001", "00000002", "00000003"]
     assert load(folder) == ({"number": 3}, [])
 
