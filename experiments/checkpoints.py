@@ -6,10 +6,14 @@ stands in a manifest with its SHA-256.
 
 import hashlib
 import json
+import logging
 import math
 import os
+import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +67,8 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         names = {f"{place:06}": array for place, array in enumerate(arrays)}
-        orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)
+        with _quiet():
+            orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)
         (partial / "facts.json").write_text(json.dumps(facts))
         (partial / "manifest.json").write_text(json.dumps(_digests(partial), indent=1))
         _flush(partial)
@@ -71,6 +76,8 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
         _flush(folder)
     except Exception as error:  # Orbax raises ValueError for a full disk
         reason = " ".join(str(error).split())
+        if found := re.search(r"([^:]+) \[os_error_code=", reason):  # the end of a long story
+            reason = found[1].strip()
         raise OSError(f"the checkpoint {number} could not be written: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -96,6 +103,20 @@ def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     if found:
         raise InputError(f"--resume must name a run with a sound checkpoint, not {folder.parent}")
     return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nobody but the caller tell of an error, which Orbax logs and its threads print.
+
+    They may do so later, when the program is about to end because of it.
+    """
+    logger, hook = logging.getLogger("absl"), sys.excepthook
+    was_disabled = logger.disabled
+    logger.disabled = True
+    sys.excepthook = lambda *_: None
+    yield
+    logger.disabled, sys.excepthook = was_disabled, hook
 
 
 def _checkpoints(folder: Path) -> list[Path]:
