@@ -1,19 +1,31 @@
 """Image classification data sets for the experiments.
 
-`python -m experiments.datasets --data-dir DIR --to FILE` makes the embedded set again from the
-official MNIST files in DIR.
+`python -m experiments.datasets show NAME` draws some images of a set, and `embed` makes the
+embedded one again from the official MNIST files.
 """
 
-import argparse
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from experiments import idx
-from experiments.cli import InputError
+from experiments.cli import CommandParser, InputError, a_path, printable, run_main, split_command
+
+Made = Literal[
+    "mnist_basic",
+    "mnist_rotated",
+    "mnist_background_random",
+    "mnist_background_images",
+    "mnist_background_images_rotated",
+    "rectangles",
+    "rectangles_images",
+    "convex",
+]
+Name = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Made]
 
 _MNIST5K = Path(__file__).parent / "data" / "mnist5k.npz"
 _MNIST5K_PER_CLASS = {"train": 500, "test": 100}
@@ -66,11 +78,46 @@ def _cifar10(data_dir: Path | None) -> Dataset:
     return _from_tfds("cifar10")
 
 
+def _cifar10_gray(data_dir: Path | None) -> Dataset:
+    from experiments.variations import gray  # late, as few need it
+
+    colored = _cifar10(data_dir)
+    parts = {
+        name: gray(getattr(colored, name))[..., None] for name in ("train_images", "test_images")
+    }
+    return colored._replace(name="cifar10_gray", **parts)
+
+
+def _made(name: str, data_dir: Path | None) -> Dataset:
+    """A set made of the embedded digits, or in the published size of the official ones."""
+    from experiments import variations  # late, as few need it
+
+    digits = _mnist5k(None) if data_dir is None else _mnist(data_dir)
+    sizes = variations.PUBLISHED[name]
+    if data_dir is None:
+        sizes = max(_FEWEST, sizes[0] // _SMALLER), sizes[1] // _SMALLER
+    splits = variations.make(
+        name,
+        sizes,
+        (digits.train_images[..., 0], digits.train_labels),
+        (digits.test_images[..., 0], digits.test_labels),
+    )
+    images = [images[..., None] for images, _ in splits]
+    labels = [labels for _, labels in splits]
+    source = f"made of {digits.name}, {digits.source}" if name.startswith("mnist") else "drawn"
+    return Dataset(name, source, images[0], labels[0], images[1], labels[1])
+
+
+_SMALLER, _FEWEST = 12, 1_000
+"""What is made without the official digits has a twelfth of the images, for 6,000 are embedded."""
+
 DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
     "mnist5k": _mnist5k,
     "mnist": _mnist,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
+    "cifar10_gray": _cifar10_gray,
+    **{name: partial(_made, name) for name in get_args(Made)},
 }
 
 
@@ -116,12 +163,34 @@ def _embed(data_dir: Path, to: Path) -> None:
     np.savez_compressed(to, **arrays)
 
 
+def main(arguments: list[str]) -> None:
+    """Run the command line: `show` a set, or `embed` one."""
+    command, rest = split_command(arguments, ("show", "embed"))
+    parser = CommandParser(f"python -m experiments.datasets {command or 'show|embed'}", __doc__)
+    if command == "show":
+        parser.add_argument("name", choices=DATASETS, metavar="NAME")
+        parser.add_argument("--data-dir", type=a_path, metavar="DIR", help="the official files")
+        parser.add_argument("--out", type=a_path, metavar="FILE", help="default: NAME.png")
+        given = parser.parse_args(rest)
+        from experiments import contact_sheet  # takes a second, for which no mistake shall wait
+
+        out = given.out or Path(f"{given.name}.png")
+        contact_sheet.draw(load(given.name, given.data_dir), out)
+        print(f"written to {printable(out)}")
+    elif command == "embed":
+        parser.add_argument(
+            "--data-dir", type=a_path, required=True, help="the official MNIST files"
+        )
+        parser.add_argument("--to", type=a_path, required=True, help="the .npz to write")
+        given = parser.parse_args(rest)
+        try:
+            _embed(given.data_dir, given.to)
+        except ValueError as error:
+            raise InputError(f"--data-dir {given.data_dir}: {error}") from None
+    else:
+        parser.parse_args(rest)
+        raise InputError("a command must be given: show or embed")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the embedded set mnist5k again.")
-    parser.add_argument("--data-dir", type=Path, required=True, help="the official MNIST files")
-    parser.add_argument("--to", type=Path, required=True, help="the .npz file to write")
-    arguments = parser.parse_args()
-    try:
-        _embed(arguments.data_dir, arguments.to)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    raise SystemExit(run_main(main, "datasets"))

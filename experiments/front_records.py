@@ -91,7 +91,7 @@ def _record(common: Record, name: str, front: Any, decline: tuple[list, list]) -
 def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> None:
     """The fronts and declines of the first seed of each method."""
     firsts = {name: records[0] for name, records in groups.items()}
-    is_published = config.model == "autoencoder" and config.dataset.startswith("mnist")
+    is_published = config.model == "autoencoder" and config.dataset in ("mnist5k", "mnist")
     loss = front_report.loss_name(config)
     front_figures.fronts(
         directory / "fronts.png",

@@ -18,7 +18,7 @@ from experiments.cli import (
     run_main,
     split_command,
 )
-from experiments.datasets import Dataset, load
+from experiments.datasets import Dataset, Name, load
 
 if TYPE_CHECKING:
     from experiments.front_training import Results
@@ -40,10 +40,11 @@ class Config:
     """the first two reconstruct, the others classify"""
     hidden: tuple[int, ...] | None = None
     """widths of the hidden layers, or of the memory of lstm; lenet has its own"""
-    dataset: Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"] = "mnist5k"
-    """mnist5k is built in; the others are fetched once"""
+    dataset: Name = "mnist5k"
+    """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
+    fetched once"""
     data_dir: Path | None = None
-    """read the four IDX files of the data set from here instead"""
+    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
     validation: int = 0
     """training images held out, for which the front is reported too"""
     population_size: int = 50

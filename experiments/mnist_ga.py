@@ -18,7 +18,7 @@ from experiments.cli import (
     run_main,
     split_command,
 )
-from experiments.datasets import Dataset, load
+from experiments.datasets import Dataset, Name, load
 
 if TYPE_CHECKING:
     from experiments.training import Results
@@ -35,10 +35,11 @@ class Config:
     method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
     """the genetic algorithm; gradient descent of the layers alone, of the layers and then of all,
     or of all from the start; or principal components"""
-    dataset: Literal["mnist5k", "mnist", "fashion_mnist", "cifar10"] = "mnist5k"
-    """mnist5k is built in; the others are fetched once"""
+    dataset: Name = "mnist5k"
+    """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
+    fetched once"""
     data_dir: Path | None = None
-    """read the four IDX files of the data set from here instead"""
+    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
     validation: int = 0
     """training images held out to choose settings by"""
     layers: tuple[int, ...] = (784, 500, 250, 100, 50)

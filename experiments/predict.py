@@ -24,7 +24,7 @@ from experiments.mnist_ga import PRESETS, Config, check
 if TYPE_CHECKING:
     from experiments.digits import Invert
 
-SHAPES = {"cifar10": (32, 32, 3)}
+SHAPES = {"cifar10": (32, 32, 3), "cifar10_gray": (32, 32, 1)}
 """Height, width and channels of the images of a data set, (28, 28, 1) where not named."""
 
 

@@ -1,0 +1,256 @@
+"""Images made from digits, photographs and chance, as in Larochelle et al., ICML 2007.
+
+All functions work on whole sets and give the same images for the same seed. Images are uint8
+[N, H, W]; what is drawn is H = W = 28.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+PUBLISHED = {
+    "mnist_basic": (12_000, 50_000),
+    "mnist_rotated": (12_000, 50_000),
+    "mnist_background_random": (12_000, 50_000),
+    "mnist_background_images": (12_000, 50_000),
+    "mnist_background_images_rotated": (12_000, 50_000),
+    "rectangles": (1_200, 50_000),
+    "rectangles_images": (12_000, 50_000),
+    "convex": (8_000, 50_000),
+}
+"""Number of training and test images of each set."""
+
+SIDE = 28
+_AT_ONCE = 4_096
+"""Images that are worked on at once, so that what they need on the way stays small."""
+
+_LEAST_DEVIATION = 16.0
+"""Standard deviation of the pixels that a patch of a photograph has at least; else it is bare."""
+
+Random = np.random.RandomState
+"""The legacy generator, the one whose stream NumPy never changes."""
+
+
+Split = tuple[np.ndarray, np.ndarray]
+"""Images [N, H, W] and labels int32 [N]."""
+
+
+def make(
+    name: str, sizes: tuple[int, int], train: Split, test: Split, seed: int = 0
+) -> list[Split]:
+    """So many training and test images of the set of that name.
+
+    Those that show digits show other ones of `train` for training than for testing, and those of
+    `test` for testing alone; the other sets need none.
+    """
+    random = Random([seed, [*PUBLISHED].index(name)])
+    count = sum(sizes)
+    if name.startswith("mnist"):
+        images, labels = _digits(random, sizes, train, test)
+        if name.endswith("rotated"):
+            images = rotated(images, random.uniform(0, 2 * np.pi, count))
+        if "background" in name:
+            is_noise = name.endswith("random")
+            behind = noise(random, images.shape) if is_noise else patches(random, count)
+            images = on_background(images, behind)
+    elif name == "convex":
+        images, labels = convex(random, count)
+    else:
+        pieces = [patches(random, count) for _ in range(2)] if name.endswith("images") else []
+        images, labels = rectangles(random, count, *pieces)
+    cut = sizes[0]
+    return [(images[:cut], labels[:cut]), (images[cut:], labels[cut:])]
+
+
+def _digits(random: Random, sizes: tuple[int, int], train: Split, test: Split) -> Split:
+    """Digits to learn from, then as many others to test with."""
+    order = random.permutation(len(train[0]))
+    learned, others = order[: sizes[0]], order[sizes[0] :]
+    left = [
+        np.concatenate([tested, trained[others]])
+        for trained, tested in zip(train, test, strict=True)
+    ]
+    chosen = random.permutation(len(left[0]))[: sizes[1]]
+    images, labels = (
+        np.concatenate([trained[learned], rest[chosen]])
+        for trained, rest in zip(train, left, strict=True)
+    )
+    return images, labels
+
+
+def rotated(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Each image turned about its middle by its angle [N], in radians, counterclockwise."""
+    return _in_parts(_rotate, images, angles)
+
+
+def on_background(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
+    """The images as paint, as thick as they are bright, on backgrounds of the same shape."""
+
+    def paint(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
+        thickness = images.astype(np.float32) / 255
+        return np.rint(images + (1 - thickness) * backgrounds).astype(np.uint8)
+
+    return _in_parts(paint, images, backgrounds)
+
+
+def noise(random: Random, shape: tuple[int, ...]) -> np.ndarray:
+    """Pixels from 0 to 255, all alike."""
+    return random.randint(0, 256, shape, np.uint8)
+
+
+def patches(random: Random, count: int) -> np.ndarray:
+    """So many 28 x 28 pieces of the two photographs that scikit-learn brings along, none bare."""
+    from sklearn.datasets import load_sample_images  # late, for few need it
+
+    photographs = [gray(image) for image in load_sample_images().images]
+    pieces = [
+        np.lib.stride_tricks.sliding_window_view(photograph, (SIDE, SIDE))
+        for photograph in photographs
+    ]
+    places = [
+        np.argwhere(_deviations(photograph) >= _LEAST_DEVIATION) for photograph in photographs
+    ]
+    chosen = random.randint(0, sum(map(len, places)), count)
+    found = np.empty((count, SIDE, SIDE), np.uint8)
+    first = 0
+    for windows, corners in zip(pieces, places, strict=True):
+        here = (chosen >= first) & (chosen < first + len(corners))
+        found[here] = windows[tuple(corners[chosen[here] - first].T)]
+        first += len(corners)
+    return found
+
+
+def rectangles(
+    random: Random, count: int, inside: np.ndarray | None = None, behind: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images of one rectangle each, and whether it is wide (1) or tall (0).
+
+    Its sides differ by three pixels at least. It is a white outline on black, or where both are
+    given a piece of `inside` [N, 28, 28] before `behind`.
+    """
+    shorter = random.randint(3, SIDE - 3, count)
+    longer = shorter + 3 + (random.random_sample(count) * (SIDE - shorter - 2)).astype(int)
+    is_wide = random.randint(0, 2, count)
+    height, width = np.where(is_wide, (shorter, longer), (longer, shorter))
+    top, left = (
+        (random.random_sample(count) * (SIDE - side + 1)).astype(int) for side in (height, width)
+    )
+
+    def filled(margin: int) -> np.ndarray:
+        rows, columns = (
+            (np.arange(SIDE) >= start[:, None] + margin)
+            & (np.arange(SIDE) < (start + side)[:, None] - margin)
+            for start, side in ((top, height), (left, width))
+        )
+        return rows[:, :, None] & columns[:, None, :]
+
+    if inside is None or behind is None:
+        images = np.where(filled(0) & ~filled(1), np.uint8(255), np.uint8(0))
+    else:
+        images = np.where(filled(0), inside, behind)
+    return images, is_wide.astype(np.int32)
+
+
+def convex(random: Random, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of a white region each, and whether it is convex (1) or not (0).
+
+    Convex is what several half-planes share; the others are unions of two to four such regions that
+    some row, column or diagonal leaves and enters again.
+    """
+    is_convex = random.randint(0, 2, count)
+    masks = np.empty((count, SIDE, SIDE), bool)
+    for kind, parts in ((1, (1, 1)), (0, (2, 4))):
+        wanted = np.flatnonzero(is_convex == kind)
+        while len(wanted):
+            number = random.randint(parts[0], parts[1] + 1, min(len(wanted), _AT_ONCE))
+            region = np.zeros((len(number), SIDE, SIDE), bool)
+            for part in range(parts[1]):
+                region |= _shared(random, number) & (part < number)[:, None, None]
+            area = region.mean((1, 2))
+            fits = (area > 0.05) & (area < 0.75) & (has_gap(region) != bool(kind))
+            done = wanted[: fits.sum()]
+            masks[done] = region[fits][: len(done)]
+            wanted = wanted[len(done) :]
+    return np.where(masks, np.uint8(255), np.uint8(0)), is_convex.astype(np.int32)
+
+
+def has_gap(masks: np.ndarray) -> np.ndarray:
+    """Whether a row, column or diagonal of each mask [N, 28, 28] has a hole: it is not convex."""
+    rows = np.arange(SIDE)
+    slanted = []
+    for columns in (rows, rows[::-1]):
+        sheared = np.zeros((len(masks), SIDE, 2 * SIDE - 1), bool)
+        sheared[:, rows[:, None], rows[:, None] + columns[None, :]] = masks
+        slanted.append(sheared)
+    found = np.zeros(len(masks), bool)
+    for lines in (masks, masks.swapaxes(1, 2), *slanted):
+        before = np.maximum.accumulate(lines, axis=1)
+        after = np.maximum.accumulate(lines[:, ::-1], axis=1)[:, ::-1]
+        found |= (before & after & ~lines).any((1, 2))
+    return found
+
+
+def _shared(random: Random, parts: np.ndarray) -> np.ndarray:
+    """What some half-planes around a random point share; the smaller the more parts there are."""
+    count = len(parts)
+    middle = random.uniform(2, SIDE - 3, (count, 1, 2))
+    angles = random.uniform(0, 2 * np.pi, (count, _HALF_PLANES))
+    reach = random.uniform(3, 14, (count, _HALF_PLANES)) / np.sqrt(parts)[:, None]
+    used = np.arange(_HALF_PLANES) < random.randint(3, _HALF_PLANES + 1, count)[:, None]
+    normals = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    limits = np.where(used, (normals * middle).sum(-1) + reach, np.inf)
+    masks = np.ones((count, SIDE, SIDE), bool)
+    places = np.arange(SIDE)
+    for plane in range(_HALF_PLANES):
+        along, across = (normals[:, plane, axis, None] * places for axis in (0, 1))
+        masks &= along[:, :, None] + across[:, None, :] <= limits[:, plane, None, None]
+    return masks
+
+
+_HALF_PLANES = 8
+
+
+def _rotate(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    count, height, width = images.shape
+    # A frame of black, where everything outside of the image is.
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1))).astype(np.float32)
+    down, right = (np.arange(side) - (side - 1) / 2 for side in (height, width))
+    cosine, sine = (of(angles)[:, None, None] for of in (np.cos, np.sin))
+    row = cosine * down[:, None] + sine * right + (height - 1) / 2 + 1
+    column = cosine * right - sine * down[:, None] + (width - 1) / 2 + 1
+    row, column = row.clip(0, height + 1), column.clip(0, width + 1)
+    above, before = np.floor(row).astype(int), np.floor(column).astype(int)
+    above, before = np.minimum(above, height), np.minimum(before, width)
+    part_row, part_column = row - above, column - before
+    each = np.arange(count)[:, None, None]
+    turned = np.zeros(images.shape)
+    for below in (0, 1):
+        for after in (0, 1):
+            share_row = part_row if below else 1 - part_row
+            share_column = part_column if after else 1 - part_column
+            turned += share_row * share_column * framed[each, above + below, before + after]
+    return np.rint(turned).astype(np.uint8)
+
+
+def gray(image: np.ndarray) -> np.ndarray:
+    """Luminance (ITU-R BT.601) of an image uint8 [..., 3]."""
+    return np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+
+
+def _deviations(photograph: np.ndarray) -> np.ndarray:
+    """Standard deviation of every 28 x 28 piece, by sums over everything above and before."""
+
+    def means(values: np.ndarray) -> np.ndarray:
+        total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        ends, starts = slice(SIDE, None), slice(None, -SIDE)
+        inner = total[ends, ends] - total[starts, ends] - total[ends, starts]
+        return (inner + total[starts, starts]) / SIDE**2
+
+    values = photograph.astype(np.float64)
+    return np.sqrt(np.maximum(0, means(values**2) - means(values) ** 2))
+
+
+def _in_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    parts = range(0, len(arrays[0]), _AT_ONCE)
+    found = [function(*(array[start : start + _AT_ONCE] for array in arrays)) for start in parts]
+    return np.concatenate(found)
