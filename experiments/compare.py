@@ -88,5 +88,5 @@ def table(directory: Path) -> None:
         key=lambda summary: (list(methods.METHODS).index(summary["method"]), summary["seed"]),
     )
     groups = {method: list(group) for method, group in groupby(summaries, itemgetter("method"))}
-    view = comparison.tables(groups, MEASURES, directory)
-    show(view, f"written to {printable(directory)}")
+    views = comparison.tables(groups, MEASURES, directory)
+    show(*views, f"written to {printable(directory)}")

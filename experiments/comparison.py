@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from experiments import devices, files, resuming, run_directory
+from experiments import devices, files, paired, resuming, run_directory
 from experiments.cli import ConfigType, InputError, load_config
 from experiments.run_directory import write_text
 
@@ -74,11 +74,12 @@ def refused(path: Path) -> InputError:
 
 def tables(
     groups: Mapping[str, Sequence[Mapping[str, Any]]], measures: Measures, directory: Path
-) -> Table:
+) -> list[Table]:
     """Write `compare.csv`, a row for each summary, and `compare.md`, a row for each group.
 
-    Returns the latter as a table to print, a lone row of it upright: means over the seeds, and
-    standard deviations where there are several. A value that is missing in a summary is left out.
+    Returns the latter to print, a lone row of it upright: means over the seeds, and standard
+    deviations where there are several. A value that is missing in a summary is left out. Where
+    groups share seeds, a second table says which differ from the first one in the first measure.
     """
     titles = ["method", "seeds", *(title for title, _ in measures.values())]
     rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
@@ -89,9 +90,22 @@ def tables(
     for summaries in groups.values():
         writer.writerows(summaries)
     write_text(directory / "compare.csv", file.getvalue())
+    tables = [(titles, rows)]
+    (measure, (title, style)), *_ = measures.items()
+    if differing := paired.rows(groups, measure, style):
+        against = f"{title}, less that of {next(iter(groups))}"
+        names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
+        tables.append((names, differing))
+    write_text(directory / "compare.md", "\n".join(_markdown(*table) for table in tables))
+    return [_view(*table) for table in tables]
+
+
+def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [titles, ["---"] * len(titles), *rows]
-    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
-    write_text(directory / "compare.md", text)
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _view(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(*titles) if len(rows) > 1 else Table(show_header=False)
     for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):
         table.add_row(*row)

@@ -95,8 +95,8 @@ def table(directory: Path) -> dict[str, list[dict[str, Any]]]:
     records = front_records.read_all(directory)
     records.sort(key=itemgetter("place", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
-    view = comparison.tables(groups, front_records.MEASURES, directory)
-    show(view, f"written to {printable(directory)}")
+    views = comparison.tables(groups, front_records.MEASURES, directory)
+    show(*views, f"written to {printable(directory)}")
     return groups
 
 
