@@ -131,14 +131,16 @@ def main(arguments: list[str]) -> None:
     from experiments.benchmark_measure import device
     from experiments.run_directory import write_text
 
-    measured = list(rows(config))
+    measured, found = [], []
+    for row in rows(config):  # what follows may fail, or be interrupted
+        measured.append(row)
+        found.append(row._asdict() | {"device": device()})
+        write_text(config.out, json.dumps(found, indent=2) + "\n")
     title = f"{device()}, jax {jax.__version__}"
     if config.markdown:
         print(f"{title}\n\n{markdown(measured)}")
     else:
         show(measured, title)
-    found = [row._asdict() | {"device": device()} for row in measured]
-    write_text(config.out, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

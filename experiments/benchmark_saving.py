@@ -34,7 +34,7 @@ def saving(sizes: Sizes, repeats: int) -> Iterator[Row]:
             row = measure(
                 8,
                 f"checkpoint of {name}",
-                f"{config.population_size} individuals, {memory.gigabytes(memory.size(trees))}",
+                f"{config.population_size} individuals, {memory.size(trees) / 1e6:,.0f} MB",
                 partial(_save, folder / "checkpoints", collect),
                 repeats,
                 floor=Floor(partial(_write, folder / "floor", trees)),
@@ -53,6 +53,9 @@ class _Keeper:
     resumed = None
 
     def watching(self) -> Any:
+        return nullcontext()
+
+    def keeping_the_dead(self, collect: Callable[[], Any]) -> Any:
         return nullcontext()
 
     def step(self, ended: bool, collect: Callable[[], Any]) -> None:
