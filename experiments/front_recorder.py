@@ -96,12 +96,12 @@ class FrontRecorder:
             fraction = max(0.0, self.generation - 1 + fraction) / self._generations
             fraction = min(1.0, max(fraction, cost / max(1.0, self._budget - self._reserve)))
             self._evolved = cost / fraction if fraction else 0.0
-        whole = self._evolved + self._reserve
+        done = min(1.0, cost / (self._evolved + self._reserve)) if self._evolved else 0.0
         self._progress.update(
             phase=phase,
             generation=self.generation,
             generations=self._generations if is_counted else 0,
             fraction=fraction,
             metrics=metrics,
-            remaining=self.meter.remaining(phase, min(1.0, cost / whole)) if cost else None,
+            remaining=self.meter.remaining(phase, done) if cost else None,
         )

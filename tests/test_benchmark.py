@@ -16,6 +16,7 @@ from experiments import (
     benchmark_evolution,
     benchmark_growth,
     benchmark_measure,
+    benchmark_saving,
     benchmark_training,
     layerwise,
     networks,
@@ -72,7 +73,7 @@ def test_every_row_is_measured_where_there_is_no_rival(
     no_rivals, descent_for_evolution, tmp_path, capsys
 ):
     path = tmp_path / "figures.json"
-    benchmark.main(["--quick", "--markdown", "--out", str(path)])
+    benchmark.main(["--quick", "--markdown", "--only", *"1234567", "--out", str(path)])
     rows = json.loads(path.read_text())
     numbers = [row["row"] for row in rows]
     assert {number: numbers.count(number) for number in numbers} == ROWS
@@ -83,6 +84,12 @@ def test_every_row_is_measured_where_there_is_no_rival(
     output = capsys.readouterr()
     assert output.out.count("\n| ") == 2 + len(rows) and output.out.count("%") == 13
     assert all(f"row {number}, " in output.err for number in ROWS)
+
+
+def test_a_checkpoint_of_each_experiment_is_measured():
+    found = list(benchmark_saving.saving(TINY, 1))
+    assert [row.name for row in found] == ["checkpoint of gemonn", "checkpoint of mnist_ga"]
+    assert all(row.row == 8 and 0 < row.seconds for row in found)
 
 
 def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
@@ -97,7 +104,7 @@ def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--only", "8"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
+    "arguments", [["--only", "9"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
 )
 def test_mistakes_are_told_before_anything_is_measured(arguments, monkeypatch):
     monkeypatch.setattr(benchmark, "rows", lambda config: pytest.fail("measured"))

@@ -44,6 +44,7 @@ def test_a_front_of_four_devices_is_that_of_one(alone):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.heavy
 def test_an_autoencoder_of_two_devices_is_that_of_one(small_config):
     config = replace(small_config, whole_generations=1, generations=(1, 1), chunk_size=1)
     alone, shared = (mnist_ga.train(replace(config, devices=count)) for count in (1, 2))

@@ -127,7 +127,14 @@ def test_validation_images_are_not_learned_from(dataset):
     assert "validation" not in front_training._parts(dataset, 0, jax.random.key(0))
 
 
-@pytest.mark.parametrize("model", ["lenet", "lstm", "mlp", "deep-autoencoder"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "lenet",
+        "lstm",
+        *(pytest.param(name, marks=pytest.mark.heavy) for name in ("mlp", "deep-autoencoder")),
+    ],
+)
 def test_every_model_improves(model, dataset):
     config = Config(
         model=model,
