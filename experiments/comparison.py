@@ -73,40 +73,49 @@ def refused(path: Path) -> InputError:
 
 
 def tables(
-    groups: Mapping[str, Sequence[Mapping[str, Any]]], measures: Measures, directory: Path
+    sections: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+    measures: Measures,
+    directory: Path,
 ) -> list[Table]:
     """Write `compare.csv`, a row for each summary, and `compare.md`, a row for each group.
 
     Returns the latter to print, a lone row of it upright: means over the seeds, and standard
-    deviations where there are several. A value that is missing in a summary is left out. Where
-    groups share seeds, a second table says which differ from the first one in the first measure.
+    deviations where there are several. A value that is missing in a summary is left out. Sections
+    are tables of groups by their titles, and may share groups. Where groups of a section have
+    seeds in common, a table behind it says which differ from its first one in the first measure.
     """
-    titles = ["method", "seeds", *(title for title, _ in measures.values())]
-    rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
     file = io.StringIO()
     columns = ["method", "seed", *measures]
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for summaries in groups.values():
-        writer.writerows(summaries)
-    write_text(directory / "compare.csv", file.getvalue())
-    tables = [(titles, rows)]
+    found: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = []
     (measure, (title, style)), *_ = measures.items()
-    if differing := paired.rows(groups, measure, style):
-        against = f"{title}, less that of {next(iter(groups))}"
-        names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
-        tables.append((names, differing))
-    write_text(directory / "compare.md", "\n".join(_markdown(*table) for table in tables))
-    return [_view(*table) for table in tables]
+    written = set()
+    for heading, groups in sections.items():
+        for name in [name for name in groups if name not in written]:
+            writer.writerows({**summary, "method": name} for summary in groups[name])
+        written |= {*groups}
+        titles = ["method", "seeds", *(title for title, _ in measures.values())]
+        rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
+        found.append((heading, titles, rows))
+        if differing := paired.rows(groups, measure, style):
+            against = f"{title}, less that of {next(iter(groups))}"
+            names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
+            found.append(("", names, differing))
+    write_text(directory / "compare.csv", file.getvalue())
+    write_text(directory / "compare.md", "\n".join(_markdown(*table) for table in found))
+    return [_view(*table) for table in found]
 
 
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [titles, ["---"] * len(titles), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return f"## {heading}\n\n{table}" if heading else table
 
 
-def _view(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*titles) if len(rows) > 1 else Table(show_header=False)
+def _view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    title = heading or None
+    table = Table(*titles, title=title) if len(rows) > 1 else Table(show_header=False, title=title)
     for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):
         table.add_row(*row)
     return table

@@ -1,6 +1,6 @@
 """What runs will be: their settings, and what their first steps foretell of memory and time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from time import monotonic
@@ -53,42 +53,41 @@ class _Watch(Progress):
 
 def tell(
     shown: "Config",
-    configs: Sequence["Config"],
+    rows: Mapping[str, Sequence["Config"]],
     dataset: Dataset,
     training: ModuleType,
     *,
     together: bool,
 ) -> None:
-    """Print the settings, and the memory and time of a run of each config; write nothing.
+    """Print the settings, and the memory and time of the runs of each row; write nothing.
 
-    Runs of a method are taken to be alike, and to take the sum of their times even where they go
-    side by side. `training` is the module that does it, by its functions `fitting` and `train`.
+    Runs of a row are taken to be alike, and to take the sum of their times even where they go side
+    by side. `training` is the module that does it, by its functions `fitting` and `train`.
 
     Args:
       together: whether as many runs as fit go side by side, or each goes by itself.
     """
     view = Table(title=f"would run on {dataset.name}", show_header=False)
-    left_out = {"dry_run", "method"} if hasattr(shown, "methods") else {"dry_run"}
+    of_rows = set() if together else {"method", "activation", "equal"}
     for name, value in asdict(shown).items():
-        if name not in left_out and value is not None:
+        if name not in {"dry_run", *of_rows} and value is not None:
             view.add_row(flag(name), _words(value))
     view.add_section()
-    methods = {config.method: config for config in configs}
     total = 0.0
-    for method, config in methods.items():
-        runs = sum(config.method == method for config in configs)
+    for name, configs in rows.items():
+        config, runs = configs[0], len(configs)
         with Progress(quiet=shown.quiet) as progress:
-            with progress.status(f"taking the first steps of {method}"):
+            with progress.status(f"taking the first steps of {name}"):
                 fit = training.fitting(config, dataset)
                 seconds = _foretold(config, dataset, training)
         needed = fit.bytes * (min(fit.runs, runs) if together else 1)
         there = memory.gigabytes(memory.available())
         text = f"{memory.gigabytes(max(needed, memory.peak()))} of the {there} here"
-        view.add_row(f"memory of {method}", text)
+        view.add_row(f"memory of {name}", text)
         many = f" for each of {runs} runs" if runs > 1 else ""
-        view.add_row(f"training of {method}", f"about {_clock(seconds)}{many}")
+        view.add_row(f"training of {name}", f"about {_clock(seconds)}{many}")
         total += runs * seconds
-    if len(configs) > 1:
+    if sum(map(len, rows.values())) > 1:
         view.add_row("all training", f"about {_clock(total)}")
     show(view, "nothing is written; measuring what training comes to takes more time")
 

@@ -68,10 +68,11 @@ def main(arguments: list[str]) -> None:
 
     if given.dry_run:
         place = given.out or Path("--out")
-        configs = [
-            _of_method(common, method, seed, place) for method in given.methods for seed in numbers
-        ]
-        return dry_run.tell(given, configs, dataset, front_training, together=False)
+        rows = {
+            method: [_of_method(common, method, seed, place) for seed in numbers]
+            for method in given.methods
+        }
+        return dry_run.tell(given, rows, dataset, front_training, together=False)
     with comparison.opened(given, "gemonn-compare") as directory:
         front_records.read_all(directory)  # what is there already must be sound
         for seed in numbers:
@@ -95,7 +96,7 @@ def table(directory: Path) -> dict[str, list[dict[str, Any]]]:
     records = front_records.read_all(directory)
     records.sort(key=itemgetter("place", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
-    views = comparison.tables(groups, front_records.MEASURES, directory)
+    views = comparison.tables({"": groups}, front_records.MEASURES, directory)
     show(*views, f"written to {printable(directory)}")
     return groups
 

@@ -231,8 +231,8 @@ def _foretell(config: Config, dataset: Dataset) -> None:
     from experiments import dry_run, front_training  # late, as in `train`
 
     run_directory.require_free(config.out)
-    configs = seeds.each(config)
-    dry_run.tell(config, configs, dataset, front_training, together=True)
+    rows = {config.method: seeds.each(config)}
+    dry_run.tell(config, rows, dataset, front_training, together=True)
 
 
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:

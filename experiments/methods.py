@@ -64,9 +64,10 @@ def autoencoder(config: Config) -> TiedAutoencoder:
 def schedule(config: Config, examples: int) -> list[Phase]:
     """The phases of a config's method; none where it does not descend.
 
-    All methods get the same sequential steps: what the genetic algorithm spends on all layers,
-    `layerwise` spends on the single ones, `sgd` has all steps for all layers, and for the steps
-    that the genetic algorithm waits for its scoring, they train on in whole generations.
+    Gradient descent gets either the sequential steps of the genetic algorithm or its cost: what
+    that spends on all layers, `layerwise` spends on the single ones, `sgd` has everything for all
+    layers, and for what the genetic algorithm takes for its scoring, they train on in whole
+    generations.
     """
     phases = layerwise.layer_phases(config.layers, config.generations, config.target)
     whole = layerwise.whole_phase(config.layers, config.whole_generations)
@@ -77,13 +78,21 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     if config.method == "pca":
         return []
     scorings = sum(phase.generations + 1 for phase in phases)
-    extra = -(-scorings // (config.finetune_epochs * (examples // config.batch_size)))
+    batches = config.finetune_epochs * (examples // config.batch_size)
+    if config.equal == "steps":
+        times, extra = 1, -(-scorings // batches)
+    else:
+        times = config.population_size // 2
+        scored = scorings * config.population_size * (config.score_examples or examples)
+        extra = -(-scored // (3 * batches * config.batch_size))
+    phases = [phase._replace(generations=times * phase.generations) for phase in phases]
     if config.method == "sgd":
         total = sum(phase.generations for phase in phases)
         return [whole._replace(generations=total + extra)]
     if config.method == "layerwise":
         layers = len(config.layers) - 1
-        shares = np.diff(np.arange(layers + 1) * (config.whole_generations + extra) // layers)
+        shared = times * config.whole_generations + extra
+        shares = np.diff(np.arange(layers + 1) * shared // layers)
         return [
             phase._replace(generations=phase.generations + int(share))
             for phase, share in zip(phases, shares, strict=False)

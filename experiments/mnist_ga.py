@@ -35,6 +35,8 @@ class Config:
     method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
     """the genetic algorithm; gradient descent of the layers alone, of the layers and then of all,
     or of all from the start; or principal components"""
+    equal: Literal["steps", "cost"] = "steps"
+    """what gradient descent takes as much of as ga: sequential steps, or cost"""
     dataset: Name = "mnist5k"
     """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
     fetched once"""
@@ -243,8 +245,8 @@ def _foretell(config: Config, dataset: Dataset) -> None:
     from experiments import dry_run, training  # late, as in `train`
 
     run_directory.require_free(config.out)
-    configs = seeds.each(config)
-    dry_run.tell(config, configs, dataset, training, together=True)
+    rows = {config.method: seeds.each(config)}
+    dry_run.tell(config, rows, dataset, training, together=True)
 
 
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:

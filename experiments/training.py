@@ -174,6 +174,7 @@ def _judge(
         svm, verdicts = assess(features, c=config.svm_c, gamma=config.svm_gamma, seed=config.seed)
     summary: dict[str, Any] = {
         "method": config.method,
+        "equal": config.equal,
         "activation": config.activation,
         "dataset": dataset.name,
         "dataset_source": dataset.source,

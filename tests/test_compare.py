@@ -4,16 +4,19 @@ import csv
 import json
 import math
 from dataclasses import asdict, replace
+from itertools import product
 from statistics import mean
 
 import pytest
+from PIL import Image
 
 from experiments import compare, mnist_ga, training
 from experiments.cli import InputError
 from experiments.comparison import is_done, tables
 from experiments.run_directory import save_config
 
-METHODS = ["--methods", "ga", "layerwise", "pca", "--seeds", "2"]
+ROWS = ["--rows", "ga-tanh", "layerwise-relu", "pca", "--seeds", "2"]
+NAMES = ["ga-tanh", "layerwise-relu-steps", "layerwise-relu-cost", "pca"]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def comparison(small_config, tmp_path_factory):
         "svm_gamma": 1.0,
     }
     save_config(mnist_ga.Config(**asdict(small_config) | brief), config)
-    arguments = ["compare", "--config", str(config), "--out", str(directory), *METHODS]
+    arguments = ["compare", "--config", str(config), "--out", str(directory), *ROWS]
     mnist_ga.main(arguments)
     return directory, arguments
 
@@ -39,29 +42,71 @@ def read(directory):
         return list(csv.DictReader(file))
 
 
-def test_a_comparison_has_three_seeds_unless_told(monkeypatch, tmp_path):
+def test_a_comparison_has_one_seed_unless_told(monkeypatch, tmp_path):
     runs = []
     monkeypatch.setattr(training, "run", lambda config, *rest: runs.append(config.seed))
     monkeypatch.setattr(compare, "table", lambda directory: None)
-    arguments = ["--methods", "ga", "pca", "--out", str(tmp_path)]
-    for more in ([], ["--seed", "5"], ["--seeds", "4", "2"]):
+    arguments = ["--rows", "ga-tanh", "pca", "--out", str(tmp_path)]
+    for more in ([], ["--seed", "5", "--seeds", "2"], ["--seeds", "4", "2"]):
         compare.main([*arguments, *more])
-    assert runs == [0, 1, 2, 0, 5, 6, 7, 5, 4, 2, 4]
+    assert runs == [0, 0, 5, 6, 5, 4, 2, 4]
+
+
+def test_a_comparison_has_every_method_activation_and_budget_unless_told(monkeypatch, tmp_path):
+    runs = []
+    monkeypatch.setattr(
+        training,
+        "run",
+        lambda config, *rest: runs.append((config.method, config.activation, config.equal)),
+    )
+    monkeypatch.setattr(compare, "table", lambda directory: None)
+    compare.main(["--out", str(tmp_path)])
+    rivals = product(("layerwise", "pretrained", "sgd"), ("tanh", "relu"), ("steps", "cost"))
+    evolved = [("ga", "tanh", "steps"), ("ga", "relu", "steps")]
+    assert runs == [*evolved, *rivals, ("pca", "tanh", "steps")]
 
 
 def test_rows_are_all_methods_and_seeds(comparison):
     directory, _ = comparison
     found = [(row["method"], row["seed"]) for row in read(directory)]
-    assert found == [("ga", "0"), ("ga", "1"), ("layerwise", "0"), ("layerwise", "1"), ("pca", "0")]
-    assert len({row["test_rmse"] for row in read(directory)}) == 5
+    assert found == [*product(NAMES[:2], "01"), ("pca", "0"), *product(NAMES[2:3], "01")]
+    assert len({row["test_rmse"] for row in read(directory)}) == 7
 
 
-def test_markdown_has_the_means(comparison):
+def test_published_figures_stand_beside_ours(comparison):
     directory, _ = comparison
-    losses = [float(row["test_rmse"]) for row in read(directory) if row["method"] == "ga"]
-    lines = (directory / "compare.md").read_text().splitlines()
-    assert lines[5] == "" and lines[8].startswith("| layerwise | 2 | ")
-    assert f"| {mean(losses):.4f} ± " in lines[2]
+    found = {row["method"]: row["published_accuracy"] for row in read(directory)}
+    assert found == dict(zip(NAMES, ("0.9831", "0.9401", "0.9401", ""), strict=True))
+    assert "| 98.31% |" in (directory / "compare.md").read_text()
+
+
+def test_budgets_are_equal_up_to_a_generation(comparison):
+    directory, _ = comparison
+    rows = {row["method"]: row for row in read(directory)}
+    batch = mnist_ga.Config().batch_size
+    for name, measure, unit in (("steps", "sequential_steps", 1), ("cost", "cost", batch)):
+        ours, theirs = (float(rows[row][measure]) for row in ("ga-tanh", f"layerwise-relu-{name}"))
+        with (directory / f"layerwise-relu-{name}-0" / "metrics.csv").open() as file:
+            generation = float(next(csv.DictReader(file))[measure])
+        assert 0 <= theirs - ours < generation + unit
+
+
+def test_markdown_has_a_table_for_each_budget(comparison):
+    directory, _ = comparison
+    losses = [float(row["test_rmse"]) for row in read(directory) if row["method"] == "ga-tanh"]
+    text = (directory / "compare.md").read_text()
+    steps, cost = text.split("## At equal cost\n")
+    assert steps.startswith("## At equal sequential steps\n\n| method | seeds | SVM accuracy |")
+    for section, rival in ((steps, "layerwise-relu-steps"), (cost, "layerwise-relu-cost")):
+        assert f"| {mean(losses):.4f} ± " in section
+        assert section.count(f"| {rival} | 2 | ") == 2 and "| pca | 1 |" in section
+        assert f"| {rival} |" not in text.replace(section, "")
+
+
+def test_figure_is_drawn(comparison):
+    directory, _ = comparison
+    with Image.open(directory / "compare.png") as image:
+        assert image.size == (1600, 424)
 
 
 def test_runs_that_are_there_are_kept(comparison):
@@ -75,7 +120,7 @@ def test_runs_that_are_there_are_kept(comparison):
 def test_table_has_all_runs_that_are_there(comparison):
     directory, arguments = comparison
     before = (directory / "compare.csv").read_text()
-    mnist_ga.main([*arguments[: -len(METHODS)], "--methods", "ga", "--seeds", "1"])
+    mnist_ga.main([*arguments[: -len(ROWS)], "--rows", "ga-tanh", "--seeds", "1"])
     assert (directory / "compare.csv").read_text() == before
 
 
@@ -100,5 +145,5 @@ def test_a_run_from_before_a_setting_has_its_default(tmp_path):
 @pytest.mark.parametrize("values, cell", [([1.0, math.inf], "inf"), ([math.nan, 2.0], "nan")])
 def test_what_is_not_finite_has_no_deviation(values, cell, tmp_path):
     summaries = [{"method": "a", "seed": seed, "x": x} for seed, x in enumerate(values)]
-    tables({"a": summaries}, {"x": ("x", "{:.2f}")}, tmp_path)
+    tables({"": {"a": summaries}}, {"x": ("x", "{:.2f}")}, tmp_path)
     assert f"| a | 2 | {cell} |" in (tmp_path / "compare.md").read_text()

@@ -37,19 +37,19 @@ def test_settings_memory_and_time_are_printed(module, capsys):
 
 
 @pytest.mark.parametrize(
-    ("module", "command", "methods"),
+    ("module", "command", "flag", "rows", "told"),
     [
-        (mnist_ga, compare, ("ga", "pca")),
-        (gemonn, front_compare, ("gemonn", "pruning", "descent")),
+        (mnist_ga, compare, "--rows", "ga-tanh sgd-relu pca", "sgd-relu-steps sgd-relu-cost pca"),
+        (gemonn, front_compare, "--methods", *["gemonn pruning descent"] * 2),
     ],
 )
-def test_a_comparison_tells_of_each_method_and_of_all(module, command, methods, capsys):
+def test_a_comparison_tells_of_each_row_and_of_all(module, command, flag, rows, told, capsys):
     flags = [*SMALL[module].split(), "--seeds", "2", "--quiet", "--dry-run"]
-    command.main([*flags, "--methods", *methods])
+    command.main([*flags, flag, *rows.split()])
     printed = capsys.readouterr().out
-    for method in methods:
-        assert f"training of {method}" in printed
-    assert "--method " not in printed
+    for row in told.split():
+        assert f"training of {row}" in printed
+    assert "--method " not in printed and "--activation " not in printed
     assert "all training" in printed
 
 

@@ -71,7 +71,7 @@ MISTAKES = {
     "predict without an image": ["predict", "--run", "."],
     "predict on no run": ["predict", "--run", ".", "digit.png"],
     "predict with a wrong invert": ["predict", "--run", ".", "--invert", "maybe", "digit.png"],
-    "compare with a wrong method": ["compare", "--methods", "ga", "adam"],
+    "compare with a wrong row": ["compare", "--rows", "ga-tanh", "adam"],
     "compare without seeds": ["compare", "--seeds"],
     "compare with a wrong layer": ["compare", "--layers", "10", "5"],
 }
@@ -218,7 +218,7 @@ WORDS = [
     ["predict", "--run", ".", "--json=1", "digit.png"],
     ["predict", "--run", ".", "--invert", "", "digit.png"],
     ["predict", "--run", "missing", "digit.png", "\udcff"],
-    ["compare", "--methods", ""],
+    ["compare", "--rows", ""],
     ["compare", "extra"],
     ["🙂"],
 ]
