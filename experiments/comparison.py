@@ -103,17 +103,19 @@ def tables(
             names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
             found.append(("", names, differing))
     write_text(directory / "compare.csv", file.getvalue())
-    write_text(directory / "compare.md", "\n".join(_markdown(*table) for table in found))
-    return [_view(*table) for table in found]
+    write_text(directory / "compare.md", "\n".join(markdown(*table) for table in found))
+    return [view(*table) for table in found]
 
 
-def _markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, under its heading if it has one."""
     lines = [titles, ["---"] * len(titles), *rows]
     table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     return f"## {heading}\n\n{table}" if heading else table
 
 
-def _view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table to print, a lone row of it upright."""
     title = heading or None
     table = Table(*titles, title=title) if len(rows) > 1 else Table(show_header=False, title=title)
     for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):

@@ -11,7 +11,8 @@ from experiments.cli import InputError, parse, printable, require, show
 from experiments.datasets import load
 from experiments.gemonn import PRESETS, Config, check, check_against
 
-_ENDLESS = 1_000_000  # generations of rivals, whose budget ends them
+ENDLESS = 1_000_000
+"""Generations of rivals, whose budget ends them."""
 
 
 @dataclass(frozen=True)
@@ -118,4 +119,4 @@ def _of_method(common: Config, method: str, seed: int, directory: Path) -> Confi
                 f"--budget must be given, or {evolved} be there, whose cost the rivals get"
             ) from None
         config = replace(config, budget=cost)
-    return replace(check(config), generations=_ENDLESS)
+    return replace(check(config), generations=ENDLESS)

@@ -18,7 +18,7 @@ from experiments.figures import _BLUE, _DARK, _GREY, _RED, Shape, _canvas, _imag
 Curve = tuple[np.ndarray, np.ndarray]
 Snapshots = Mapping[int, np.ndarray]  # by generation
 
-_COLORS = f"{_BLUE} {_RED} #009E73 #CC79A7 #E69F00 #56B4E9 #000000 #882255 #999933 #4B3B9B".split()
+COLORS = f"{_BLUE} {_RED} #009E73 #CC79A7 #E69F00 #56B4E9 #000000 #882255 #999933 #4B3B9B".split()
 _MARKERS, _GREY_MARKERS = "osD^vp<h>d", "x+12s^vd*p"
 _TICKS = {"steps": (1, 2, 2.5, 5, 10), "min_n_ticks": 1}
 # The smallest weight is far from white already, so that none can be taken for a zero.
@@ -56,7 +56,7 @@ def fronts(
         handles = []
         for index, (density, loss) in enumerate(drawn.values()):
             own, several = index < len(fronts), len(loss) > 1
-            color = _COLORS[index % 10] if own else "#8F8F8F"
+            color = COLORS[index % 10] if own else "#8F8F8F"
             marker = _MARKERS[index % 10] if own else _GREY_MARKERS[(index - len(fronts)) % 10]
             line = panel.step(density, np.minimum.accumulate(loss), color, where="post")[0]
             line.set(linewidth=1.5 * (own and several), zorder=2.2)
@@ -94,7 +94,7 @@ def decline(path: Path, series: Mapping[str, Curve], *, x_name: str, loss_name: 
         lines = {}
         for index, (name, values) in enumerate(drawn.items()):
             x, loss = values[:, values[0] > 0] if highest > 100 * lowest else values
-            lines[name] = panel.plot(x, loss, color=_COLORS[index % 10], linewidth=1.6)[0]
+            lines[name] = panel.plot(x, loss, color=COLORS[index % 10], linewidth=1.6)[0]
             lines[name].set_marker(_MARKERS[index % 10] if len(x) == 1 else "")
         panel.xaxis.set_major_locator(MaxNLocator(8, integer=not 0 < highest < 8, **_TICKS))
         panel.xaxis.set_major_formatter("{x:,.12g}")

@@ -188,13 +188,7 @@ def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict
         "test": (dataset.test_images, dataset.test_labels),
     }
     return {
-        name: gajax.Data(
-            {
-                "images": jnp.asarray(images.reshape(len(images), -1)),
-                "labels": jnp.asarray(labels),
-            },
-            key_order,
-        )
+        name: networks.data(images, labels, key_order)
         for name, (images, labels) in sets.items()
         if len(images)
     }

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from experiments import cache, devices, resuming, run_directory, seeds
 from experiments.cli import (
@@ -105,6 +105,8 @@ class Config:
     """whether to show no progress"""
 
 
+ConfigType = TypeVar("ConfigType", bound=Config)
+
 PRESETS = {
     "gajax": Config(),
     "paper": Config(
@@ -146,7 +148,7 @@ _LOWEST = {
 }
 
 
-def check(config: Config) -> Config:
+def check(config: ConfigType) -> ConfigType:
     """The config with its hidden layers filled in; InputError where it is wrong."""
     hidden = HIDDEN[config.model] if config.hidden is None else config.hidden
     require_widths("--hidden", hidden)
@@ -203,8 +205,8 @@ def train(config: Config, **options: Any) -> "Results":
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line: an evolution, or one of the commands `export` and `compare`."""
-    command, rest = split_command(arguments, ("export", "compare"))
+    """Run the command line: an evolution, or the command `export`, `compare` or `classify`."""
+    command, rest = split_command(arguments, ("export", "compare", "classify"))
     if command:
         import_module(f"experiments.front_{command}").main(rest)
         return

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 import gajax
 from experiments.precision import computing_in
@@ -24,7 +25,7 @@ WEIGHT_BOUND, BIAS_BOUND = 10.0, 20.0
 
 
 class Network(NamedTuple):
-    """What evolution has to know; just one of `logits` and `reconstruct` is there."""
+    """What evolution has to know; only autoencoders have `reconstruct` and `encode`."""
 
     init: Callable[[Key[Array, ""]], Params]
     loss_fn: LossFn
@@ -32,6 +33,7 @@ class Network(NamedTuple):
     bound: PyTree[float]
     logits: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B K"]] | None = None
     reconstruct: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B I"]] | None = None
+    encode: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B K"]] | None = None
 
 
 def make(
@@ -68,6 +70,14 @@ def make(
         return optax.softmax_cross_entropy_with_integer_labels(found, batch["labels"]).mean()
 
     return Network(init, loss_fn, jax.value_and_grad(loss_fn), _bounds(init), logits=logits)
+
+
+def data(
+    images: np.ndarray, labels: Int[np.ndarray, " N"], order_key: Key[Array, ""]
+) -> gajax.Data:
+    """Images uint8 [N, H, W, C] and labels as data of the algorithms."""
+    flat = jnp.asarray(images.reshape(len(images), -1))
+    return gajax.Data({"images": flat, "labels": jnp.asarray(labels)}, order_key)
 
 
 def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Network:
@@ -113,7 +123,18 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
     def reconstruct(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B I"]:
         return through(params, params, unit_interval(images))
 
-    return Network(init, loss_fn, gajax.tied(apart), _bounds(init), reconstruct=reconstruct)
+    def encode(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
+        code: Any = model.apply({"params": params}, unit_interval(images), method="encode")
+        return code
+
+    return Network(
+        init,
+        loss_fn,
+        gajax.tied(apart),
+        _bounds(init),
+        reconstruct=reconstruct,
+        encode=encode,
+    )
 
 
 def _bounds(init: Callable[[Key[Array, ""]], Params]) -> PyTree[float]:
