@@ -76,7 +76,7 @@ def published() -> dict[str, dict[str, float]]:
 
 
 def tables(directory: Path) -> None:
-    """Write `classify.csv`, `classify.md` and `classify.png`, and print the tables."""
+    """Write `classify.csv`, `classify.md` and `classify.png`, and print the accuracies."""
     judged = read_all(directory)
     found: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
     density: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -115,7 +115,10 @@ def tables(directory: Path) -> None:
         for method, by_name in found.items()
     }
     comparison_figures.accuracies(directory / "classify.png", means, published(), columns)
-    show(*(comparison.view("", *view) for view in views), f"written to {printable(directory)}")
+    view = comparison.view("", *views[0])
+    for column in view.columns:
+        column.overflow = "fold"  # of many data sets, half of each name would be left out
+    show(view, f"written to {printable(directory)}, differences and densities in classify.md")
 
 
 def _mean(values: Mapping[tuple[int, int], float] | None) -> str:

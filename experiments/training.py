@@ -63,7 +63,9 @@ def fitting(config: Config, dataset: Dataset) -> memory.Fit:
     images = len(dataset.train_images) - config.validation
 
     def needs(size: int) -> int:
-        return methods.memory_needed(replace(config, population_size=size), images) // shared
+        # Rivals train one network, for as long as the whole population that they are compared with.
+        evolved = replace(config, population_size=size) if config.method == "ga" else config
+        return methods.memory_needed(evolved, images) // shared
 
     widths = " ".join(map(str, config.layers))
     fit = memory.fitting(needs, methods.individuals(config), "--layers", widths)

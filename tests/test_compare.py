@@ -10,9 +10,10 @@ from statistics import mean
 import pytest
 from PIL import Image
 
-from experiments import compare, mnist_ga, training
+from experiments import compare, methods, mnist_ga, training
 from experiments.cli import InputError
 from experiments.comparison import is_done, tables
+from experiments.datasets import load
 from experiments.run_directory import save_config
 
 ROWS = ["--rows", "ga-tanh", "layerwise-relu", "pca", "--seeds", "2"]
@@ -89,6 +90,20 @@ def test_budgets_are_equal_up_to_a_generation(comparison):
         with (directory / f"layerwise-relu-{name}-0" / "metrics.csv").open() as file:
             generation = float(next(csv.DictReader(file))[measure])
         assert 0 <= theirs - ours < generation + unit
+
+
+@pytest.mark.parametrize("method", ["layerwise", "pretrained", "sgd"])
+@pytest.mark.parametrize("change", [{}, {"score_examples": 500}, {"population_size": 4}])
+def test_the_cost_of_a_rival_is_that_of_evolution_up_to_a_generation(method, change):
+    config = mnist_ga.check(mnist_ga.Config(method=method, equal="cost", **change))
+    phases = methods.schedule(replace(config, method="ga"), 5_000)
+    generations = sum(phase.generations for phase in phases)
+    learned = generations * 5_000 * config.population_size // 2
+    scored = config.population_size * (config.score_examples or 5_000)
+    cost = learned + (generations + len(phases)) * scored / 3
+    spent = 5_000 * sum(phase.generations for phase in methods.schedule(config, 5_000))
+    assert 0 <= spent - cost < 5_000
+    assert training.fitting(config, load("mnist5k")).runs > 1
 
 
 def test_markdown_has_a_table_for_each_budget(comparison):
