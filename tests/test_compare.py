@@ -10,7 +10,7 @@ from statistics import mean
 import pytest
 from PIL import Image
 
-from experiments import compare, methods, mnist_ga, training
+from experiments import compare, comparison_figures, methods, mnist_ga, training
 from experiments.cli import InputError
 from experiments.comparison import is_done, tables
 from experiments.datasets import load
@@ -143,6 +143,26 @@ def test_runs_of_other_settings_are_not_mixed_in(comparison):
     _, arguments = comparison
     with pytest.raises(InputError, match="--out"):
         mnist_ga.main([*arguments, "--batch-size", "100"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"activation": "sigmoid"}, {"activation": ["tanh"]}, {"equal": {}}, {"method": "sgd "}],
+)
+def test_runs_that_are_none_are_refused(change, comparison, tmp_path):
+    directory, _ = comparison
+    summary = json.loads((directory / "ga-tanh-0" / "summary.json").read_text())
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "summary.json").write_text(json.dumps({**summary, **change}))
+    with pytest.raises(InputError, match="--out must hold nothing but sound runs"):
+        compare.table(tmp_path)
+
+
+def test_a_figure_of_what_is_not_finite_or_not_there(tmp_path):
+    rows = [{"test_accuracy": math.nan, "test_rmse": math.inf}, {"test_accuracy": 0.9}]
+    comparison_figures.features(tmp_path / "compare.png", {"ga-tanh": rows, "pca": rows})
+    comparison_figures.features(tmp_path / "none.png", {"ga-relu": [{}]})
+    assert (tmp_path / "none.png").stat().st_size > 1_000
 
 
 def test_a_run_from_before_a_setting_has_its_default(tmp_path):

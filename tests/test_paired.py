@@ -56,7 +56,7 @@ def test_the_table_of_all_has_a_second_one_of_differences(tmp_path):
         "more": [{"seed": seed, "x": seed + 1 + 0.01 * seed} for seed in range(3)],
         "lone": [{"seed": 0, "x": 9.0}],
     }
-    views = tables(groups, {"x": ("score", "{:.2f}"), "y": ("other", "{:.1f}")}, tmp_path)
+    views = tables({"": groups}, {"x": ("score", "{:.2f}"), "y": ("other", "{:.1f}")}, tmp_path)
     assert len(views) == 2
     _, below = (tmp_path / "compare.md").read_text().split("\n\n")
     assert below.splitlines() == [
