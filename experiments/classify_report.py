@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments import comparison, comparison_figures, datasets, files, paired
 from experiments.cli import printable, show
-from experiments.pretraining import NO_PRETRAINING
+from experiments.front_records import NAMES
+from experiments.pretraining import DENSE, NO_PRETRAINING
 from experiments.run_directory import write_text
 
 PUBLISHED = Path(__file__).parent / "data" / "gemonn_published_accuracy.csv"
@@ -77,7 +78,7 @@ def published() -> dict[str, dict[str, float]]:
 
 def tables(directory: Path) -> None:
     """Write `classify.csv`, `classify.md` and `classify.png`, and print the accuracies."""
-    judged = read_all(directory)
+    judged = sorted(read_all(directory), key=lambda one: _place(one.method))
     found: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
     density: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in judged:
@@ -116,9 +117,14 @@ def tables(directory: Path) -> None:
     }
     comparison_figures.accuracies(directory / "classify.png", means, published(), columns)
     view = comparison.view("", *views[0])
-    for column in view.columns:
-        column.overflow = "fold"  # of many data sets, half of each name would be left out
     show(view, f"written to {printable(directory)}, differences and densities in classify.md")
+
+
+def _place(method: str) -> tuple[int, bool]:
+    """Where a method stands in the table: as published, then the others; zeros kept first."""
+    stem = method.removesuffix(KEPT)
+    order = ("GEMONN", NO_PRETRAINING, *DENSE, *NAMES.values())
+    return order.index(stem) if stem in order else len(order), stem == method
 
 
 def _mean(values: Mapping[tuple[int, int], float] | None) -> str:

@@ -31,6 +31,7 @@ MOST = 10**9
 """Whatever is counted; far more than anybody waits for, and numbers of 32 bits hold it."""
 _MOST_VALUES = 1_000
 _MOST_LAYERS, _MOST_WIDTH = 100, 1_000_000
+_FILE_WIDTH = 200
 _FEW = f"at most {_MOST_VALUES:,} values"
 _FLAG = re.compile(r"-(?!\.?\d|inf$|nan$|$)")  # negative numbers and a lone dash are values
 
@@ -199,7 +200,9 @@ def show(*views: Any) -> None:
     """Print texts and what rich can draw on stdout, square brackets in them as they are."""
     from rich.console import Console  # late, for mistakes need none of it
 
-    Console(markup=False, emoji=False).print(*views, sep="\n")
+    # In a file or a pipe nothing needs to be cut to the width of a terminal that is not there.
+    width = None if sys.stdout.isatty() else _FILE_WIDTH
+    Console(markup=False, emoji=False, width=width).print(*views, sep="\n")
 
 
 def _report(program: str, text: str, status: int) -> int:

@@ -120,6 +120,8 @@ def view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     table = Table(*titles, title=title) if len(rows) > 1 else Table(show_header=False, title=title)
     for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):
         table.add_row(*row)
+    for column in table.columns:
+        column.overflow = "fold"  # half a number is worse than one on two lines
     return table
 
 

@@ -30,6 +30,8 @@ def features(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> N
             panel.set_title(title, loc="left")
             panel.set_yticks(range(len(names)), names)
             panel.set_ylim(len(names) - 0.5, -0.5)
+            if measure.endswith("accuracy"):
+                panel.xaxis.set_major_formatter(PercentFormatter(1))
             for place, name in enumerate(names):
                 color = _COLORS["relu" if "relu" in name else "tanh"]
                 values = np.array([row.get(measure) for row in groups[name]], float)

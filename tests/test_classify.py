@@ -77,8 +77,9 @@ def test_both_parts_learn_and_zeros_are_kept_where_asked(setting, keep_zeros):
 def test_all_there_is_stands_in_the_tables(classified):
     with (classified / "classify.csv").open() as file:
         rows = list(csv.DictReader(file))
-    found = {(row["dataset"], row["method"], row["repeat"]) for row in rows}
     names = ("GEMONN, zeros kept", "GEMONN", "no pre-training", *DENSE)
+    found = {(row["dataset"], row["method"], row["repeat"]) for row in rows}
+    assert [*dict.fromkeys(row["method"] for row in rows)] == [*names]
     sets = ("mnist5k", "rectangles")
     assert found == {(one, name, repeat) for one in sets for name in names for repeat in "01"}
     text = (classified / "classify.md").read_text()
