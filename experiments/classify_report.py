@@ -109,8 +109,11 @@ def tables(directory: Path) -> None:
     if rows:
         views.append((["density", *short], rows))
     write_text(directory / "classify.csv", _csv(judged))
-    text = "\n".join(comparison.markdown("", *view) for view in views)
-    write_text(directory / "classify.md", text)
+    seeds = len({one.seed for one in judged})
+    over = f"{seeds} seeds" if seeds > 1 else "the classifiers on each encoder of one seed"
+    note = f"Mean ± standard deviation over {over}; *: the 95 % interval leaves zero out.\n"
+    texts = [comparison.markdown("", *view) for view in views]
+    write_text(directory / "classify.md", "\n".join([*texts, note]))
     means = {
         method: {name: float(np.mean([*values.values()])) for name, values in by_name.items()}
         for method, by_name in found.items()

@@ -108,7 +108,7 @@ def test_all_there_is_stands_in_the_tables(classified):
     cell = f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}"
     assert f"| no pre-training | {cell} |" in text
     assert "| GEMONN, published | 98.3 |" in text
-    assert text.count("\n\n") == 2 and "| density | mnist5k |" in text
+    assert text.count("\n\n") == 3 and "| density | mnist5k |" in text
     with Image.open(classified / "classify.png") as image:
         assert image.size == (1600, 456)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from rich.table import Table
 
 from experiments import cli
 from experiments.run_directory import save_config
@@ -220,3 +221,10 @@ def test_broken_pipe_is_quiet_and_nothing_heavy_is_imported():
     )
     os.close(writer)
     assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_nothing_is_cut_where_there_is_no_terminal(capsys):
+    view = Table("a" * 60, "b" * 60)
+    cli.show(view, "c" * 150)
+    lines = capsys.readouterr().out.splitlines()
+    assert "a" * 60 in lines[1] and "b" * 60 in lines[1] and lines[-1] == "c" * 150
