@@ -131,8 +131,10 @@ def test_validation_images_are_not_learned_from(dataset):
     "model",
     [
         "lenet",
-        "lstm",
-        *(pytest.param(name, marks=pytest.mark.heavy) for name in ("mlp", "deep-autoencoder")),
+        *(
+            pytest.param(name, marks=pytest.mark.heavy)
+            for name in ("lstm", "mlp", "deep-autoencoder")
+        ),
     ],
 )
 def test_every_model_improves(model, dataset):

@@ -53,7 +53,9 @@ def _heed_interruptions():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+@pytest.fixture(
+    scope="module", params=["mnist_ga", pytest.param("gemonn", marks=pytest.mark.heavy)]
+)
 def whole(request, start, tmp_path_factory):
     """The name of an experiment, its arguments, and what an uninterrupted run leaves."""
     arguments = PROGRAMS[request.param].split()

@@ -174,7 +174,7 @@ LARGE = [
     ("--devices 1000000000", "--devices"),
     ("--seeds" + " 1" * 2_000, "--seeds"),
     ("--learning-rate 1e999", "--learning-rate"),
-    ("compare --methods pca --layers 784 800", "--layers"),
+    ("compare --rows pca --layers 784 800", "--layers"),
     ("--svm-c 1e999", "--svm-c"),
 ]
 FILES = [
@@ -264,7 +264,7 @@ def test_files_of_a_wrong_kind(flags, kind, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", [[], ["compare"]])
-@pytest.mark.parametrize("name", ["seeds", "methods", "layers", "generations"])
+@pytest.mark.parametrize("name", ["seeds", "rows", "budgets", "layers", "generations"])
 def test_empty_lists_in_a_config(name, command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({name: []}))

@@ -22,7 +22,7 @@ HEAVY = pytest.mark.heavy
 PRUNING = ["--method", "pruning", "--budget", "10000"]
 DESCENT = ["--method", "descent", "--budget", "3000"]
 RUNS = [
-    pytest.param("mnist_ga", ["--seeds", "1", "4"], 6, id="ga"),
+    pytest.param("mnist_ga", ["--seeds", "1", "4"], 6, id="ga", marks=HEAVY),
     pytest.param("mnist_ga", ["--method", "pretrained"], 6, id="pretrained", marks=HEAVY),
     pytest.param("gemonn", ["--seeds", "1", "4"], 7, id="gemonn"),
     pytest.param("gemonn", [], 7, id="gemonn alone", marks=HEAVY),

@@ -38,7 +38,8 @@ def test_seeds_that_do_not_fit_go_in_turn(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("method", ["ga", pytest.param("pretrained", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("method", ["ga", "pretrained"])
 def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
     arguments = [*TRAINING, "--method", method, "--batch-size", "50"]
     mnist_ga.main([*arguments, "--seeds", "1", "4", "--out", str(tmp_path / "both")])

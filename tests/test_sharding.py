@@ -78,7 +78,10 @@ def alone():
     return {name: evolved(name) for name in ALGORITHMS}
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.heavy), 8])
+HEAVY = pytest.mark.heavy
+
+
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=HEAVY), pytest.param(4, marks=HEAVY), 8])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_devices_change_no_bit(alone, name, devices):
     with on(devices):
