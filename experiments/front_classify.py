@@ -6,18 +6,9 @@ from typing import Literal, get_args
 from experiments import comparison, front_compare, run_directory, seeds
 from experiments.cli import flag, parse, require, require_at_least
 from experiments.datasets import Dataset, Made, Name, load
-from experiments.gemonn import PRESETS, Config, check, check_against
+from experiments.gemonn import PRESETS, Config, Method, check, check_against
 
-Method = Literal[
-    "none",
-    "gemonn",
-    "nsga2",
-    "nsga2-gradient",
-    "nsga2-gradient-0",
-    "descent",
-    "pruning",
-    "regrowth",
-]
+Pretraining = Literal["none", Method]
 _BUDGET = 4e5
 
 
@@ -27,7 +18,7 @@ class ClassifyConfig(Config):
 
     datasets: tuple[Name, ...] | None = None
     """columns of the table; digits and all that is made of them where not given"""
-    methods: tuple[Method, ...] = ("gemonn", "none", "descent", "pruning")
+    methods: tuple[Pretraining, ...] = ("gemonn", "none", "descent", "pruning")
     """rows of the table: pre-training by these; none starts from random weights"""
     repeats: int = 5
     """classifiers on each encoder, from other random weights each"""
@@ -89,7 +80,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _config(
-    given: ClassifyConfig, name: Name, dataset: Dataset, method: Method, seed: int
+    given: ClassifyConfig, name: Name, dataset: Dataset, method: Pretraining, seed: int
 ) -> ClassifyConfig:
     """The config of a single row and column; InputError where it is wrong."""
     config = check(

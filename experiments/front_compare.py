@@ -4,12 +4,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from experiments import comparison, files, run_directory, seeds
 from experiments.cli import InputError, parse, printable, require, show
 from experiments.datasets import load
-from experiments.gemonn import PRESETS, Config, check, check_against
+from experiments.gemonn import PRESETS, Config, Method, check, check_against
 
 ENDLESS = 1_000_000
 """Generations of rivals, whose budget ends them."""
@@ -19,18 +19,7 @@ ENDLESS = 1_000_000
 class CompareConfig(Config):
     """A config for all rows; `methods` stand in for its `method`."""
 
-    methods: tuple[
-        Literal[
-            "gemonn",
-            "nsga2",
-            "nsga2-gradient",
-            "nsga2-gradient-0",
-            "descent",
-            "pruning",
-            "regrowth",
-        ],
-        ...,
-    ] = ("gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth")
+    methods: tuple[Method, ...] = get_args(Method)
     """rows of the table; descent makes six, SGD and Adam at three rates each"""
     seeds: tuple[int, ...] | None = None
     """of each row: how many from --seed on, 1 where not given, or a list of seeds"""

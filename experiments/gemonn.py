@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from experiments.front_training import Results
 
 
+Method = Literal[
+    "gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth"
+]
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that decides the result of a run."""
@@ -32,9 +37,7 @@ class Config:
     """starting values: ours, or the published setting"""
     config: Path | None = None
     """a saved config.json to start from"""
-    method: Literal[
-        "gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth"
-    ] = "gemonn"
+    method: Method = "gemonn"
     """gemonn, or one of its rivals"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
     """the first two reconstruct, the others classify"""

@@ -60,7 +60,7 @@ def setting():
     network = networks.make("autoencoder", (12,), (6, 6, 1), 2)
     random = np.random.default_rng(0)
     labels = np.arange(256, dtype=np.int32) % 2
-    images = (random.integers(0, 100, (256, 6, 6, 1)) + 150 * labels[:, None, None, None]) // 1
+    images = random.integers(0, 100, (256, 6, 6, 1)) + 150 * labels[:, None, None, None]
     data = networks.data(images.astype(np.uint8), labels, jax.random.key(1))
     return network, finetuning.classifier(network, 36, 2), data
 
