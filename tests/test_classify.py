@@ -167,6 +167,23 @@ def test_seeds_are_the_pairs_where_there_are_several():
 
 
 @pytest.mark.parametrize(
+    "others, cell",
+    [
+        ((0.5, 0.51, 0.52), "+10.0 (+7.5 to +12.5)*"),
+        ((0.6, 0.62, 0.61), "+0.0 (-4.3 to +4.3)"),
+        ((0.5,), "-"),
+    ],
+)
+def test_a_difference_has_a_star_where_it_holds(others, cell):
+    own = (0.61, 0.6, 0.62)
+    found = {
+        name: {"convex": {(0, repeat): value for repeat, value in enumerate(values)}}
+        for name, values in (("GEMONN", own), ("no pre-training", others))
+    }
+    assert classify_report._difference(found, "GEMONN", "convex") == cell
+
+
+@pytest.mark.parametrize(
     "change",
     [{"rows": [{"name": "GEMONN"}]}, {"dataset": "digits"}, {"seed": 0.5}, {"rows": 3}],
 )
