@@ -1,5 +1,6 @@
 """A softmax classifier on the hidden layer of autoencoders, both trained together (Yang et al.)."""
 
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
 from experiments.networks import Batch, Network
-from gajax.types import Params
+from gajax.types import LossFn, Params, ValueAndGrad
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE, MOMENTUM = 20, 128, 0.1, 0.9
 """As published."""
@@ -65,15 +66,23 @@ def train(network: Network, classifiers: Params, data: gajax.Data, *, keep_zeros
 
     With `keep_zeros`, what is zero in an encoder stays zero.
     """
-    optimizer: optax.GradientTransformation = optax.sgd(LEARNING_RATE, MOMENTUM)
-    if keep_zeros:
-        optimizer = gajax.sparse(optimizer, may_be_zero=lambda path, _: path.startswith("encoder"))
-    algorithm = gajax.gradient(
-        network.loss_fn,
-        optimizer=optimizer,
-        batch_size=min(BATCH_SIZE, gajax.size(data.examples)),
-        value_and_grad=network.value_and_grad,
-    )
+    batch_size = min(BATCH_SIZE, gajax.size(data.examples))
+    algorithm = _algorithm(network.loss_fn, network.value_and_grad, batch_size, keep_zeros)
     steps = gajax.evolve(algorithm, jax.random.key(0), classifiers, data, generations=EPOCHS)
     *_, (state, _) = steps
     return state.params
+
+
+@lru_cache(maxsize=4)  # programs are kept by algorithm
+def _algorithm(
+    loss_fn: LossFn, value_and_grad: ValueAndGrad, batch_size: int, keep_zeros: bool
+) -> gajax.Algorithm:
+    optimizer: optax.GradientTransformation = optax.sgd(LEARNING_RATE, MOMENTUM)
+    if keep_zeros:
+        optimizer = gajax.sparse(optimizer, may_be_zero=lambda path, _: path.startswith("encoder"))
+    return gajax.gradient(
+        loss_fn,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        value_and_grad=value_and_grad,
+    )

@@ -9,7 +9,6 @@ from experiments.datasets import Dataset, Made, Name, load
 from experiments.gemonn import PRESETS, Config, Method, check, check_against
 
 Pretraining = Literal["none", Method]
-_BUDGET = 4e5
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,12 @@ class ClassifyConfig(Config):
     """classifiers on each encoder, from other random weights each"""
     validation: int = 0
     """training images that choose the front's member; a fifth where it is 0"""
-    budget: float | None = _BUDGET
+    initial_densities: Literal["geometric", "graded"] = "graded"
+    """of the first population: a fixed factor apart, or a fixed difference as published, for
+    fronts with more dense networks to choose from"""
+    learning_rate: float = 0.01
+    """of the refinements; dense networks need a lower one than a front down to the sparsest"""
+    budget: float | None = 4e5
     """end pre-training when this much cost is spent: gradient examples + forward examples / 3"""
     seeds: tuple[int, ...] | None = None
     """of everything: how many from --seed on, 1 where not given, or a list of seeds"""
@@ -36,10 +40,8 @@ def main(arguments: list[str]) -> None:
     What `--out` already holds with the same config is not repeated, and the table has all that is
     there, so it can be made piece by piece.
     """
-    presets = {}
-    for name, preset in PRESETS.items():
-        budget = None if preset.budget is None else _BUDGET
-        presets[name] = ClassifyConfig(**{**asdict(preset), "budget": budget})
+    published = ClassifyConfig(**asdict(PRESETS["paper"]))
+    presets = {"gajax": ClassifyConfig(), "paper": published}
     given = parse(
         ClassifyConfig,
         arguments,
