@@ -1,6 +1,8 @@
 """Settings of all tests: shapes are checked, and no random key is used twice."""
 
 import gc
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -83,3 +85,20 @@ def front_run(front_config, tmp_path_factory):
     }
     front_training.run(front_config, whole._replace(**parts), directory)
     return directory
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the last picture was drawn with: its matplotlib figure and panels."""
+    from experiments import front_figures
+
+    last, canvas = SimpleNamespace(), front_figures._canvas
+
+    @contextmanager
+    def watched(*args, **options):
+        with canvas(*args, **options) as figure:
+            yield figure
+        last.figure, last.panels = figure, figure.axes
+
+    monkeypatch.setattr(front_figures, "_canvas", watched)
+    return last
