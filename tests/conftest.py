@@ -1,6 +1,7 @@
 """Settings of all tests: shapes are checked, and no random key is used twice."""
 
 import gc
+import shutil
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -102,3 +103,31 @@ def seen(monkeypatch):
 
     monkeypatch.setattr(front_figures, "_canvas", watched)
     return last
+
+
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory):
+    """A small run with random weights, as anyone may send one."""
+    from made_runs import make_run
+
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def run(made_run, tmp_path):
+    """A copy of the made run to damage."""
+    return shutil.copytree(made_run, tmp_path / "run")
+
+
+@pytest.fixture
+def refuses(run, tmp_path, monkeypatch, capsys):
+    """`refuses(*parts)` checks that the run is refused with all of them in the sentence."""
+    from refusals import refused
+
+    def check(*parts):
+        monkeypatch.chdir(tmp_path)
+        arguments = ["mnist_ga", "predict", "--run", run, run / "digit.png"]
+        line = refused(arguments, tmp_path, monkeypatch, capsys, most=50 * 10**6)
+        assert not [part for part in parts if part not in line], line
+
+    return check
