@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> None:
     for name in ("resume", "dry_run", "distributed"):
         left_out = "left out of classify, which goes on with the same --out"
         require(not getattr(given, name), flag(name), getattr(given, name), left_out)
+    require(not given.plot, "--plot", True, "left out of classify, which draws once, at its end")
     is_one = "autoencoder" in given.model
     require(is_one, "--model", given.model, "autoencoder or deep-autoencoder to classify")
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")

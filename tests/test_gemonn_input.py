@@ -55,6 +55,7 @@ WRONG = [
     ("classify --methods ga", "--methods must be one or more of none, gemonn"),
     ("classify --datasets digits", "--datasets must be one or more of mnist5k"),
     ("classify --dry-run", "--dry-run must be left out of classify"),
+    ("classify --plot", "--plot must be left out of classify"),
     ("classify --validation 501 --datasets rectangles", "--validation must be at most 500"),
     ("classify --datasets rectangles --batch-size 801", "--batch-size must be at most 800"),
     ("export", "the following arguments are required: --run, --to"),
