@@ -118,7 +118,8 @@ def tables(directory: Path) -> None:
         method: {name: float(np.mean([*values.values()])) for name, values in by_name.items()}
         for method, by_name in found.items()
     }
-    comparison_figures.accuracies(directory / "classify.png", means, published(), columns)
+    path = directory / "classify.png"
+    comparison_figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
     view = comparison.view("", *views[0])
     show(view, f"written to {printable(directory)}, differences and densities in classify.md")
 

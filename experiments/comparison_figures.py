@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.figures import _BLUE, _DARK, _GREY, _RED, _canvas
-from experiments.front_figures import COLORS
 
+_COLUMNS = 3
+_SPAN = 0.2
+"""Of accuracies in a panel."""
 _COLORS = {"tanh": _BLUE, "relu": _RED}
 _PANELS = (
     ("SVM accuracy on test images", "test_accuracy", "published_accuracy"),
@@ -55,37 +57,50 @@ def accuracies(
     means: Mapping[str, Mapping[str, float]],
     published: Mapping[str, Mapping[str, float]],
     datasets: Sequence[str],
+    reference: str,
 ) -> None:
-    """Draw accuracies by method and data set, a line of dots for each set.
+    """Draw accuracies, a panel for each data set and a dot for each method.
 
-    Published ones are hollow in the colour of their method; a method and its variants, named by a
-    comma behind it, share a colour, and the variants have another form.
+    Published ones are hollow, and a line goes through that of `reference`. A panel shows what is
+    near its best; what is far below stands at its left edge as a number.
     """
-    stems = [*dict.fromkeys(name.partition(",")[0] for name in means)]
-    with _canvas(path, 1600, 240 + 72 * max(len(datasets), 3), layout="constrained") as figure:
-        panel = figure.subplots()
-        panel.set_title("Test accuracy of a classifier on each encoder", loc="left", size=11)
-        panel.set_yticks(range(len(datasets)), datasets)
-        panel.set_ylim(len(datasets) - 0.5, -0.5)
-        panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        handles = []
-        for name, values in means.items():
-            stem, comma, _ = name.partition(",")
-            style: Any = {
-                "color": COLORS[stems.index(stem) % len(COLORS)],
-                "marker": "D" if comma else "o",
-                "linestyle": "",
-                "ms": 6,
-            }
-            # A little apart, for methods are often level.
-            shift = 0.5 * ((stems.index(stem) + 0.5) / len(stems) - 0.5)
-            places = [place + shift for place, one in enumerate(datasets) if one in values]
-            found = [values[one] for one in datasets if one in values]
-            handles += panel.plot(found, places, mec="white", label=name, **style)
-            if not comma and stem in published:
-                known = [(published[stem].get(one), place) for place, one in enumerate(datasets)]
-                points = [(value, place + shift) for value, place in known if value is not None]
-                panel.plot(*zip(*points, strict=True), mfc="none", **style)
-        hollow = Line2D([], [], marker="o", linestyle="", color=_GREY, mfc="none")
-        hollow.set_label("published")
-        figure.legend(handles=[*handles, hollow], loc="outside lower center", ncols=5)
+    names = [*means]
+    lines = -(-len(datasets) // _COLUMNS)
+    height = 100 + lines * (90 + 30 * len(names))
+    with _canvas(path, 1600, height, layout="constrained") as figure:
+        figure.suptitle("Test accuracy of a classifier on each encoder", weight="bold", size=11)
+        panels = figure.subplots(lines, _COLUMNS, squeeze=False, sharey=True)
+        for panel, dataset in zip(panels.ravel(), datasets, strict=False):
+            panel.set_title(dataset, loc="left")
+            panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+            own = {name: values[dataset] for name, values in means.items() if dataset in values}
+            known = {name: published.get(name, {}).get(dataset) for name in own}
+            shown = [*own.values(), *(value for value in known.values() if value is not None)]
+            low, high = max(min(shown), max(shown) - _SPAN), max(shown)
+            margin = 0.06 * max(high - low, 0.01)
+            left = low - margin - 0.4 * (high - low) * (min(shown) < low)  # room for numbers
+            panel.set_xlim(left, high + margin)
+            if reference in own:
+                panel.axvline(own[reference], color=_DARK, linestyle=(0, (6, 4)), linewidth=0.9)
+            for name, value in own.items():
+                place = names.index(name)
+                color = _BLUE if name.partition(",")[0] == names[0].partition(",")[0] else _DARK
+                far = ""
+                for sign, face, number in (("●", color, value), ("○", "none", known[name])):
+                    if number is not None and number < low:
+                        far += f" {sign} {number:.0%}"
+                    elif number is not None:
+                        panel.plot(number, place, "o", mfc=face, color=color, ms=6)
+                if far:
+                    panel.text(left, place, f" ◂{far}", color=color, size=7, va="center")
+        panels[0, 0].set_yticks(range(len(names)), names)
+        panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
+        for panel in panels.ravel()[len(datasets) :]:
+            panel.remove()
+        handles = [
+            Line2D([], [], marker="o", linestyle="", color=_DARK, label="here"),
+            Line2D([], [], marker="o", linestyle="", color=_DARK, mfc="none", label="published"),
+            Line2D([], [], color=_DARK, linestyle=(0, (6, 4)), linewidth=0.9, label=reference),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -91,9 +91,9 @@ def front_run(front_config, tmp_path_factory):
 @pytest.fixture
 def seen(monkeypatch):
     """What the last picture was drawn with: its matplotlib figure and panels."""
-    from experiments import front_figures
+    from experiments import comparison_figures, figures, front_figures
 
-    last, canvas = SimpleNamespace(), front_figures._canvas
+    last, canvas = SimpleNamespace(), figures._canvas
 
     @contextmanager
     def watched(*args, **options):
@@ -101,7 +101,8 @@ def seen(monkeypatch):
             yield figure
         last.figure, last.panels = figure, figure.axes
 
-    monkeypatch.setattr(front_figures, "_canvas", watched)
+    for module in (comparison_figures, front_figures):
+        monkeypatch.setattr(module, "_canvas", watched)
     return last
 
 

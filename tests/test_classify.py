@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pictures import check
 from PIL import Image
 from small_runs import few
 
 import gajax
 from experiments import (
     classify_report,
+    comparison_figures,
     finetuning,
     front_classify,
     front_training,
@@ -110,7 +112,7 @@ def test_all_there_is_stands_in_the_tables(classified):
     assert "| GEMONN, published | 98.3 |" in text
     assert text.count("\n\n") == 3 and "| density | mnist5k |" in text
     with Image.open(classified / "classify.png") as image:
-        assert image.size == (1600, 456)
+        assert image.size == (1600, 100 + 90 + 30 * len(names))
 
 
 def test_budgets_are_alike_and_only_members_of_a_front_are_sparse(classified):
@@ -181,6 +183,27 @@ def test_a_difference_has_a_star_where_it_holds(others, cell):
         for name, values in (("GEMONN", own), ("no pre-training", others))
     }
     assert classify_report._difference(found, "GEMONN", "convex") == cell
+
+
+def test_the_figure_shows_what_is_near_and_writes_what_is_far(tmp_path, seen):
+    means = {
+        "GEMONN, zeros kept": {"convex": 0.8, "rectangles": 0.9},
+        "none": {"convex": 0.75},
+        "Adam": {"convex": 0.1, "rectangles": 0.92},
+    }
+    published = {"Adam": {"convex": 0.7, "rectangles": 0.3}, "SGD": {"convex": 0.5}}
+    path = tmp_path / "classify.png"
+    comparison_figures.accuracies(path, means, published, ["rectangles", "convex"], "none")
+    check(path)
+    rectangles, convex = seen.panels
+    lines = [line for line in convex.lines if line.get_marker() == "o"]
+    places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
+    assert places == [(0.8, 0), (0.75, 1), (0.7, 2)]
+    assert [line.get_mfc() == "none" for line in lines] == [False, False, True]
+    (line,) = [line for line in convex.lines if line.get_marker() != "o"]
+    assert set(line.get_xdata()) == {0.75} and len(rectangles.lines) == 2
+    assert [text.get_text() for text in convex.texts] == [" ◂ ● 10%"]
+    assert [text.get_text() for text in rectangles.texts] == [" ◂ ○ 30%"]
 
 
 @pytest.mark.parametrize(
