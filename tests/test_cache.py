@@ -26,6 +26,7 @@ def evolve(home, out):
     return result.stderr
 
 
+@pytest.mark.heavy
 def test_the_second_run_compiles_nothing_and_gives_the_same_bits(tmp_path):
     pytest.importorskip("jaxlib", minversion="0.10.2")
     assert "PERSISTENT COMPILATION CACHE MISS" in evolve(tmp_path / "home", tmp_path / "first")

@@ -102,6 +102,7 @@ def processes(directory, generations):
     return [subprocess.Popen([*command, str(number)], **place, **pipes) for number in range(2)]
 
 
+@pytest.mark.heavy
 def test_two_processes_come_to_the_front_of_one(alone, tmp_path):
     both = processes(tmp_path / "run", generations=3)
     outputs = [process.communicate(timeout=300) for process in both]

@@ -76,12 +76,17 @@ def test_the_summary_agrees_with_the_metrics(front_run, front_config):
     assert 0 < summary["log_hypervolume"] < 1
 
 
-def test_the_hypervolume_is_one_that_plain_nsga2_misses(front_run, front_config, dataset):
+def test_the_front_is_a_good_one(front_run):
     summary = json.loads((front_run / "summary.json").read_text())
+    assert summary["log_hypervolume"] > 0.06
+
+
+@pytest.mark.heavy
+def test_plain_nsga2_misses_that_front(front_config, dataset):
     blind = replace(front_config, method="nsga2", final_refine_steps=0)
     rival = train(blind, dataset=dataset).summary
     assert rival["cost"] > 0.9 * front_config.budget
-    assert summary["log_hypervolume"] > 0.06 > 3 * rival["log_hypervolume"]
+    assert rival["log_hypervolume"] < 0.02
 
 
 def test_the_same_seed_gives_the_same_bits(front_run, front_config, dataset, tmp_path):
@@ -130,10 +135,10 @@ def test_validation_images_are_not_learned_from(dataset):
 @pytest.mark.parametrize(
     "model",
     [
-        "lenet",
+        "mlp",
         *(
             pytest.param(name, marks=pytest.mark.heavy)
-            for name in ("lstm", "mlp", "deep-autoencoder")
+            for name in ("lenet", "lstm", "deep-autoencoder")
         ),
     ],
 )

@@ -48,6 +48,7 @@ def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
     assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
 
 
+@pytest.mark.heavy
 def test_evolutions_side_by_side_are_those_of_single_seeds(tmp_path):
     gemonn.main([*EVOLUTION, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
     gemonn.main([*EVOLUTION, "--seed", "4", "--out", str(tmp_path / "single")])
