@@ -1,5 +1,6 @@
-"""The folder of the user's in which data sets and compiled programs are kept."""
+"""Data sets and compiled programs: the folder of the user's that keeps them, and an end to them."""
 
+import gc
 import os
 import re
 from importlib.metadata import version
@@ -31,3 +32,11 @@ def keep_compilations() -> None:
     if os.access(compilations, os.R_OK | os.W_OK):
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compilations))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def forget_programs() -> None:
+    """Free what this process has compiled: it may have only so many memory maps on Linux."""
+    import jax
+
+    jax.clear_caches()
+    gc.collect()

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from experiments import comparison, run_directory, seeds
+from experiments import cache, comparison, run_directory, seeds
 from experiments.cli import parse, printable, require, show
 from experiments.datasets import load
 from experiments.mnist_ga import PRESETS, Config, check, check_against
@@ -93,6 +93,7 @@ def main(arguments: list[str]) -> None:
                 if not comparison.is_done(config, place):
                     run_directory.make_directory(place)
                     training.run(config, dataset, place)
+                    cache.forget_programs()
         table(directory)
 
 

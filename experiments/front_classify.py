@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
-from experiments import comparison, front_compare, run_directory, seeds
+from experiments import cache, comparison, front_compare, run_directory, seeds
 from experiments.cli import flag, parse, require, require_at_least
 from experiments.datasets import Dataset, Made, Name, load
 from experiments.gemonn import PRESETS, Config, Method, check, check_against
@@ -79,6 +79,7 @@ def main(arguments: list[str]) -> None:
             if not comparison.is_done(config, place):
                 run_directory.make_directory(place)
                 pretraining.run(config, dataset, place)
+                cache.forget_programs()
         classify_report.tables(directory)
 
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, get_args
 
-from experiments import comparison, files, run_directory, seeds
+from experiments import cache, comparison, files, run_directory, seeds
 from experiments.cli import InputError, parse, printable, require, show
 from experiments.datasets import load
 from experiments.gemonn import PRESETS, Config, Method, check, check_against
@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> None:
                 if not comparison.is_done(config, place):
                     run_directory.make_directory(place)
                     front_training.run(config, dataset, place)
+                    cache.forget_programs()
         groups = table(directory)
         front_records.draw(common, groups, directory)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments import run_directory
+from experiments import cache, run_directory
 from experiments.cli import require
 
 _MOST = 1_000
@@ -73,6 +73,7 @@ def run(
         if len(group) > 1:
             title = f"seeds {' '.join(map(str, group))} (shown: {group[0]}): "
         training.run_together(configs, dataset, places, title)
+        cache.forget_programs()
     table_of_all(directory)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from experiments import cache
@@ -80,3 +81,11 @@ def test_versions_that_warn_keep_nothing(installed, keeps, environment, monkeypa
     monkeypatch.setattr(cache, "version", lambda package: installed)
     cache.keep_compilations()
     assert (KEPT in environment) == keeps
+
+
+def test_programs_are_forgotten():
+    double = jax.jit(lambda number: 2 * number)
+    double(1.0)
+    assert double._cache_size() == 1
+    cache.forget_programs()
+    assert double._cache_size() == 0

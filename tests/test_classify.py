@@ -13,6 +13,7 @@ from small_runs import few
 
 import gajax
 from experiments import (
+    cache,
     classify_report,
     comparison_figures,
     finetuning,
@@ -183,6 +184,13 @@ def test_a_difference_has_a_star_where_it_holds(others, cell):
         for name, values in (("GEMONN", own), ("no pre-training", others))
     }
     assert classify_report._difference(found, "GEMONN", "convex") == cell
+
+
+def test_no_program_outlives_its_row(tmp_path, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(cache, "forget_programs", lambda: forgotten.append(True))
+    classify(tmp_path, methods=["--methods", "none", "gemonn"])
+    assert len(forgotten) == 2
 
 
 def test_the_figure_shows_what_is_near_and_writes_what_is_far(tmp_path, seen):
