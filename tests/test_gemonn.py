@@ -89,6 +89,7 @@ def test_plain_nsga2_misses_that_front(front_config, dataset):
     assert rival["log_hypervolume"] < 0.02
 
 
+@pytest.mark.heavy
 def test_the_same_seed_gives_the_same_bits(front_run, front_config, dataset, tmp_path):
     front_training.run(front_config, dataset, tmp_path)
     first, second = (

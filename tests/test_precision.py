@@ -71,6 +71,7 @@ def test_float32_is_the_same_program():
     assert str(given) == str(jax.make_jaxpr(function)(*shapes))
 
 
+@pytest.mark.heavy
 def test_a_front_learns_in_bfloat16_and_is_measured_in_float32():
     config = Config(
         hidden=(8,), population_size=4, generations=1, budget=None, refine_steps=2, chunk_size=2

@@ -33,7 +33,7 @@ def evolved(name, key, population, data):
     return jax.device_get((state.params, info.loss)), np.array(counts)
 
 
-@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("side_by_side", [pytest.param(False, marks=pytest.mark.heavy), True])
 @pytest.mark.parametrize("name", ["ga", "gemonn", "refinement"])
 def test_seeds_together_equal_seeds_alone(name, side_by_side, monkeypatch):
     # The name gajax.run is that of the function, too.
