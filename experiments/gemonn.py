@@ -1,217 +1,40 @@
 """Evolve a front of networks from sparse to accurate by GEMONN (Yang et al., IEEE TNNLS 33(9))."""
 
-import math
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from experiments import cache, devices, resuming, run_directory, seeds
-from experiments.cli import (
-    MOST,
-    flag,
-    parse,
-    require,
-    require_at_least,
-    require_widths,
-    run_main,
-    split_command,
-)
-from experiments.datasets import Dataset, Name, load
+from experiments.datasets.catalog import Dataset, load
+from experiments.front.config import PRESETS, Config, check, check_against
+from experiments.running import cache, devices, resuming, run_directory, seeds
+from experiments.running.cli import parse, run_main, split_command
 
 if TYPE_CHECKING:
-    from experiments.front_training import Results
+    from experiments.front.training import Results
 
-
-Method = Literal[
-    "gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth"
-]
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides the result of a run."""
-
-    preset: Literal["gajax", "paper"] = "gajax"
-    """starting values: ours, or the published setting"""
-    config: Path | None = None
-    """a saved config.json to start from"""
-    method: Method = "gemonn"
-    """gemonn, or one of its rivals"""
-    model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
-    """the first two reconstruct, the others classify"""
-    hidden: tuple[int, ...] | None = None
-    """widths of the hidden layers, or of the memory of lstm; lenet has its own"""
-    dataset: Name = "mnist5k"
-    """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
-    fetched once"""
-    data_dir: Path | None = None
-    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
-    validation: int = 0
-    """training images held out, for which the front is reported too"""
-    population_size: int = 50
-    """networks of a generation"""
-    initial_densities: Literal["geometric", "graded"] = "geometric"
-    """of the first population: a fixed factor apart, or a fixed difference as published"""
-    lowest_density: float = 0.002
-    """geometric: density of the sparsest network"""
-    generations: int = 1_000
-    """at most"""
-    budget: float | None = 1.5e6
-    """end when this much cost is spent: gradient examples + forward examples / 3"""
-    batch_size: int = 128
-    """images of a batch"""
-    gradient: Literal["own", "paper"] = "own"
-    """whose gradient guides the child of the higher parent: its own, or the lower one's"""
-    stale_parents: bool = False
-    """whether parents keep the loss of the batch that they were born on, as published"""
-    refine_every: int = 1
-    """generations from one refinement of the offspring to the next"""
-    refine_steps: int = 20
-    """sparse gradient steps of a refinement"""
-    final_refine_steps: int = 0
-    """sparse gradient steps of the densest network at the end, fewer for sparser ones"""
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    """of the refinements; sgd has momentum 0.9"""
-    learning_rate: float = 0.06
-    """of the refinements"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """that networks compute in while they learn; what is kept and reported is float32"""
-    chunk_size: int | None = None
-    """individuals computed side by side; where not given, as many as suit the device"""
-    devices: int | None = None
-    """that share the population; one CPU, or all accelerators that divide it, where not given"""
-    distributed: bool = False
-    """whether this is one of several processes, such as one for each host, that share it"""
-    coordinator: str | None = None
-    """distributed: address and port of process 0; detected on a cluster where not given"""
-    processes: int | None = None
-    """distributed: how many there are"""
-    process_id: int | None = None
-    """distributed: which of them this is, from 0"""
-    seed: int = 0
-    """of everything random"""
-    seeds: tuple[int, ...] | None = None
-    """independent runs: how many from --seed on, or a list of seeds"""
-    checkpoint_every: str = "2m"
-    """generations between two checkpoints, or minutes, such as 5m"""
-    dry_run: bool = False
-    """whether to print settings, memory and expected time, and to make no run"""
-    resume: Path | None = None
-    """a run directory to go on in, from its latest checkpoint and with its settings"""
-    out: Path | None = None
-    """run directory, which must be new; runs/<time>-gemonn where not given"""
-    plot: bool = False
-    """whether to draw the front into the run directory every few seconds"""
-    quiet: bool = False
-    """whether to show no progress"""
-
-
-ConfigType = TypeVar("ConfigType", bound=Config)
-
-PRESETS = {
-    "gajax": Config(),
-    "paper": Config(
-        preset="paper",
-        initial_densities="graded",
-        generations=500,
-        budget=None,
-        gradient="paper",
-        stale_parents=True,
-        refine_steps=0,
-        final_refine_steps=1_000,
-    ),
+COMMANDS = {
+    "export": "experiments.front.export",
+    "compare": "experiments.front.compare",
+    "classify": "experiments.classify.command",
 }
-
-HIDDEN = {
-    "autoencoder": (500,),
-    "deep-autoencoder": (500, 250, 100, 50),
-    "lenet": (),
-    "lstm": (128,),
-    "mlp": (300, 100),
-}
-"""Hidden layers where none are given."""
-
-FEWEST_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
-"""That a rival without a population needs, for all its stages get some."""
-
-_LOWEST = {
-    "population_size": 2,
-    "generations": 1,
-    "batch_size": 1,
-    "refine_every": 1,
-    "refine_steps": 0,
-    "final_refine_steps": 0,
-    "validation": 0,
-    "chunk_size": 1,
-    "devices": 1,
-    "processes": 1,
-    "process_id": 0,
-}
-
-
-def check(config: ConfigType) -> ConfigType:
-    """The config with its hidden layers filled in; InputError where it is wrong."""
-    hidden = HIDDEN[config.model] if config.hidden is None else config.hidden
-    require_widths("--hidden", hidden)
-    number = {"autoencoder": 1, "lstm": 1, "lenet": 0}.get(config.model)
-    fits = len(hidden) > 0 if number is None else len(hidden) == number
-    expected = "positive widths"
-    if number is not None:
-        expected = ("one positive width" if number else "no width") + f" for {config.model}"
-    shown = " ".join(map(str, hidden))
-    require(fits and all(width > 0 for width in hidden), "--hidden", shown, expected)
-    require_at_least(config, _LOWEST)
-    for name in ("learning_rate", "budget"):
-        value = getattr(config, name)
-        require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
-    steps, most = config.final_refine_steps, MOST // config.batch_size
-    require(steps <= most, "--final-refine-steps", steps, f"at most {most:,}")
-    if fewest := FEWEST_BATCHES.get(config.method):
-        batches = config.generations * config.population_size
-        batches = batches if config.budget is None else config.budget // config.batch_size
-        expected = f"from {fewest} to {MOST:,} batches for {config.method}"
-        require(fewest <= batches <= MOST, "--budget", f"{batches:g}", expected)
-    lowest = config.lowest_density
-    require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
-    require(config.seed >= 0, "--seed", config.seed, "0 or more")
-    require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
-    devices.check(config)
-    if config.seeds is not None:
-        seeds.chosen(config.seeds, config.seed)
-    config = replace(config, hidden=hidden)
-    resuming.check(config)
-    return config
-
-
-def check_against(config: Config, dataset: Dataset) -> None:
-    """InputError where the config does not fit the data."""
-    half = len(dataset.train_images) // 2
-    validation = config.validation
-    require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
-    images = len(dataset.train_images) - validation
-    batch = config.batch_size
-    require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
-
-
-def multiple(config: Config) -> int | None:
-    """What the population is a multiple of, times its devices; None where it is not shared."""
-    return 1 if config.method.startswith(("gemonn", "nsga2")) else None
 
 
 def train(config: Config, **options: Any) -> "Results":
     """Evolve as `experiments.front_training.train` does, whose options these are."""
-    from experiments import front_training  # takes seconds: no help, no mistake shall wait for it
+    from experiments.front import (
+        training as front_training,  # takes seconds: no help, no mistake shall wait for it
+    )
 
     return front_training.train(config, **options)
 
 
 def main(arguments: list[str]) -> None:
     """Run the command line: an evolution, or the command `export`, `compare` or `classify`."""
-    command, rest = split_command(arguments, ("export", "compare", "classify"))
+    command, rest = split_command(arguments, tuple(COMMANDS))
     if command:
-        import_module(f"experiments.front_{command}").main(rest)
+        import_module(COMMANDS[command]).main(rest)
         return
     config = parse(
         Config,
@@ -233,7 +56,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _foretell(config: Config, dataset: Dataset) -> None:
-    from experiments import dry_run, front_training  # late, as in `train`
+    from experiments.front import training as front_training
+    from experiments.running import dry_run  # late, as in `train`
 
     run_directory.require_free(config.out)
     rows = {config.method: seeds.each(config)}
@@ -241,7 +65,9 @@ def _foretell(config: Config, dataset: Dataset) -> None:
 
 
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:
-    from experiments import front_compare, front_report, front_training  # late, as in `train`
+    from experiments.front import compare as front_compare  # late, as in `train`
+    from experiments.front import report as front_report
+    from experiments.front import training as front_training
 
     seeds.run(config, dataset, directory, front_training, front_report.table, front_compare.table)
 

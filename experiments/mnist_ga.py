@@ -1,217 +1,25 @@
 """Evolve a tied autoencoder layer by layer and judge its features by an SVM (arXiv 1711.07655)."""
 
-import math
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from experiments import cache, devices, resuming, run_directory, seeds
-from experiments.cli import (
-    MOST,
-    flag,
-    parse,
-    require,
-    require_at_least,
-    require_widths,
-    run_main,
-    split_command,
-)
-from experiments.datasets import Dataset, Name, load
+from experiments.autoencoder.config import PRESETS, Config, check, check_against
+from experiments.datasets.catalog import Dataset, load
+from experiments.running import cache, devices, resuming, run_directory, seeds
+from experiments.running.cli import parse, run_main, split_command
 
 if TYPE_CHECKING:
-    from experiments.training import Results
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides the result of a run."""
-
-    preset: Literal["gajax", "paper"] = "gajax"
-    """starting values: ours, or the published setting"""
-    config: Path | None = None
-    """a saved config.json to start from"""
-    method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
-    """the genetic algorithm; gradient descent of the layers alone, of the layers and then of all,
-    or of all from the start; or principal components"""
-    equal: Literal["steps", "cost"] = "steps"
-    """what gradient descent takes as much of as ga: sequential steps, or cost"""
-    dataset: Name = "mnist5k"
-    """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
-    fetched once"""
-    data_dir: Path | None = None
-    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
-    validation: int = 0
-    """training images held out to choose settings by"""
-    layers: tuple[int, ...] = (784, 500, 250, 100, 50)
-    """widths, from the image to the code"""
-    activation: Literal["tanh", "relu"] = "tanh"
-    """between layers"""
-    biases: bool = False
-    """whether layers have biases"""
-    target: Literal["image", "layer"] = "image"
-    """what a layer learns to give back: the image, or the layer before"""
-    population_size: int = 10
-    """individuals; the better half survives"""
-    generations: tuple[int, ...] = (1,)
-    """for each layer, or one number for all"""
-    whole_generations: int = 10
-    """of all layers together, after the last layer"""
-    finetune_epochs: int = 1
-    """passes over the data that survivors learn for in a generation"""
-    optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
-    """of the fine-tuning; sgd has momentum 0.9"""
-    learning_rate: float = 0.05
-    """its highest rate"""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """of the rate, over a phase"""
-    fresh_optimizer: bool = False
-    """whether every generation starts with a new optimiser"""
-    batch_size: int = 250
-    """examples of one gradient step"""
-    crossover: Literal["uniform", "one_point"] = "uniform"
-    """how two parents mix"""
-    crossover_rate: float = 0.2
-    """uniform: share of genes from the father"""
-    mutation: Literal["zero", "gaussian"] = "zero"
-    """set genes to zero, or add noise"""
-    mutation_rate: float = 0.01
-    """share of the genes that mutate"""
-    mutation_scale: float = 0.01
-    """gaussian: standard deviation of the noise"""
-    selection: Literal["truncation", "tournament"] = "truncation"
-    """who survives: the better half, or the winners of pairs"""
-    score_examples: int | None = None
-    """training images that decide the ranking; all where not given"""
-    svm_c: float | None = None
-    """C of the SVM; from a grid where not given"""
-    svm_gamma: float | None = None
-    """gamma of the SVM in units of 1 / (features x variance); from a grid where not given"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """that networks compute in while they learn; what is kept and reported is float32"""
-    chunk_size: int | None = None
-    """individuals computed side by side; where not given, as many as suit the device"""
-    devices: int | None = None
-    """that share the population; one CPU, or all accelerators that divide it, where not given"""
-    distributed: bool = False
-    """whether this is one of several processes, such as one for each host, that share it"""
-    coordinator: str | None = None
-    """distributed: address and port of process 0; detected on a cluster where not given"""
-    processes: int | None = None
-    """distributed: how many there are"""
-    process_id: int | None = None
-    """distributed: which of them this is, from 0"""
-    seed: int = 0
-    """of everything random"""
-    seeds: tuple[int, ...] | None = None
-    """independent runs: how many from --seed on, or a list of seeds"""
-    checkpoint_every: str = "2m"
-    """generations between two checkpoints, or minutes, such as 5m"""
-    dry_run: bool = False
-    """whether to print settings, memory and expected time, and to make no run"""
-    resume: Path | None = None
-    """a run directory to go on in, from its latest checkpoint and with its settings"""
-    out: Path | None = None
-    """run directory, which must be new; runs/<time>-mnist_ga where not given"""
-    quiet: bool = False
-    """whether to show no progress"""
-
-
-PRESETS = {
-    "gajax": Config(),
-    "paper": Config(
-        preset="paper",
-        generations=(5,),
-        whole_generations=0,
-        optimizer="adadelta",
-        learning_rate=0.01,
-        schedule="constant",
-        fresh_optimizer=True,
-        batch_size=32,
-    ),
-}
-
-
-_LOWEST = {
-    "population_size": 2,
-    "whole_generations": 0,
-    "finetune_epochs": 1,
-    "batch_size": 1,
-    "score_examples": 1,
-    "validation": 0,
-    "chunk_size": 1,
-    "devices": 1,
-    "processes": 1,
-    "process_id": 0,
-}
-
-
-def check(config: Config) -> Config:
-    """The config with a number of generations for each layer; InputError where it is wrong."""
-    layers = len(config.layers) - 1
-    require_widths("--layers", config.layers)
-    shown = " ".join(map(str, config.layers))
-    require(layers > 0 and min(config.layers) > 0, "--layers", shown, "two positive widths or more")
-    generations = config.generations
-    generations = generations * layers if len(generations) == 1 else generations
-    require(
-        len(generations) == layers and min(generations) > 0,
-        "--generations",
-        " ".join(map(str, config.generations)),
-        f"one positive number, or {layers}, one for each layer",
-    )
-    require_at_least(config, _LOWEST)
-    for name in ("crossover_rate", "mutation_rate"):
-        value = getattr(config, name)
-        require(0 <= value <= 1, flag(name), value, "from 0 to 1")
-    for name in ("learning_rate", "mutation_scale", "svm_c", "svm_gamma"):
-        value = getattr(config, name)
-        require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
-    require(config.seed >= 0, "--seed", config.seed, "0 or more")
-    require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
-    devices.check(config)
-    if config.seeds is not None:
-        seeds.chosen(config.seeds, config.seed)
-    config = replace(config, generations=generations)
-    resuming.check(config)
-    return config
-
-
-def check_against(config: Config, dataset: Dataset) -> None:
-    """InputError where the config does not fit the data."""
-    pixels = math.prod(dataset.train_images.shape[1:])
-    require(
-        config.layers[0] == pixels,
-        "--layers",
-        " ".join(map(str, config.layers)),
-        f"a list that starts with {pixels}, the pixels of an image of {dataset.name}",
-    )
-    half = len(dataset.train_images) // 2
-    validation = config.validation
-    require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
-    images = len(dataset.train_images) - validation
-    batch = config.batch_size
-    require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
-    epochs = config.finetune_epochs
-    require(epochs * images <= MOST, "--finetune-epochs", epochs, f"at most {MOST // images:,}")
-    generations = sum(config.generations) + config.whole_generations
-    steps = generations * epochs * (images // batch)
-    fewer = f"so few that there are at most {MOST:,} gradient steps"
-    require(steps <= MOST, "--generations", f"{generations:,}, which make {steps:,}", fewer)
-    code, most = config.layers[-1], min(pixels, images)
-    expected = f"a list that ends with at most {most}, the components there are"
-    require(config.method != "pca" or code <= most, "--layers", code, expected)
-
-
-def multiple(config: Config) -> int | None:
-    """What the population is a multiple of, times its devices; None where it is not shared."""
-    return 2 if config.method == "ga" else None
+    from experiments.autoencoder.training import Results
 
 
 def train(config: Config, **options: Any) -> "Results":
     """Train as `experiments.training.train` does, whose options these are."""
-    from experiments import training  # takes seconds, for which no help and no mistake shall wait
+    from experiments.autoencoder import (
+        training,  # takes seconds, for which no help and no mistake shall wait
+    )
 
     return training.train(config, **options)
 
@@ -220,7 +28,7 @@ def main(arguments: list[str]) -> None:
     """Run the command line: a training, or one of the commands `predict` and `compare`."""
     command, rest = split_command(arguments, ("predict", "compare"))
     if command:
-        import_module(f"experiments.{command}").main(rest)
+        import_module(f"experiments.autoencoder.{command}").main(rest)
         return
     config = parse(
         Config,
@@ -242,7 +50,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _foretell(config: Config, dataset: Dataset) -> None:
-    from experiments import dry_run, training  # late, as in `train`
+    from experiments.autoencoder import training
+    from experiments.running import dry_run  # late, as in `train`
 
     run_directory.require_free(config.out)
     rows = {config.method: seeds.each(config)}
@@ -250,7 +59,11 @@ def _foretell(config: Config, dataset: Dataset) -> None:
 
 
 def _run(config: Config, dataset: Dataset, directory: Path) -> None:
-    from experiments import compare, report, training  # late, as in `train`
+    from experiments.autoencoder import (
+        compare,  # late, as in `train`
+        report,
+        training,
+    )
 
     seeds.run(config, dataset, directory, training, report.table, compare.table)
 

@@ -3,7 +3,6 @@
 from gajax import (
     crossover,
     evaluation,
-    models,
     mutation,
     pareto,
     population,
@@ -43,7 +42,6 @@ __all__ = [
     "graded",
     "gradient",
     "init",
-    "models",
     "mutation",
     "nsga2",
     "pareto",

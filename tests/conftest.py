@@ -31,7 +31,7 @@ def forget_programs():
 @pytest.fixture(scope="session")
 def small_config():
     """A config of mnist_ga that trains in seconds."""
-    from experiments.mnist_ga import Config, check
+    from experiments.autoencoder.config import Config, check
 
     return check(
         Config(
@@ -49,8 +49,8 @@ def small_config():
 @pytest.fixture(scope="session")
 def small_run(small_config, tmp_path_factory):
     """The directory of a finished run of the small config."""
-    from experiments import training
-    from experiments.datasets import load
+    from experiments.autoencoder import training
+    from experiments.datasets.catalog import load
 
     directory = tmp_path_factory.mktemp("run")
     training.run(small_config, load("mnist5k"), directory)
@@ -60,7 +60,7 @@ def small_run(small_config, tmp_path_factory):
 @pytest.fixture(scope="session")
 def front_config():
     """A config of gemonn that evolves in seconds."""
-    from experiments.gemonn import Config, check
+    from experiments.front.config import Config, check
 
     return check(
         Config(
@@ -79,8 +79,8 @@ def front_config():
 @pytest.fixture(scope="session")
 def front_run(front_config, tmp_path_factory):
     """The directory of a finished run of the front config, on a part of the embedded set."""
-    from experiments import front_training
-    from experiments.datasets import load
+    from experiments.datasets.catalog import load
+    from experiments.front import training as front_training
 
     directory = tmp_path_factory.mktemp("front")
     whole = load("mnist5k")
@@ -95,7 +95,8 @@ def front_run(front_config, tmp_path_factory):
 @pytest.fixture
 def seen(monkeypatch):
     """What the last picture was drawn with: its matplotlib figure and panels."""
-    from experiments import comparison_figures, figures, front_figures
+    from experiments.front import figures as front_figures
+    from experiments.reporting import comparison_figures, figures
 
     last, canvas = SimpleNamespace(), figures._canvas
 

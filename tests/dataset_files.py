@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 
-from experiments import idx
+from experiments.datasets import idx
 
 TRAIN_IMAGES, TRAIN_LABELS = idx.FILES["train"]
 TEST_IMAGES, TEST_LABELS = idx.FILES["test"]

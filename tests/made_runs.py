@@ -6,9 +6,11 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-from experiments import classifier, sparse_files, svm_file
-from experiments.mnist_ga import Config
-from experiments.run_directory import save_config
+from experiments.autoencoder import svm as classifier
+from experiments.autoencoder import svm_file
+from experiments.autoencoder.config import Config
+from experiments.running import model_files as sparse_files
+from experiments.running.run_directory import save_config
 
 LAYERS = (784, 16, 8)
 FRONT = "density,train_loss,test_loss\n0.1,0.5,0.5\n0.5,0.2,0.2\n1.0,0.1,0.1\n"

@@ -4,7 +4,7 @@ import os
 import tracemalloc
 
 from experiments import gemonn, mnist_ga
-from experiments.cli import run_main
+from experiments.running.cli import run_main
 
 MAINS = {"mnist_ga": mnist_ga.main, "gemonn": gemonn.main}
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments import gemonn, mnist_ga
-from experiments.datasets import load
+from experiments.datasets.catalog import load
 from gajax import evaluation
 
 TIMES = {"seconds", "examples_per_second"}

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"types", "sharding", "bits"},
     {"population"},
-    {"crossover", "mutation", "selection", "evaluation", "breeding", "pareto", "sparse", "models"},
+    {"crossover", "mutation", "selection", "evaluation", "breeding", "pareto", "sparse"},
     {"fronts"},
     {"ga", "nsga2", "gemonn", "gradient", "refinement"},
     {"run", "checkpoint"},
@@ -65,7 +65,7 @@ def test_only_run_compiles(module):
     assert bool(words & {"jit", "pjit"}) == (module == "run")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.py")), ids=lambda p: p.stem)
 def test_experiments_use_public_names_of_gajax(path):
     for name in imported(path):
         package, *rest = name.split(".")

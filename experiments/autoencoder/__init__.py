@@ -1,0 +1,1 @@
+"""The layer-wise autoencoder of David & Greental."""

@@ -1,0 +1,252 @@
+"""Training an autoencoder one layer after another, then as a whole, by any algorithm."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, UInt8
+
+import gajax
+from experiments.autoencoder.model import TiedAutoencoder, block_params, unit_interval
+from experiments.running import side_by_side
+from experiments.running.checkpoints import Checkpoint
+from experiments.running.precision import computing_in
+
+ENCODE_BATCH = 1_000
+Target = Literal["image", "layer"]
+
+
+class Phase(NamedTuple):
+    """One stretch of training: the blocks `start` to `stop` learn, those before them are frozen.
+
+    `work` is the number of weights that an example passes on its way, for estimates of time.
+    """
+
+    name: str
+    start: int
+    stop: int
+    generations: int
+    work: int
+
+
+class Progress(NamedTuple):
+    """Where a training stands: its phase, the frozen blocks, and what the last step gave.
+
+    With several seeds at once, all but the phase has their axis S.
+    """
+
+    phase: Phase
+    frozen: dict
+    state: Any
+    info: gajax.Info
+
+    def own(self, seed: int | None) -> "Progress":
+        """The progress of the seed at that place, its state only where a generation ended.
+
+        Where there is no axis S, the place is None.
+        """
+        if seed is None:
+            return self
+        info = gajax.take(self.info, seed)
+        state = gajax.take(self.state, seed) if info.done else None
+        return Progress(self.phase, gajax.take(self.frozen, seed), state, info)
+
+    def saved(self) -> tuple[Any, dict[str, Any]]:
+        """The trees and facts from which `train` goes on behind this step."""
+        return (self.frozen, self.state, self.info), {"phase": self.phase.name}
+
+    def best_index(self) -> int:
+        """The individual of lowest loss, the first one where no loss is a number."""
+        return int(np.argmin(np.nan_to_num(self.info.loss, nan=np.inf)))
+
+    def best(self) -> dict:
+        """Parameters of all blocks so far, those in training from the best individual."""
+        best = gajax.sharding.gather(gajax.take(self.state.params, self.best_index()))
+        return self.frozen | jax.tree.map(jnp.asarray, best)
+
+
+def layer_phases(
+    layers: tuple[int, ...], generations: tuple[int, ...], target: Target
+) -> list[Phase]:
+    """A phase for each layer, with its own number of generations."""
+    weights = _weights(layers)
+    return [
+        Phase(
+            name=f"{layers[index]}-{layers[index + 1]}",
+            start=index,
+            stop=index + 1,
+            generations=generations[index],
+            work=weights[index] + sum(weights[0 if target == "image" else index : index + 1]),
+        )
+        for index in range(len(weights))
+    ]
+
+
+def whole_phase(layers: tuple[int, ...], generations: int) -> Phase:
+    """The phase in which all layers learn together."""
+    weights = _weights(layers)
+    return Phase("all layers", 0, len(weights), generations, 2 * sum(weights))
+
+
+def _weights(layers: tuple[int, ...]) -> list[int]:
+    return [inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False)]
+
+
+def reconstruction_loss(
+    model: TiedAutoencoder, phase: Phase, target: Target, precision: str = "float32"
+) -> Callable:
+    """The mean squared error of what comes back from the output of the phase's last block.
+
+    With target `image` it comes back through the frozen outer blocks to the pixels, in [0, 1];
+    with `layer` only to what entered the phase's first block. The network computes in the
+    precision; parameters, gradients and the error itself are float32.
+    """
+    first = 0 if target == "image" else phase.start
+
+    def through(variables: dict, values: Array) -> Any:
+        code = model.apply(variables, values, phase.start, phase.stop, method="encode")
+        return model.apply(variables, code, first, phase.stop, method="decode")
+
+    through = computing_in(precision, through)
+
+    def loss_fn(params: dict, batch: dict, frozen: dict) -> Float[Array, ""]:
+        inputs = unit_interval(batch["inputs"])
+        output = through({"params": {**frozen, **params}}, inputs)
+        wanted = unit_interval(batch["images"]) if "images" in batch else inputs
+        return jnp.mean((output - wanted) ** 2)
+
+    return loss_fn
+
+
+def best(key: Key[Array, "*S"], progress: Progress) -> dict:
+    """The best parameters of each seed that has a key."""
+    phase, *trees = progress
+    return side_by_side.each(key, lambda *own: Progress(phase, *own).best(), *trees)
+
+
+@partial(jax.jit, static_argnames=("model", "start", "stop"))
+def encode(
+    model: TiedAutoencoder,
+    params: dict,
+    values: Float[Array, "N I"] | UInt8[Array, "N I"],
+    start: int = 0,
+    stop: int | None = None,
+) -> Float[Array, "N O"]:
+    """Outputs of the block before `stop` for all examples, in batches."""
+
+    def one(value):
+        value = unit_interval(value)
+        return model.apply({"params": params}, value, start, stop, method="encode")
+
+    return jax.lax.map(one, values, batch_size=ENCODE_BATCH)
+
+
+@partial(jax.jit, static_argnames=("model", "size"))
+def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
+    """A population of `size` untrained networks."""
+    image = jnp.zeros(model.layers[0])
+    return gajax.init(key, lambda key: model.init(key, image)["params"], size)
+
+
+@partial(jax.jit, static_argnames="model")
+def reconstruct(
+    model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]
+) -> Float[Array, "N I"]:
+    """What comes back of the images, in [0, 1] but for the network's error."""
+
+    def one(image):
+        code = model.apply({"params": params}, unit_interval(image), method="encode")
+        return model.apply({"params": params}, code, method="decode")
+
+    return jax.lax.map(one, images, batch_size=ENCODE_BATCH)
+
+
+def rmse(model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]) -> float:
+    """Root of the mean squared error over all pixels of all images, pixels in [0, 1]."""
+    total = 0.0
+    for start in range(0, len(images), 10 * ENCODE_BATCH):
+        part = jnp.asarray(images[start : start + 10 * ENCODE_BATCH])
+        error = reconstruct(model, params, part) - unit_interval(part)
+        total += float(jnp.sum(error**2))
+    return math.sqrt(total / images.size)
+
+
+def train(
+    key: Key[Array, "*S"],
+    model: TiedAutoencoder,
+    images: UInt8[Array, "N I"],
+    phases: list[Phase],
+    make_algorithm: Callable[[Callable, Phase], gajax.Algorithm],
+    *,
+    population_size: int,
+    target: Target = "image",
+    precision: str = "float32",
+    resumed: Checkpoint | None = None,
+) -> Iterator[Progress]:
+    """Train phase after phase, yielding after every step; the last one holds the result.
+
+    A layer's population is drawn fresh; once it is trained, its best individual is frozen, and the
+    inputs of the next layer are computed once. The phase of all layers starts from the frozen
+    layers and everybody in the last layer's population. `make_algorithm(loss_fn, phase)` makes the
+    algorithm of a phase. Epoch e of phase p has the same order of examples for every method.
+    Several keys train as many seeds at once. With a checkpoint, the first thing yielded is the step
+    at which it was made.
+    """
+
+    def everybody(params: dict) -> dict:
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (population_size, *leaf.shape)), params
+        )
+
+    each = partial(side_by_side.each, key)
+    key_init, key_order, key_run = side_by_side.split(key, 3)
+    population = each(lambda key: draw(key, model, population_size), key_init)
+    images = side_by_side.for_all(key, images)
+    frozen: dict = {}
+    encoded = images
+
+    def encode_by(phase: Phase) -> Any:
+        own = block_params(frozen, 0, phase.stop)
+        return each(partial(encode, model, start=phase.start, stop=phase.stop), own, encoded)
+
+    names = [phase.name for phase in phases]
+    first = names.index(resumed.facts["phase"]) if resumed else 0
+    if resumed:
+        blocks = block_params(population, 0, phases[first].start)
+        frozen = resumed.take(jax.eval_shape(partial(each, _first), blocks))
+        for phase in phases[:first] if frozen else ():
+            encoded = encode_by(phase)
+        population |= each(everybody, frozen)
+    for number, phase in enumerate(phases[first:], first):
+        examples = {"inputs": images if phase.start == 0 else encoded}
+        if phase.start > 0 and target == "image":
+            examples["images"] = images
+        frozen = block_params(frozen, 0, phase.start)
+        data = gajax.Data(examples, side_by_side.fold_in(key_order, number), (frozen,))
+        loss_fn = reconstruction_loss(model, phase, target, precision)
+        algorithm = make_algorithm(loss_fn, phase)
+        learning = block_params(population, phase.start, phase.stop)
+        setting = algorithm, side_by_side.fold_in(key_run, number), learning, data
+        after = progress = None
+        if resumed and number == first:
+            after = resumed.take(gajax.yielded_like(*setting))
+            progress = Progress(phase, frozen, *after)
+            yield progress
+        for step in gajax.evolve(*setting, generations=phase.generations, after=after):
+            progress = Progress(phase, frozen, *step)
+            yield progress
+        assert progress is not None, "a phase has a step"
+        population |= progress.state.params
+        if phase.stop < len(model.layers) - 1:
+            frozen = best(key, progress)
+            encoded = encode_by(phase)
+            population |= each(everybody, frozen)
+
+
+def _first(population: dict) -> dict:
+    """The first individual."""
+    return gajax.take(population, 0)

@@ -1,0 +1,254 @@
+"""Every way of training the autoencoder that a comparison can name, baselines included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+from jaxtyping import Array, Key
+
+import gajax
+from experiments.autoencoder import layerwise
+from experiments.autoencoder.layerwise import Phase
+from experiments.autoencoder.model import TiedAutoencoder, block_params
+from experiments.running import memory, side_by_side
+from experiments.running.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from experiments.autoencoder.config import Config
+
+Observe = Callable[[layerwise.Progress], None]
+"""Called after every step of a training."""
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+def _muon(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """Muon for kernels; biases get Adam at a twentieth of the rate, for its steps are larger."""
+    schedule = rate if callable(rate) else optax.constant_schedule(rate)
+    return optax.contrib.muon(rate, adam_learning_rate=lambda count: schedule(count) / 20)
+
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "muon": _muon,
+    "adam": optax.adam,
+    "adadelta": optax.adadelta,
+    "sgd": partial(optax.sgd, momentum=0.9),
+}
+
+
+MakeAlgorithm = Callable[[Callable, Phase], gajax.Algorithm]
+"""`make(loss_fn, phase)`: the algorithm of a phase."""
+
+
+class Trained(NamedTuple):
+    """An autoencoder and its parameters, with an axis S for several seeds."""
+
+    model: TiedAutoencoder
+    params: dict
+
+
+def autoencoder(config: Config) -> TiedAutoencoder:
+    """The network of a config, untrained."""
+    if config.method == "pca":
+        ends = (config.layers[0], config.layers[-1])
+        return TiedAutoencoder(ends, activation=_identity, biases=True)
+    return TiedAutoencoder(config.layers, ACTIVATIONS[config.activation], config.biases)
+
+
+def schedule(config: Config, examples: int) -> list[Phase]:
+    """The phases of a config's method; none where it does not descend.
+
+    Gradient descent gets either the sequential steps of the genetic algorithm or its cost: what
+    that spends on all layers, `layerwise` spends on the single ones, `sgd` has everything for all
+    layers, and for what the genetic algorithm takes for its scoring, they train on in whole
+    generations.
+    """
+    phases = layerwise.layer_phases(config.layers, config.generations, config.target)
+    whole = layerwise.whole_phase(config.layers, config.whole_generations)
+    if config.whole_generations:
+        phases.append(whole)
+    if config.method == "ga":
+        return phases
+    if config.method == "pca":
+        return []
+    scorings = sum(phase.generations + 1 for phase in phases)
+    batches = config.finetune_epochs * (examples // config.batch_size)
+    if config.equal == "steps":
+        times, extra = 1, -(-scorings // batches)
+    else:
+        times = config.population_size // 2
+        scored = scorings * config.population_size * (config.score_examples or examples)
+        extra = -(-scored // (3 * batches * config.batch_size))
+    phases = [phase._replace(generations=times * phase.generations) for phase in phases]
+    if config.method == "sgd":
+        total = sum(phase.generations for phase in phases)
+        return [whole._replace(generations=total + extra)]
+    if config.method == "layerwise":
+        layers = len(config.layers) - 1
+        shared = times * config.whole_generations + extra
+        shares = np.diff(np.arange(layers + 1) * shared // layers)
+        return [
+            phase._replace(generations=phase.generations + int(share))
+            for phase, share in zip(phases, shares, strict=False)
+        ]
+    return [*phases[:-1], phases[-1]._replace(generations=phases[-1].generations + extra)]
+
+
+def ga(config: Config, examples: int, examples_per_step: int | None = None) -> MakeAlgorithm:
+    """The genetic algorithm (arXiv 1711.07655)."""
+    crossover = {
+        "uniform": partial(gajax.crossover.uniform, rate=config.crossover_rate),
+        "one_point": gajax.crossover.one_point,
+    }[config.crossover]
+    mutation = {
+        "zero": partial(gajax.mutation.zero, rate=config.mutation_rate),
+        "gaussian": partial(
+            gajax.mutation.gaussian, rate=config.mutation_rate, scale=config.mutation_scale
+        ),
+    }[config.mutation]
+
+    def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
+        return gajax.ga(
+            loss_fn,
+            optimizer=_optimizer(config, phase, examples),
+            survivors=config.population_size // 2,
+            batch_size=config.batch_size,
+            epochs=config.finetune_epochs,
+            crossover=crossover,
+            mutation=mutation,
+            selection=getattr(gajax.selection, config.selection),
+            fresh_optimizer=config.fresh_optimizer,
+            score_examples=config.score_examples,
+            chunk_size=config.chunk_size,
+            examples_per_step=examples_per_step,
+        )
+
+    return make_algorithm
+
+
+def descent(config: Config, examples: int, examples_per_step: int | None = None) -> MakeAlgorithm:
+    """Gradient descent of one network."""
+
+    def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
+        return gajax.gradient(
+            loss_fn,
+            optimizer=_optimizer(config, phase, examples),
+            batch_size=config.batch_size,
+            epochs=config.finetune_epochs,
+            chunk_size=config.chunk_size,
+            examples_per_step=examples_per_step,
+        )
+
+    return make_algorithm
+
+
+ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
+    "ga": ga,
+    "layerwise": descent,
+    "pretrained": descent,
+    "sgd": descent,
+}
+"""Name to `algorithm(config, examples, examples_per_step)`, of methods that have phases."""
+
+
+def individuals(config: Config) -> int:
+    """Networks that a method trains at once."""
+    return config.population_size if config.method == "ga" else 1
+
+
+def memory_needed(config: Config, images: int) -> int:
+    """About the bytes at the height of the phase that needs most."""
+    model = autoencoder(config)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    network = jax.eval_shape(lambda: layerwise.draw(jax.random.key(0), model, 1))
+    network = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), network)
+    make_algorithm = ALGORITHMS[config.method](config, images)
+
+    def of_phase(phase: Phase) -> int:
+        examples = {"images": jax.ShapeDtypeStruct((images, config.layers[0]), jnp.uint8)}
+        if phase.start > 0:
+            width = config.layers[phase.start]
+            examples["inputs"] = jax.ShapeDtypeStruct((images, width), jnp.float32)
+        loss_fn = layerwise.reconstruction_loss(model, phase, config.target)
+        return memory.needed(
+            make_algorithm(loss_fn, phase),
+            block_params(network, phase.start, phase.stop),
+            individuals(config),
+            gajax.Data(examples, key, ({},)),
+        )
+
+    return max(of_phase(phase) for phase in schedule(config, images))
+
+
+def descended(
+    key: Key[Array, "*S"],
+    config: Config,
+    images: np.ndarray,
+    observe: Observe,
+    resumed: Checkpoint | None = None,
+) -> Trained:
+    """What an algorithm comes to in the phases of its method, for each seed that has a key."""
+    model = autoencoder(config)
+    examples_per_step = side_by_side.examples_per_step(key)
+    steps = layerwise.train(
+        key,
+        model,
+        jnp.asarray(images),
+        schedule(config, len(images)),
+        ALGORITHMS[config.method](config, len(images), examples_per_step),
+        population_size=individuals(config),
+        target=config.target,
+        precision=config.precision,
+        resumed=resumed,
+    )
+    progress = next(steps) if resumed else None
+    for progress in steps:
+        observe(progress)
+    assert progress is not None, "there is always a phase"
+    return Trained(model, layerwise.best(key, progress))
+
+
+def pca(
+    key: Key[Array, ""],
+    config: Config,
+    images: np.ndarray,
+    observe: Observe,
+    resumed: Checkpoint | None = None,
+) -> Trained:
+    """Principal components, written as a linear tied autoencoder of one layer with biases."""
+    from sklearn.decomposition import PCA
+
+    del observe, resumed
+    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    fitted = PCA(config.layers[-1], random_state=seed).fit(images / np.float32(255))
+    kernel = np.asarray(fitted.components_, np.float32).T
+    mean = np.asarray(fitted.mean_, np.float32)
+    block = {"kernel": kernel, "hidden_bias": -mean @ kernel, "visible_bias": mean}
+    return Trained(autoencoder(config), jax.tree.map(jnp.asarray, {"blocks_0": block}))
+
+
+METHODS: dict[str, Callable[..., Trained]] = {
+    **dict.fromkeys(ALGORITHMS, descended),
+    "pca": pca,
+}
+"""Name to `method(key, config, images uint8 [N, I], observe, resumed) -> Trained`."""
+
+
+def _optimizer(config: Config, phase: Phase, examples: int) -> optax.GradientTransformation:
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        batches = config.finetune_epochs * (examples // config.batch_size)
+        steps = phase.generations * batches
+        rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, steps // 10), steps)
+    return OPTIMIZERS[config.optimizer](rate)
+
+
+def _identity(values: Array) -> Array:
+    return values

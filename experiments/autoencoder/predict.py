@@ -1,0 +1,130 @@
+"""Say which digit a picture shows, by a finished run of mnist_ga: `mnist_ga predict`."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+
+from experiments.autoencoder.config import PRESETS, Config, check
+from experiments.running import run_directory
+from experiments.running.cli import (
+    CommandParser,
+    InputError,
+    a_path,
+    load_config,
+    printable,
+    require,
+    show,
+)
+
+if TYPE_CHECKING:
+    from experiments.datasets.pictures import Invert
+
+SHAPES = {"cifar10": (32, 32, 3), "cifar10_gray": (32, 32, 1)}
+"""Height, width and channels of the images of a data set, (28, 28, 1) where not named."""
+
+
+def predict(
+    run: Path, paths: list[Path], out: Path | None = None, invert: "Invert" = "auto"
+) -> list[dict[str, Any]]:
+    """Classify pictures; each one's reconstruction is written beside it into `out`.
+
+    `out` is the folder `predictions` of the run where it is None. Returns a dictionary of path,
+    digit, margin and reconstruction for each picture. The margin is the decision value of the
+    digit above that of the next likely one. InputError where the run or a picture is unreadable.
+    """
+    if not os.path.isfile(run / "summary.json"):
+        raise InputError(f"--run must be the directory of a finished run, not {run}")
+    try:
+        config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
+    except InputError as error:
+        raise InputError(f"--run {run} has a wrong config.json: {error}") from None
+    shape = SHAPES.get(config.dataset, (28, 28, 1))
+    pixels = math.prod(shape)
+    first = config.layers[0]
+    require(first == pixels, f"--run {run}", first, f"a run on images of {pixels} pixels")
+    out = out or _predictions(run)
+
+    import jax.numpy as jnp
+
+    from experiments.autoencoder import layerwise, report
+    from experiments.autoencoder.methods import autoencoder
+    from experiments.autoencoder.svm import margins
+    from experiments.datasets import pictures as digits  # late, as in `mnist_ga.train`
+    from experiments.reporting import figures
+
+    trained, svm = report.load(run, autoencoder(config))
+    if config.dataset.startswith("mnist"):
+        images = [
+            digits.fit_digit(digits.read_image(path), invert=invert, name=str(path))
+            for path in paths
+        ]
+    else:
+        images = [digits.fit_plain(path, shape) for path in paths]
+    pixels = jnp.asarray(np.stack(images).reshape(len(images), pixels))
+    features = np.asarray(layerwise.encode(*trained, pixels))
+    restored = np.asarray(layerwise.reconstruct(*trained, pixels))
+    if not (np.isfinite(features).all() and np.isfinite(restored).all()):
+        raise InputError(f"--run {run} has a model whose outputs are not finite")
+    judged = margins(svm, features)
+    run_directory.make_directory(out)
+    found = []
+    for path, original, back, digit, margin in zip(
+        paths, np.asarray(pixels), restored, *judged, strict=True
+    ):
+        target = _free(out / f"{path.stem}.png")
+        figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
+        found.append(
+            {
+                "path": str(path),
+                "digit": int(digit),
+                "margin": float(margin),
+                "reconstruction": str(target),
+            }
+        )
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line that follows the word `predict`."""
+    parser = CommandParser("python -m experiments.mnist_ga predict", description=__doc__)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG files")
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="default: RUN/predictions")
+    parser.add_argument(
+        "--invert",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether the digit is dark on light (default: auto, by the look of it)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a list instead of a table")
+    given = parser.parse_args(arguments)
+    found = predict(given.run, given.images, given.out, given.invert)
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("image", "digit", "margin", "reconstruction")
+    for row in found:
+        names = printable(row["path"]), printable(row["reconstruction"])
+        table.add_row(names[0], str(row["digit"]), f"{row['margin']:.2f}", names[1])
+    show(table)
+
+
+def _predictions(run: Path) -> Path:
+    """The folder of the run for what is predicted; InputError where it is a link to another."""
+    folder = run / "predictions"
+    require(not folder.is_symlink(), "--out", folder, "given where that folder is a link")
+    return folder
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first one numbered behind it that nothing has."""
+    number, candidate = 1, path
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = path.with_stem(f"{path.stem}-{number}")
+    return candidate

@@ -1,0 +1,75 @@
+"""From the steps of a training to rows of metrics and a live display."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+import gajax
+from experiments.autoencoder import layerwise
+from experiments.autoencoder.layerwise import Phase
+from experiments.running.cli import require_living
+from experiments.running.meter import Meter, Row
+from experiments.running.progress import Progress
+
+
+class Recorder:
+    """Shows where the training stands, and gives its `meter` a row for each generation."""
+
+    def __init__(
+        self, rate: float, phases: list[Phase], progress: Progress, on_row: Callable[[Row], None]
+    ) -> None:
+        self.meter = Meter(on_row)
+        self._rate = rate
+        self._work = {phase: phase.generations * phase.work for phase in phases}
+        self._progress = progress
+        for phase in phases[:1]:  # the first step waits for its compilation
+            self._progress.update(
+                phase=phase.name,
+                generation=0,
+                generations=phase.generations,
+                fraction=0.0,
+                metrics={},
+                remaining=None,
+            )
+
+    def observe(self, step: layerwise.Progress) -> None:
+        """Take one step of a training in, and its row where it ended a generation.
+
+        InputError where that generation has left nobody alive.
+        """
+        phase, info = step.phase, step.info
+        self.meter.count(info)
+        rmse = np.sqrt(info.loss)
+        scored = rmse[np.isfinite(rmse)]
+        best, median, worst = np.quantile(scored, (0, 0.5, 1)) if scored.size else [np.nan] * 3
+        shown = {"best RMSE": f"{best:.4f}", "median": f"{median:.4f}"} if scored.size else {}
+        ended = int(info.generation) - (not info.done)
+        generations = max(0.0, float(info.generation - 1 + info.fraction))
+        self._progress.update(
+            phase=phase.name,
+            generation=max(0, ended),
+            generations=phase.generations,
+            fraction=generations / phase.generations,
+            metrics={**shown, "examples/s": f"{self.meter.rate():,.0f}"},
+            remaining=self.meter.remaining(phase.name, self._done(phase, generations)),
+        )
+        if info.done:
+            density = gajax.sharding.gather(gajax.density(step.state.params))[step.best_index()]
+            self.meter.add(
+                {
+                    "phase": phase.name,
+                    "generation": int(info.generation),
+                    "best_rmse": float(best),
+                    "median_rmse": float(median),
+                    "worst_rmse": float(worst),
+                    "best_density": float(density),
+                    "failed": int(info.failed),
+                }
+            )
+            require_living(info.loss, self._rate, int(info.generation), phase.name)
+
+    def _done(self, phase: Phase, generations: float) -> float:
+        """Fraction of all phases, were every example to cost what weights it passes."""
+        phases = list(self._work)
+        before = sum(self._work[earlier] for earlier in phases[: phases.index(phase)])
+        return (before + generations * phase.work) / sum(self._work.values())

@@ -1,0 +1,114 @@
+"""The results of a run in its directory: written, and read back without running any code."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.table import Table
+
+from experiments.autoencoder import layerwise, svm_file
+from experiments.autoencoder.methods import Trained
+from experiments.autoencoder.model import TiedAutoencoder
+from experiments.reporting import figures
+from experiments.running import model_files as sparse_files
+from experiments.running.cli import InputError, printable, show
+from experiments.running.run_directory import write_text
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from experiments.autoencoder.training import Results
+
+COLUMNS: tuple[str, ...] = (
+    "phase",
+    "generation",
+    "best_rmse",
+    "median_rmse",
+    "worst_rmse",
+    "best_density",
+    "failed",
+    "gradient_examples",
+    "forward_examples",
+    "cost",
+    "sequential_steps",
+    "seconds",
+    "examples_per_second",
+)
+
+
+def save(results: "Results", directory: Path) -> None:
+    """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
+    from safetensors.numpy import save_file
+
+    save_file(_flat(results.trained.params), directory / "model.safetensors")
+    svm_file.save(results.svm, directory / "svm.skops")
+    _draw(results, directory / "figures")
+    write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
+
+
+def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, "Pipeline"]:
+    """The network and the SVM of a finished run; InputError where they are not those of `model`."""
+
+    def init() -> Any:
+        return model.init(jax.random.key(0), jnp.zeros(model.layers[0]))["params"]
+
+    shapes = _flat(jax.eval_shape(init), convert=False)
+    # Whatever is wrong with files from elsewhere, their readers say it in exceptions of all kinds.
+    try:
+        arrays = sparse_files.load_arrays(directory / "model.safetensors", shapes)
+        svm = svm_file.load(directory / "svm.skops", model.layers[-1])
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--run {directory} has a damaged model or SVM: {reason}") from None
+    params: dict = {}
+    for name, array in arrays.items():
+        block, leaf = name.split("/")
+        params.setdefault(block, {})[leaf] = jnp.asarray(array)
+    return Trained(model, params), svm
+
+
+def table(results: "Results", directory: Path) -> None:
+    """Print what a person wants to know first, on stdout."""
+    summary = results.summary
+    view = Table(title=f"{summary['method']} on {summary['dataset']}", show_header=False)
+    worst = int(np.argmax(results.verdict.class_error))
+    lines = {
+        "SVM accuracy, test": f"{summary['test_accuracy']:.2%}",
+        "worst class": f"{worst}, {results.verdict.class_error[worst]:.1%} missed",
+        "RMSE, train / test": f"{summary['train_rmse']:.4f} / {summary['test_rmse']:.4f}",
+        "cost": f"{summary['cost']:,.0f} gradient examples",
+        "sequential steps": f"{summary['sequential_steps']:,}",
+        "time": f"{summary['seconds']:.0f} s",
+        "written to": printable(directory),
+    }
+    for name, value in lines.items():
+        view.add_row(name, value)
+    show(view)
+
+
+def _flat(params: dict, convert: bool = True) -> dict[str, Any]:
+    return {
+        f"{block}/{name}": np.asarray(leaf) if convert else leaf
+        for block, leaves in params.items()
+        for name, leaf in leaves.items()
+    }
+
+
+def _draw(results: "Results", directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    dataset, trained = results.dataset, results.trained
+    shape = dataset.test_images.shape[1:]
+    classes, firsts = np.unique(dataset.test_labels, return_index=True)
+    originals = dataset.test_images[firsts].reshape(len(classes), -1)
+    restored = np.asarray(layerwise.reconstruct(*trained, jnp.asarray(originals)))
+    names = [str(label) for label in classes]
+    figures.reconstructions(directory / "reconstructions.png", originals, restored, shape, names)
+    title = f"SVM on the features of {dataset.name}: {results.verdict.accuracy:.2%} right"
+    figures.confusion(directory / "confusion.png", results.verdict.confusion, title)
+    kernel = np.asarray(trained.params["blocks_0"]["kernel"])
+    figures.filters(directory / "filters.png", kernel, shape)
+    if results.rows:
+        figures.learning_curves(directory / "rmse.png", results.rows)

@@ -1,0 +1,146 @@
+"""The SVM of a run in a file: written by skops, and read only where it is just such an SVM.
+
+What skops trusts by itself is more than an SVM consists of, so types are looked at before it reads
+the file; and since libsvm trusts the sizes of its arrays, they go into an SVM that was made here.
+"""
+
+import io
+import json
+import math
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from sklearn.pipeline import Pipeline
+
+from experiments.autoencoder import svm as classifier
+from experiments.running import files
+
+_NODES = {
+    ("ObjectNode", "sklearn.pipeline", "Pipeline"),
+    ("ObjectNode", "sklearn.svm._classes", "SVC"),
+    ("DictNode", "builtins", "dict"),
+    ("ListNode", "builtins", "list"),
+    ("TupleNode", "builtins", "tuple"),
+    ("JsonNode", "builtins", "str"),
+    ("TypeNode", "builtins", "str"),
+    ("NdArrayNode", "numpy", "ndarray"),
+}
+"""Loader, module and class of everything that the file of an SVM consists of."""
+
+_LEAVES = ("JsonNode", "TypeNode", "NdArrayNode")
+_CLASSES = 10
+_SUPPORT_VECTORS = 100_000
+_LIST_BYTES = 2**16
+
+
+def save(svm: Pipeline, path: Path) -> None:
+    """Write the SVM."""
+    import skops.io
+
+    skops.io.dump(svm, path)
+
+
+def load(path: Path, features: int) -> Pipeline:
+    """Read an SVM on so many features; an exception of any kind where the file holds none."""
+    import skops.io
+
+    largest = 8 * _SUPPORT_VECTORS * (features + 2 * _CLASSES) + files.JSON_BYTES
+    content = files.read(path, min(largest, files.NETWORK_BYTES))
+    _check(content)
+    saved = skops.io.loads(content, trusted=[])
+    return _remade(vars(saved.steps[0][1]), features)
+
+
+def _check(content: bytes) -> None:
+    """ValueError unless all in the archive is plain, known and as large as it says."""
+    # The list of an archive may name millions of files, and zipfile reads all of it at once.
+    signature, *_, listed, _, comment = struct.unpack("<4s4H2IH", content[-22:])
+    if signature != b"PK\5\6" or comment or listed > _LIST_BYTES or content[-42:-38] == b"PK\6\7":
+        raise ValueError("it is no plain archive of a few files")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        is_plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.values())
+        if not is_plain or sum(entry.file_size for entry in entries.values()) > len(content):
+            raise ValueError("it is an archive that unpacks to more than itself")
+        if entries.pop("schema.json").file_size > files.JSON_BYTES:
+            raise ValueError("its schema.json is too large")
+        _check_schema(json.loads(archive.read("schema.json")))
+        for name in entries:
+            _check_array(name, archive.read(name))
+
+
+def _check_schema(schema: Any) -> None:
+    nodes = list(_nodes(schema))
+    for node in nodes:
+        kind = tuple(str(node.get(name)) for name in ("__loader__", "__module__", "__class__"))
+        if kind not in _NODES:
+            raise ValueError(f"it holds {'.'.join(kind[1:])}, which is no part of an SVM")
+    # Lists of the same lists of the same lists take a time without end.
+    used = Counter(node.get("__id__") for node in nodes)
+    if any(used[node.get("__id__")] > 1 for node in nodes if node["__loader__"] not in _LEAVES):
+        raise ValueError("its schema.json refers to itself")
+
+
+def _check_array(name: str, content: bytes) -> None:
+    stream = io.BytesIO(content)
+    if npy.read_magic(stream) != (1, 0):
+        raise ValueError(f"{name} is no array")
+    shape, _, dtype = npy.read_array_header_1_0(stream)
+    if dtype.kind not in "if" or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"{name} is no array of the numbers that it announces")
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Everything in the schema that a loader is named for."""
+    waiting = [schema]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, list):
+            waiting += found
+        elif isinstance(found, dict):
+            waiting += found.values()
+            if "__loader__" in found:
+                yield found
+
+
+def _remade(saved: dict[str, Any], features: int) -> Pipeline:
+    """An SVM made here that has the arrays of the saved one; ValueError where they do not fit."""
+    c, gamma, classes = saved["C"], saved["gamma"], saved["classes_"]
+    count, vectors = len(classes), len(saved["support_"])
+    pairs = count * (count - 1) // 2
+    shapes = {
+        "classes_": (count,),
+        "support_": (vectors,),
+        "support_vectors_": (vectors, features),
+        "_n_support": (count,),
+        "dual_coef_": (count - 1, vectors),
+        "_dual_coef_": (count - 1, vectors),
+        "intercept_": (pairs,),
+        "_intercept_": (pairs,),
+    }
+    if not (
+        all(isinstance(value, float) and 0 < value < math.inf for value in (c, gamma))
+        and {*classes.tolist()} <= {*range(_CLASSES)}
+        and count > 1
+        and (np.diff(classes) > 0).all()
+        and all(saved[name].shape == shape for name, shape in shapes.items())
+        and all(np.isfinite(saved[name]).all() for name in shapes)
+        and (saved["_n_support"] >= 0).all()
+        and saved["_n_support"].sum() == vectors > 0
+    ):
+        raise ValueError(f"its SVM is none on {features} features")
+    # Any examples do: what was learnt from them is replaced.
+    made = classifier.unfitted(c, gamma).fit(np.zeros((count, features)), classes)
+    own = vars(made.named_steps["svm"])
+    own["shape_fit_"] = tuple(map(int, saved["shape_fit_"]))
+    for name in shapes:
+        if saved[name].dtype != own[name].dtype:
+            raise ValueError(f"{name} of its SVM has a wrong type")
+        own[name] = np.ascontiguousarray(saved[name])
+    return made

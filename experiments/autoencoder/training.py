@@ -1,0 +1,199 @@
+"""Training an autoencoder and judging its features by an SVM, with and without a run directory."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gajax
+from experiments.autoencoder import layerwise, methods, report
+from experiments.autoencoder.config import Config, check, check_against, multiple
+from experiments.autoencoder.recorder import Recorder
+from experiments.autoencoder.svm import Verdict, assess, chosen_parameters
+from experiments.datasets.catalog import Dataset, load
+from experiments.running import devices, memory, run_directory, side_by_side
+from experiments.running.cli import InputError
+from experiments.running.keeper import Keeper
+from experiments.running.progress import Progress
+
+OnRow = Callable[[dict[str, Any]], None]
+"""Called with the metrics of each generation as it ends."""
+
+
+class Results(NamedTuple):
+    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+
+    config: Config
+    dataset: Dataset
+    trained: methods.Trained
+    svm: Any
+    verdict: Verdict  # on the test set
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+def train(
+    config: Config,
+    *,
+    dataset: Dataset | None = None,
+    progress: Progress | None = None,
+    on_row: OnRow = lambda row: None,
+) -> Results:
+    """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
+    config = check(config)
+    dataset = dataset or load(config.dataset, config.data_dir)
+    check_against(config, dataset)
+    fitting(config, dataset)
+    progress = progress or Progress(quiet=True)
+    (results,) = train_together([config], dataset, progress, [on_row])
+    return results
+
+
+def fitting(config: Config, dataset: Dataset) -> memory.Fit:
+    """The seeds that train side by side; InputError where there is no memory for one."""
+    shared = devices.count(config, multiple(config))
+    if config.method not in methods.ALGORITHMS:
+        return memory.Fit(1, 0)
+    images = len(dataset.train_images) - config.validation
+
+    def needs(size: int) -> int:
+        # Rivals train one network, for as long as the whole population that they are compared with.
+        evolved = replace(config, population_size=size) if config.method == "ga" else config
+        return methods.memory_needed(evolved, images) // shared
+
+    widths = " ".join(map(str, config.layers))
+    fit = memory.fitting(needs, methods.individuals(config), "--layers", widths)
+    return fit._replace(runs=1) if shared > 1 else fit
+
+
+def train_together(
+    configs: Sequence[Config],
+    dataset: Dataset,
+    progress: Progress,
+    on_rows: Sequence[OnRow],
+    keeper: Keeper | None = None,
+) -> Iterator[Results]:
+    """Train side by side what differs in nothing but the seed, then judge one after another.
+
+    The progress shown is that of the first one; the seconds of each are those of all together. With
+    a keeper, go on from its checkpoint if it has one.
+    """
+    config = configs[0]
+    resumed = keeper.resumed if keeper else None
+    started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
+    images = dataset.train_images.reshape(len(dataset.train_images), -1)
+    learned = len(images) - config.validation
+    parts = {
+        "train": (images[:learned], dataset.train_labels[:learned]),
+        "validation": (images[learned:], dataset.train_labels[learned:]),
+        "test": (dataset.test_images.reshape(-1, images.shape[1]), dataset.test_labels),
+    }
+    if not config.validation:
+        del parts["validation"]
+    displays = [progress, *[Progress(quiet=True)] * (len(configs) - 1)]
+    recorders = [
+        Recorder(config.learning_rate, methods.schedule(config, learned), display, on_row)
+        for display, on_row in zip(displays, on_rows, strict=True)
+    ]
+    key = side_by_side.keys([config.seed for config in configs])
+    places = side_by_side.places(key)
+
+    def observe(step: layerwise.Progress) -> None:
+        def collect() -> tuple[Any, dict[str, Any]]:
+            trees, facts = step.saved()
+            facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
+            return trees, {**facts, "seconds": time.perf_counter() - started}
+
+        with keeper.keeping_the_dead(collect) if keeper else nullcontext():
+            for recorder, place in zip(recorders, places, strict=True):
+                recorder.observe(step.own(place))
+        if keeper:
+            keeper.step(bool(step.info.done.all()), collect)
+
+    if resumed:
+        for recorder, saved in zip(recorders, resumed.facts["recorders"], strict=True):
+            recorder.meter.restore(saved)
+    method = methods.METHODS[config.method]
+    with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
+        model, params = method(key, config, images[:learned], observe, resumed)
+    seconds = time.perf_counter() - started
+    for config, recorder, place in zip(configs, recorders, places, strict=True):
+        trained = methods.Trained(model, side_by_side.own(params, place))
+        yield _judge(config, dataset, trained, parts, recorder, progress, seconds)
+
+
+def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+    """Train with a live display and leave everything in the directory."""
+    fitting(config, dataset)
+    (results,) = run_together([config], dataset, [directory])
+    return results
+
+
+def run_together(
+    configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
+) -> list[Results]:
+    """Train side by side, with a live display, and leave everything in a directory for each."""
+
+    def watch(config: Config, directory: Path, stack: ExitStack) -> OnRow:
+        del config
+        file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
+        return stack.enter_context(file)
+
+    def train(
+        progress: Progress, watches: Sequence[OnRow], keeper: Keeper | None
+    ) -> Iterator[Results]:
+        return train_together(configs, dataset, progress, watches, keeper)
+
+    return side_by_side.run(configs, dataset, directories, title, watch, train, report.save)
+
+
+def _judge(
+    config: Config,
+    dataset: Dataset,
+    trained: methods.Trained,
+    parts: dict[str, tuple[Any, np.ndarray]],
+    recorder: Recorder,
+    progress: Progress,
+    seconds: float,
+) -> Results:
+    """Measure a network whose training took so many seconds, and fit the SVM on its features."""
+    started = time.perf_counter()
+    errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
+    if not math.isfinite(errors["train_rmse"]):
+        rate = config.learning_rate
+        raise InputError(f"--learning-rate must be lower than {rate}, by which training diverged")
+    with progress.status("fitting the SVM"):
+        features = {
+            name: (np.asarray(layerwise.encode(*trained, jnp.asarray(part))), labels)
+            for name, (part, labels) in parts.items()
+        }
+        svm, verdicts = assess(features, c=config.svm_c, gamma=config.svm_gamma, seed=config.seed)
+    summary: dict[str, Any] = {
+        "method": config.method,
+        "equal": config.equal,
+        "activation": config.activation,
+        "dataset": dataset.name,
+        "dataset_source": dataset.source,
+        "seed": config.seed,
+    }
+    for name, verdict in verdicts.items():
+        summary[f"{name}_accuracy"] = verdict.accuracy
+    summary |= {
+        **errors,
+        "class_error": verdicts["test"].class_error.tolist(),
+        **chosen_parameters(svm, features["train"][0]),
+        **recorder.meter.cost(),
+        "seconds": seconds + time.perf_counter() - started,
+        "gene_count": gajax.genes(trained.params),
+        "density": float(gajax.density(jax.tree.map(lambda leaf: leaf[None], trained.params))[0]),
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    return Results(config, dataset, trained, svm, verdicts["test"], recorder.meter.rows, summary)

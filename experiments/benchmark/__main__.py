@@ -1,0 +1,7 @@
+"""The command `python -m experiments.benchmark`."""
+
+from experiments.benchmark.command import main
+from experiments.running.cli import run_main
+
+if __name__ == "__main__":
+    raise SystemExit(run_main(main, "benchmark"))

@@ -1,0 +1,141 @@
+"""How near training and evolution come to what they cannot avoid, and to their rivals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from experiments.running.cli import parse, require, require_at_least
+
+if TYPE_CHECKING:
+    from experiments.benchmark.measure import Row
+
+Number = Literal["1", "2", "3", "4", "5", "6", "7", "8"]
+Name = Literal["products", "training", "scoring", "gemonn", "sorting", "ga", "growth", "saving"]
+COLUMNS = ("row", "what", "size", "ms", "floor, ms", "share", "beside")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured, and how often."""
+
+    only: tuple[Literal[Number, Name], ...] = ()
+    """rows, by number or name (left out: all)"""
+    repeats: int | None = None
+    """times each figure is taken; the table has medians (left out: 5, or 1 with --quick)"""
+    quick: bool = False
+    """small sizes, in about a minute: to see that it works, not to publish"""
+    markdown: bool = False
+    """print a table in Markdown"""
+    out: Path = Path("benchmark.json")
+    """the file that gets the figures"""
+
+
+def rows(config: Config) -> Iterator[Row]:
+    """Measure the parts asked for, in the order of their numbers."""
+    from experiments.benchmark import evolution as benchmark_evolution
+    from experiments.benchmark import growth as benchmark_growth
+    from experiments.benchmark import saving as benchmark_saving
+    from experiments.benchmark import sorting as benchmark_sorting
+    from experiments.benchmark import training as benchmark_training
+    from experiments.benchmark.measure import QUICK, Sizes
+    from experiments.running.progress import Progress
+
+    functions = (
+        benchmark_training.matrix_products,
+        benchmark_training.fine_tuning,
+        benchmark_training.scoring,
+        benchmark_evolution.gemonn,
+        benchmark_sorting.sorting,
+        benchmark_evolution.genetic,
+        benchmark_growth.growth,
+        benchmark_saving.saving,
+    )
+    names = get_args(Name)
+    asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}
+    sizes = QUICK if config.quick else Sizes()
+    repeats = config.repeats or (1 if config.quick else 5)
+    with Progress() as progress:
+        for part in sorted(asked):
+            with progress.status(f"measuring row {part + 1}, {names[part]}"):
+                yield from functions[part](sizes, repeats)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The row in words, a cell for each column; the last one has a line for each rival."""
+    floor = row.floor_seconds
+    beside = [
+        f"{rival} {_milliseconds(seconds)} ms, x {seconds / row.seconds:.2f}"
+        for rival, seconds in row.rivals.items()
+    ]
+    if row.peak_bytes is not None:
+        beside.append(f"peak {row.peak_bytes / 1e6:,.1f} MB")
+    return (
+        str(row.row),
+        row.name,
+        row.size,
+        _milliseconds(row.seconds),
+        "" if floor is None else _milliseconds(floor),
+        "" if floor is None else f"{floor / row.seconds:.0%}",
+        "\n".join([*beside, row.note] if row.note else beside),
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits or more, without a power of ten."""
+    decimals = max(0, 2 - math.floor(math.log10(1e3 * seconds)))
+    return f"{1e3 * seconds:,.{decimals}f}"
+
+
+def markdown(measured: Iterable[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    lines += [[cell.replace("\n", "; ") for cell in cells(row)] for row in measured]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def show(measured: Iterable[Row], title: str) -> None:
+    """Print the rows as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in ("ms", "floor, ms") else "left")
+    for row in measured:
+        table.add_row(*cells(row))
+    Console().print(table)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line."""
+    config = parse(
+        Config,
+        arguments,
+        presets={"default": Config()},
+        program="python -m experiments.benchmark",
+        description=__doc__ or "",
+    )
+    require_at_least(config, {"repeats": 1})
+    writable = config.out.parent.is_dir() and not config.out.is_dir()
+    require(writable, "--out", config.out, "a file in a directory that is there")
+
+    import jax
+
+    from experiments.benchmark.measure import device
+    from experiments.running.run_directory import write_text
+
+    measured, found = [], []
+    for row in rows(config):  # what follows may fail, or be interrupted
+        measured.append(row)
+        found.append(row._asdict() | {"device": device()})
+        write_text(config.out, json.dumps(found, indent=2) + "\n")
+    title = f"{device()}, jax {jax.__version__}"
+    if config.markdown:
+        print(f"{title}\n\n{markdown(measured)}")
+    else:
+        show(measured, title)

@@ -1,0 +1,159 @@
+"""Generations of GEMONN and of a plain genetic algorithm, beside what they are made of."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import gajax
+from experiments.benchmark.measure import (
+    Floor,
+    Function,
+    Row,
+    Sizes,
+    carrying,
+    measure,
+    products,
+    rivals_of,
+    training_operations,
+    weights,
+)
+from experiments.front import networks
+from gajax import breeding, crossover, mutation, selection
+from gajax import population as populations
+from gajax.types import Params
+
+STANDARD_DEVIATION = 0.01
+
+
+def gemonn(sizes: Sizes, repeats: int) -> Iterator[Row]:
+    """A generation at the published setting, and its crossover alone."""
+    pixels, hidden = layers = sizes.layers[:2]
+    network = networks.make("autoencoder", (hidden,), (pixels, 1, 1), 10)
+    densities = gajax.graded(sizes.front)
+    population = gajax.init(jax.random.key(1), network.init, sizes.front, densities=densities)
+    images = jax.random.bits(jax.random.key(2), (4 * sizes.front_batch, pixels), jnp.uint8)
+    data = gajax.Data({"images": images}, jax.random.key(3))
+    genes = gajax.genes(gajax.take(population, 0))
+    key = jax.random.key(4)
+    for stale_parents in (True, False):
+        algorithm = gajax.gemonn(
+            network.loss_fn,
+            batch_size=sizes.front_batch,
+            value_and_grad=network.value_and_grad,
+            stale_parents=stale_parents,
+        )
+
+        def step(state: Any, algorithm: gajax.Algorithm = algorithm) -> Any:
+            return gajax.run(algorithm, key, state, data)[0]
+
+        forward = 0 if stale_parents else 4 * weights(layers)
+        operations = (training_operations(layers) + forward) * sizes.front_batch * sizes.front
+        yield measure(
+            4,
+            f"GEMONN generation, {'stale' if stale_parents else 're-scored'} parents",
+            f"{sizes.front} x {genes:,} genes, batch {sizes.front_batch}",
+            carrying(step, gajax.start(algorithm, key, population, data)),
+            repeats,
+            floor=products(sizes.product, operations),
+        )
+    pairs = sizes.front // 2
+    first = gajax.take(population, slice(pairs))
+    second = gajax.take(population, slice(pairs, 2 * pairs))
+    signs = jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), (second, first))
+    yield measure(
+        4,
+        "gradient-guided SBX",
+        f"{pairs} pairs of {genes:,} genes",
+        guided_sbx(first, second, *signs),
+        repeats,
+        floor=Floor(reading_and_writing(first, second, *signs)),
+    )
+
+
+def guided_sbx(*couples: Params) -> Function:
+    """Crossover of pairs [K, ...] as `gajax.fronts` does it; gives two children of each."""
+
+    @jax.jit
+    def cross(key: jax.Array, *couples: Params) -> Any:
+        keys = jax.random.split(jax.random.fold_in(key, 0), gajax.size(couples))
+        return populations.map_individuals(
+            lambda pair: crossover.gradient_guided_sbx(*pair), (keys, *couples)
+        )
+
+    return partial(cross, jax.random.key(5), *couples)
+
+
+def reading_and_writing(*couples: Params) -> Function:
+    """Reads parents and signs of pairs [K, ...] once and writes two of them once."""
+
+    @jax.jit
+    def add(first: Params, second: Params, *signs: Params) -> Any:
+        return jax.tree.map(jnp.add, (first, second), signs)
+
+    return partial(add, *couples)
+
+
+def genetic(sizes: Sizes, repeats: int) -> Iterator[Row]:
+    """A generation of a genetic algorithm without gradients, from the losses to the children.
+
+    All individuals are children of the better half, by uniform crossover and normal noise on every
+    gene; losses are given. What cannot be avoided is one random word for each gene.
+    """
+    individuals, genes = sizes.ga
+    losses = jax.random.uniform(jax.random.key(1), (individuals,))
+    draw = jax.jit(lambda key: jax.random.bits(jax.random.fold_in(key, 0), sizes.ga))
+    yield measure(
+        6,
+        "GA generation without gradients",
+        f"{individuals:,} x {genes:,} genes",
+        generation(losses, genes),
+        repeats,
+        floor=Floor(partial(draw, jax.random.key(2))),
+        rivals=rivals_of("evosax", evosax_generation, losses, genes),
+    )
+
+
+def generation(losses: jax.Array, genes: int) -> Function:
+    """What `gajax.ga` does between scoring and training; gives the children [P, G], a counter."""
+    pairs = len(losses) // 2
+    noise = partial(mutation.gaussian, rate=1.0, scale=STANDARD_DEVIATION)
+
+    def couple(keys: Any, mother: Params, father: Params) -> list[Params]:
+        key_cross, *keys_mutate = keys
+        return list(map(noise, keys_mutate, crossover.uniform(key_cross, mother, father)))
+
+    @partial(jax.jit, donate_argnames="state")
+    def breed(key: jax.Array, state: Any, losses: jax.Array) -> Any:
+        parents, number = state
+        key_select, key_mate, *keys = jax.random.split(jax.random.fold_in(key, number), 5)
+        elite = selection.truncation(key_select, losses, pairs)
+        mothers, fathers = elite[jax.random.randint(key_mate, (2, pairs), 0, pairs)]
+        keys = [jax.random.split(key, pairs) for key in keys]
+        born = breeding.breed(couple, keys, parents, mothers, fathers, 2 * pairs)
+        return born, number + 1
+
+    state = jax.random.normal(jax.random.key(4), (len(losses), genes)), jnp.int32(0)
+    return carrying(lambda state: breed(jax.random.key(3), state, losses), state)
+
+
+def evosax_generation(losses: jax.Array, genes: int) -> dict[str, Function]:
+    """The same by evosax's `SimpleGA`, which gives its state."""
+    import optax
+    from evosax.algorithms import SimpleGA  # pyright: ignore[reportMissingImports]
+
+    noise = optax.constant_schedule(STANDARD_DEVIATION)
+    algorithm = SimpleGA(len(losses), jnp.zeros(genes), std_schedule=noise)
+    params = algorithm.default_params.replace(crossover_rate=0.5)
+
+    @partial(jax.jit, donate_argnames="state")
+    def ask_and_tell(key: jax.Array, state: Any, losses: jax.Array) -> Any:
+        key_ask, key_tell = jax.random.split(jax.random.fold_in(key, state.generation_counter))
+        children, state = algorithm.ask(key_ask, state, params)
+        return algorithm.tell(key_tell, children, losses, state, params)[0]
+
+    population = jax.random.normal(jax.random.key(4), (len(losses), genes))
+    state = algorithm.init(jax.random.key(5), population, losses, params)
+    return {"evosax": carrying(partial(ask_and_tell, jax.random.key(3), losses=losses), state)}

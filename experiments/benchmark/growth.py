@@ -1,0 +1,88 @@
+"""How the time and the memory of a generation grow with the population and with its genes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gajax
+from experiments.benchmark.measure import Row, Sizes, carrying, measure
+
+_BYTES = 4  # of a gene
+
+
+def growth(sizes: Sizes, repeats: int) -> Iterator[Row]:
+    """Generations of both algorithms as they are, with a loss that only reads the genes.
+
+    The last row of a series has the exponents of its time and its memory, fitted to the populations
+    that are larger than the cache.
+    """
+    series = (
+        ("P", [(individuals, sizes.genes_each) for individuals in sizes.individuals]),
+        ("genes", [(sizes.individuals_each, genes) for genes in sizes.genes]),
+    )
+    # A GA's generation has two steps: a batch of training with breeding, and a scoring.
+    for name, steps in (("GEMONN", 1), ("GA", 2)):
+        for axis, shapes in series:
+            rows = [generation(name, steps, *shape, repeats) for shape in shapes]
+            volumes = np.prod(shapes, axis=1)
+            outgrown = volumes * _BYTES > sizes.cache
+            if outgrown.sum() > 1:
+                time, memory = (
+                    exponent(volumes[outgrown], np.array(values)[outgrown])
+                    for values in ([row.seconds for row in rows], [row.peak_bytes for row in rows])
+                )
+                note = f"time as {axis}^{time:.2f}, memory as {axis}^{memory:.2f}"
+                rows[-1] = rows[-1]._replace(note=note)
+            yield from rows
+
+
+def generation(name: str, steps: int, individuals: int, genes: int, repeats: int) -> Row:
+    """The row of a generation of GEMONN or of the GA, whose survivors take one step of Adam."""
+
+    def loss_fn(params: jax.Array, batch: jax.Array) -> jax.Array:
+        return jnp.mean((params - batch) ** 2)
+
+    if name == "GEMONN":
+        algorithm = gajax.gemonn(loss_fn, batch_size=1)
+    else:
+        algorithm = gajax.ga(
+            loss_fn, optimizer=optax.adam(1e-3), survivors=individuals // 2, batch_size=1
+        )
+    key_draw, key_order, key = jax.random.split(jax.random.key(0), 3)
+    population = jax.random.normal(key_draw, (individuals, genes))
+    data = gajax.Data(jnp.zeros((1, 1)), key_order)
+    state = gajax.start(algorithm, key, population, data)
+    del population
+    compiled = gajax.run.lower(algorithm, key, state, data, steps=steps).compile()
+
+    def step(state: Any) -> Any:
+        return compiled(key, state, data)[0]
+
+    row = measure(
+        7,
+        f"{name} generation without a network",
+        f"{individuals:,} x {genes:,} genes",
+        carrying(step, state),
+        repeats,
+    )
+    return row._replace(peak_bytes=needed(compiled))
+
+
+def needed(compiled: jax.stages.Compiled) -> int:
+    """Bytes that a program takes at most, with its arguments and what it returns."""
+    memory: Any = compiled.memory_analysis()
+    return (
+        memory.temp_size_in_bytes
+        + memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+
+
+def exponent(x: np.ndarray, y: np.ndarray) -> float:
+    """The power of x that y grows with, by least squares between their logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])

@@ -1,0 +1,142 @@
+"""One method's encoders: pre-trained, chosen by held-out images, and judged as classifiers."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gajax
+from experiments.classify import finetuning
+from experiments.datasets.catalog import Dataset
+from experiments.front import measures as fronts
+from experiments.front import networks
+from experiments.front import training as front_training
+from experiments.front.networks import Network
+from experiments.front.records import NAMES
+from experiments.running import run_directory
+from experiments.running.progress import Progress
+from gajax.types import Params
+
+if TYPE_CHECKING:
+    from experiments.classify.command import ClassifyConfig
+
+CANDIDATES = 10
+"""Members of a front that are tried on the held-out images, spread evenly over it."""
+
+NO_PRETRAINING = "no pre-training"
+DENSE = ("SGD 0.1", "Adam 0.1", "Adam 0.01", "Adam 0.001")
+"""Dense encoders that are classified, as published: the others of `descent` learn too slowly."""
+
+
+class Encoder(NamedTuple):
+    """What a method offers: its parameters, None for random ones, and what is known of it."""
+
+    name: str
+    params: Params | None
+    density: float
+    validation_accuracy: float | None = None
+
+
+def run(config: ClassifyConfig, dataset: Dataset, directory: Path) -> None:
+    """Pre-train and classify with a live display; write the config and, last, the summary."""
+    started = time.perf_counter()
+    run_directory.save_config(config, directory / "config.json")
+    (method,) = config.methods
+    shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
+    network = networks.make(config.model, config.hidden or (), shape, classes)
+    classifier = finetuning.classifier(network, dataset.train_images[0].size, classes)
+    cost = 0.0
+    with Progress(quiet=config.quiet, title=f"{dataset.name}, {method}: ") as progress:
+        if method == "none":
+            encoders = [Encoder(NO_PRETRAINING, None, 1.0)]
+        else:
+            results = front_training.train(config, dataset=dataset, progress=progress)
+            cost = results.summary["cost"]
+            with progress.status("choosing the member of the front"):
+                encoders = _chosen(config, dataset, classifier, results)
+        with progress.status("training the classifiers"):
+            rows = [_judged(config, dataset, classifier, encoder) for encoder in encoders]
+    summary = {
+        "method": method,
+        "dataset": config.dataset,
+        "dataset_source": dataset.source,
+        "seed": config.seed,
+        "rows": rows,
+        "cost": cost,
+        "seconds": time.perf_counter() - started,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    run_directory.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _chosen(
+    config: ClassifyConfig,
+    dataset: Dataset,
+    classifier: Network,
+    results: front_training.Results,
+) -> list[Encoder]:
+    """The member of the front with the best accuracy on images that nothing has learned from.
+
+    The dense networks of `descent` are methods by themselves, and there is nothing to choose.
+    """
+    population = jax.tree.map(jnp.asarray, results.population)
+    names = results.summary.get("names")
+    if names:
+        places = {name: names.index(name) for name in DENSE}
+        return [
+            Encoder(name, gajax.take(population, place), float(results.everybody.density[place]))
+            for name, place in places.items()
+        ]
+    density = results.front.density
+    tried = np.unique(np.linspace(0, len(density) - 1, CANDIDATES).round().astype(int))
+    candidates = gajax.take(population, jnp.asarray(tried))
+    start = len(dataset.train_images) - config.validation
+    key_order, key_init = _keys(config)
+    train, held_out = (
+        networks.data(dataset.train_images[part], dataset.train_labels[part], key_order)
+        for part in (slice(start), slice(start, None))
+    )
+    members = finetuning.population(key_init, classifier, 1, candidates)
+    learned = finetuning.train(classifier, members, train, keep_zeros=True)
+    found = fronts.accuracies(classifier, learned, held_out)
+    best = int(np.argmax(found))
+    (method,) = config.methods
+    place = int(tried[best])
+    chosen = gajax.take(population, place)
+    return [Encoder(NAMES[method], chosen, float(density[place]), float(found[best]))]
+
+
+def _judged(
+    config: ClassifyConfig, dataset: Dataset, classifier: Network, encoder: Encoder
+) -> dict[str, Any]:
+    """Test accuracies of the repeats, with the zeros kept, if there are any, and without."""
+    key_order, key_init = _keys(config)
+    train = networks.data(dataset.train_images, dataset.train_labels, key_order)
+    test = networks.data(dataset.test_images, dataset.test_labels, key_order)
+    params = encoder.params and jax.tree.map(lambda leaf: leaf[None], encoder.params)
+    classifiers = finetuning.population(key_init, classifier, config.repeats, params)
+
+    def accuracies(keep_zeros: bool) -> list[float]:
+        learned = finetuning.train(classifier, classifiers, train, keep_zeros=keep_zeros)
+        return [float(value) for value in fronts.accuracies(classifier, learned, test)]
+
+    return {
+        "name": encoder.name,
+        "density": encoder.density,
+        "validation_accuracy": encoder.validation_accuracy,
+        "kept": accuracies(True) if encoder.density < 1 else None,
+        "free": accuracies(False),
+    }
+
+
+def _keys(config: ClassifyConfig) -> tuple[Any, Any]:
+    """Of the order of the images and of what classifiers start from: alike for all methods."""
+    order, init = jax.random.split(jax.random.key(config.seed))
+    return order, init

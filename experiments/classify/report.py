@@ -1,0 +1,178 @@
+"""The tables and the figure of `classify`: test accuracies by method and data set."""
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.classify.pretraining import DENSE, NO_PRETRAINING
+from experiments.datasets import catalog as datasets
+from experiments.front.records import NAMES
+from experiments.reporting import comparison, comparison_figures
+from experiments.reporting import significance as paired
+from experiments.running import files
+from experiments.running.cli import printable, show
+from experiments.running.run_directory import write_text
+
+PUBLISHED = Path(__file__).parents[1] / "data" / "gemonn_published_accuracy.csv"
+KEPT = ", zeros kept"
+_COLUMNS = ("dataset", "method", "seed", "repeat", "density", "cost", "seconds", "test_accuracy")
+
+Accuracies = Mapping[str, Mapping[str, Mapping[tuple[int, int], float]]]
+"""Test accuracy by method, by data set and by seed and repeat."""
+
+
+class Judged(NamedTuple):
+    """What is known of a method on a data set and seed; one accuracy for each repeat."""
+
+    dataset: str
+    method: str
+    seed: int
+    density: float
+    cost: float
+    seconds: float
+    accuracies: tuple[float, ...]
+
+
+def read_all(directory: Path) -> list[Judged]:
+    """All that a directory has, the first seeds first; InputError where something is not sound."""
+    found = []
+    for path in sorted(directory.glob("*/summary.json")):
+        try:
+            found += _read(files.read_json(path))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            raise comparison.refused(path) from None
+    return sorted(found, key=lambda judged: judged.seed)
+
+
+def _read(summary: dict[str, Any]) -> list[Judged]:
+    dataset, seed = summary["dataset"], summary["seed"]
+    cost, seconds = summary["cost"], summary["seconds"]
+    if dataset not in datasets.DATASETS or type(seed) is not int:
+        raise ValueError
+    found = []
+    for row in summary["rows"]:
+        name, density = row["name"], row["density"]
+        for title, values in ((name + KEPT, row["kept"]), (name, row["free"])):
+            if values is not None:
+                costs = float(density), float(cost), float(seconds)
+                own = tuple(map(float, values))
+                if not (own and type(name) is str and all(map(math.isfinite, costs + own))):
+                    raise ValueError
+                found.append(Judged(dataset, title, seed, *costs, own))
+    return found
+
+
+def published() -> dict[str, dict[str, float]]:
+    """Published test accuracies by method and data set, those of full MNIST for its digits too."""
+    found: dict[str, dict[str, float]] = {}
+    with PUBLISHED.open(newline="") as file:
+        for row in csv.DictReader(file):
+            method = row.pop("method")
+            found[method] = {name: float(value) for name, value in row.items()}
+            found[method]["mnist5k"] = found[method]["mnist"]
+    return found
+
+
+def tables(directory: Path) -> None:
+    """Write `classify.csv`, `classify.md` and `classify.png`, and print the accuracies."""
+    judged = sorted(read_all(directory), key=lambda one: _place(one.method))
+    found: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
+    density: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for one in judged:
+        values = {(one.seed, repeat): value for repeat, value in enumerate(one.accuracies)}
+        found[one.method].setdefault(one.dataset, {}).update(values)
+        density[one.method][one.dataset].append(one.density)
+    columns = [name for name in datasets.DATASETS if any(one.dataset == name for one in judged)]
+    short = [name.replace("mnist_", "").replace("background", "bg") for name in columns]
+    short = [name.replace("_", " ") for name in short]
+    accuracy = [[method, *(_mean(found[method].get(name)) for name in columns)] for method in found]
+    for method, values in published().items():
+        if method in found:
+            shown = (f"{values[name]:.1%}"[:-1] if name in values else "-" for name in columns)
+            accuracy.append([f"{method}, published", *shown])
+    views = [(["test accuracy, %", *short], accuracy)]
+    if NO_PRETRAINING in found:
+        rows = [
+            [method, *(_difference(found, method, name) for name in columns)]
+            for method in found
+            if method != NO_PRETRAINING
+        ]
+        views.append(([f"less that of {NO_PRETRAINING}, points", *short], rows))
+    rows = [
+        [method, *(_density(density[method].get(name)) for name in columns)]
+        for method in found
+        if method.endswith(KEPT)
+    ]
+    if rows:
+        views.append((["density", *short], rows))
+    write_text(directory / "classify.csv", _csv(judged))
+    seeds = len({one.seed for one in judged})
+    over = f"{seeds} seeds" if seeds > 1 else "the classifiers on each encoder of one seed"
+    note = f"Mean ± standard deviation over {over}; *: the 95 % interval leaves zero out.\n"
+    texts = [comparison.markdown("", *view) for view in views]
+    write_text(directory / "classify.md", "\n".join([*texts, note]))
+    means = {
+        method: {name: float(np.mean([*values.values()])) for name, values in by_name.items()}
+        for method, by_name in found.items()
+    }
+    path = directory / "classify.png"
+    comparison_figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
+    view = comparison.view("", *views[0])
+    show(view, f"written to {printable(directory)}, differences and densities in classify.md")
+
+
+def _place(method: str) -> tuple[int, bool]:
+    """Where a method stands in the table: as published, then the others; zeros kept first."""
+    stem = method.removesuffix(KEPT)
+    order = ("GEMONN", NO_PRETRAINING, *DENSE, *NAMES.values())
+    return order.index(stem) if stem in order else len(order), stem == method
+
+
+def _mean(values: Mapping[tuple[int, int], float] | None) -> str:
+    """Mean and standard deviation over the seeds or, where there is one, over the repeats."""
+    if not values:
+        return "-"
+    own = 100 * np.array([*_units(values).values()])
+    return f"{own.mean():.1f}" + (f" ± {own.std(ddof=1):.1f}" if len(own) > 1 else "")
+
+
+def _difference(found: Accuracies, method: str, name: str) -> str:
+    """The mean difference and its interval, in points; a star where it holds."""
+    own, others = (_units(found[one].get(name, {})) for one in (method, NO_PRETRAINING))
+    told = paired.difference(own, others)
+    if told is None:
+        return "-"
+    star = "*" if told.holds else ""
+    return f"{100 * told.mean:+.1f} ({100 * told.low:+.1f} to {100 * told.high:+.1f}){star}"
+
+
+def _units(values: Mapping[tuple[int, int], float]) -> dict[int, float]:
+    """The mean of each seed or, where there is one, each repeat: they share its encoder."""
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for (seed, _), value in values.items():
+        by_seed[seed].append(value)
+    if len(by_seed) > 1:
+        return {seed: float(np.mean(own)) for seed, own in by_seed.items()}
+    return {repeat: value for (_, repeat), value in values.items()}
+
+
+def _density(values: Sequence[float] | None) -> str:
+    return "-" if not values else f"{np.mean(values):.3f}"
+
+
+def _csv(judged: Iterable[Judged]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for one in judged:
+        common = one.dataset, one.method, one.seed
+        costs = one.density, one.cost, one.seconds
+        for repeat, accuracy in enumerate(one.accuracies):
+            writer.writerow([*common, repeat, *costs, accuracy])
+    return file.getvalue()

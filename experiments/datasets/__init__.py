@@ -1,0 +1,1 @@
+"""Data sets: official files, built-in and generated ones."""

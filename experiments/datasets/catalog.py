@@ -1,0 +1,200 @@
+"""Image classification data sets for the experiments.
+
+`python -m experiments.datasets show NAME` draws some images of a set, and `embed` makes the
+embedded one again from the official MNIST files.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from experiments.datasets import idx
+from experiments.running.cli import (
+    CommandParser,
+    InputError,
+    a_path,
+    printable,
+    split_command,
+)
+
+Made = Literal[
+    "mnist_basic",
+    "mnist_rotated",
+    "mnist_background_random",
+    "mnist_background_images",
+    "mnist_background_images_rotated",
+    "rectangles",
+    "rectangles_images",
+    "convex",
+]
+Name = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Made]
+
+_MNIST5K = Path(__file__).parents[1] / "data" / "mnist5k.npz"
+_MNIST5K_PER_CLASS = {"train": 500, "test": 100}
+
+
+class Dataset(NamedTuple):
+    """Images uint8 [N, H, W, C] and labels int32 [N]; `source` tells where they were read."""
+
+    name: str
+    source: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Load a data set by the values of --dataset and --data-dir; raises InputError."""
+    if name not in DATASETS:
+        raise InputError(f"--dataset {name} is unknown, choose one of {', '.join(DATASETS)}.")
+    return DATASETS[name](data_dir)
+
+
+def _mnist5k(data_dir: Path | None) -> Dataset:
+    if data_dir is not None:
+        raise InputError(
+            f"--data-dir {data_dir} does not apply to --dataset mnist5k, which is embedded: "
+            "leave it out or choose --dataset mnist."
+        )
+    with np.load(_MNIST5K, allow_pickle=False) as arrays:
+        return Dataset("mnist5k", "embedded", *(arrays[field] for field in Dataset._fields[2:]))
+
+
+def _mnist(data_dir: Path | None) -> Dataset:
+    return _from_tfds("mnist") if data_dir is None else _from_idx_files("mnist", data_dir)
+
+
+def _fashion_mnist(data_dir: Path | None) -> Dataset:
+    if data_dir is None:
+        return _from_tfds("fashion_mnist")
+    return _from_idx_files("fashion_mnist", data_dir)
+
+
+def _cifar10(data_dir: Path | None) -> Dataset:
+    if data_dir is not None:
+        raise InputError(
+            f"--data-dir {data_dir} does not apply to --dataset cifar10, which is not published "
+            "as IDX files: leave it out."
+        )
+    return _from_tfds("cifar10")
+
+
+def _cifar10_gray(data_dir: Path | None) -> Dataset:
+    from experiments.datasets.generated import gray  # late, as few need it
+
+    colored = _cifar10(data_dir)
+    parts = {
+        name: gray(getattr(colored, name))[..., None] for name in ("train_images", "test_images")
+    }
+    return colored._replace(name="cifar10_gray", **parts)
+
+
+def _made(name: str, data_dir: Path | None) -> Dataset:
+    """A set made of the embedded digits, or in the published size of the official ones."""
+    from experiments.datasets import generated as variations  # late, as few need it
+
+    digits = _mnist5k(None) if data_dir is None else _mnist(data_dir)
+    sizes = variations.PUBLISHED[name]
+    if data_dir is None:
+        sizes = max(_FEWEST, sizes[0] // _SMALLER), sizes[1] // _SMALLER
+    splits = variations.make(
+        name,
+        sizes,
+        (digits.train_images[..., 0], digits.train_labels),
+        (digits.test_images[..., 0], digits.test_labels),
+    )
+    images = [images[..., None] for images, _ in splits]
+    labels = [labels for _, labels in splits]
+    source = f"made of {digits.name}, {digits.source}" if name.startswith("mnist") else "drawn"
+    return Dataset(name, source, images[0], labels[0], images[1], labels[1])
+
+
+_SMALLER, _FEWEST = 12, 1_000
+"""What is made without the official digits has a twelfth of the images, for 6,000 are embedded."""
+
+DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
+    "mnist5k": _mnist5k,
+    "mnist": _mnist,
+    "fashion_mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+    "cifar10_gray": _cifar10_gray,
+    **{name: partial(_made, name) for name in get_args(Made)},
+}
+
+
+def _from_idx_files(name: str, data_dir: Path) -> Dataset:
+    """Read the four IDX files in data_dir/name where that folder exists, else in data_dir."""
+    folder = data_dir / name if os.path.isdir(data_dir / name) else data_dir
+    try:
+        splits = idx.read_splits(folder)
+    except ValueError as error:
+        raise InputError(
+            f"--data-dir {data_dir}: {error}; give a folder with the four IDX files of {name}."
+        ) from error
+    return Dataset(name, f"IDX files in {folder}", *splits["train"], *splits["test"])
+
+
+def _from_tfds(name: str) -> Dataset:
+    try:
+        # Imported here because only these sets need TensorFlow Datasets.
+        from experiments.datasets import tfds_builders
+
+        source, splits = tfds_builders.read(name)
+    except ImportError as error:
+        raise InputError(
+            f"--dataset {name} needs the package {error.name or 'tensorflow-datasets'}, which is "
+            "not installed: install it or choose --dataset mnist5k."
+        ) from error
+    return Dataset(name, source, *splits["train"], *splits["test"])
+
+
+def _embed(data_dir: Path, to: Path) -> None:
+    """Write mnist5k: for each class, images at even steps through the official split."""
+    arrays = {}
+    for split, (images, labels) in idx.read_splits(data_dir).items():
+        count = _MNIST5K_PER_CLASS[split]
+        # Even steps, for the first half of the official test images is the easier one.
+        of_class = [np.flatnonzero(labels == label) for label in range(10)]
+        chosen = np.concatenate(
+            [found[np.arange(count) * len(found) // count] for found in of_class]
+        )
+        # The legacy generator is the one whose stream NumPy never changes.
+        chosen = np.random.RandomState(0).permutation(chosen)
+        arrays |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
+    np.savez_compressed(to, **arrays)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line: `show` a set, or `embed` one."""
+    command, rest = split_command(arguments, ("show", "embed"))
+    parser = CommandParser(f"python -m experiments.datasets {command or 'show|embed'}", __doc__)
+    if command == "show":
+        parser.add_argument("name", choices=DATASETS, metavar="NAME")
+        parser.add_argument("--data-dir", type=a_path, metavar="DIR", help="the official files")
+        parser.add_argument("--out", type=a_path, metavar="FILE", help="default: NAME.png")
+        given = parser.parse_args(rest)
+        from experiments.datasets import (
+            contact_sheet,  # takes a second, for which no mistake shall wait
+        )
+
+        out = given.out or Path(f"{given.name}.png")
+        contact_sheet.draw(load(given.name, given.data_dir), out)
+        print(f"written to {printable(out)}")
+    elif command == "embed":
+        parser.add_argument(
+            "--data-dir", type=a_path, required=True, help="the official MNIST files"
+        )
+        parser.add_argument("--to", type=a_path, required=True, help="the .npz to write")
+        given = parser.parse_args(rest)
+        try:
+            _embed(given.data_dir, given.to)
+        except ValueError as error:
+            raise InputError(f"--data-dir {given.data_dir}: {error}") from None
+    else:
+        parser.parse_args(rest)
+        raise InputError("a command must be given: show or embed")

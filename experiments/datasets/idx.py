@@ -1,0 +1,94 @@
+"""Reader of the IDX files in which MNIST and its relatives are published."""
+
+import gzip
+import os
+import struct
+import zlib
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from experiments.running import files
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+_IMAGE_SIZE = (28, 28)
+_CLASSES = 10
+_MAX_ITEMS = 100_000
+_MAX_BYTES = _MAX_ITEMS * prod(_IMAGE_SIZE) + 1_000  # packed or not
+
+
+def read_splits(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read the four files, plain or .gz, of a folder.
+
+    Returns {"train" | "test": (images uint8 [N, 28, 28, 1], labels int32 [N])};
+    raises ValueError that names the file at fault.
+    """
+    return {split: _read_pair(folder, *names) for split, names in FILES.items()}
+
+
+def _read_pair(folder: Path, images_name: str, labels_name: str) -> tuple[np.ndarray, np.ndarray]:
+    images_path, labels_path = _find(folder, images_name), _find(folder, labels_name)
+    images = _read(images_path, _IMAGE_SIZE)
+    labels = _read(labels_path, ())
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path.name} has {len(images)} images but {labels_path.name} has "
+            f"{len(labels)} labels"
+        )
+    if labels.max() >= _CLASSES:
+        raise ValueError(
+            f"{labels_path.name} has the label {labels.max()}, outside 0..{_CLASSES - 1}"
+        )
+    return images[..., None], labels.astype(np.int32)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if os.path.isfile(path):  # which a name too long is not
+            return path
+    raise ValueError(f"{name} or {name}.gz is missing in {folder}")
+
+
+def _read(path: Path, item_shape: tuple[int, ...]) -> np.ndarray:
+    """Read one file of unsigned bytes whose items have the given shape."""
+    try:
+        if files.size(path) > _MAX_BYTES:
+            raise ValueError(f"{path.name} is larger than {_MAX_BYTES:,} bytes")
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            return _read_stream(stream, path.name, item_shape)
+    except EOFError as error:
+        raise ValueError(f"{path.name} is truncated") from error
+    except zlib.error as error:
+        raise ValueError(f"{path.name} is not a sound gzip file") from error
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read ({error.strerror or error})") from error
+
+
+def _read_stream(
+    stream: IO[bytes] | gzip.GzipFile, name: str, item_shape: tuple[int, ...]
+) -> np.ndarray:
+    dimensions = 1 + len(item_shape)
+    header = stream.read(4 + 4 * dimensions)
+    # IDX: two zero bytes, 0x08 for unsigned bytes, then the number of dimensions.
+    if header[:4] != bytes((0, 0, 8, dimensions)):
+        raise ValueError(f"{name} is not an IDX file of bytes in {dimensions} dimensions")
+    if len(header) < 4 + 4 * dimensions:
+        raise ValueError(f"{name} is truncated")
+    count, *found_shape = struct.unpack(f">{dimensions}I", header[4:])
+    if tuple(found_shape) != item_shape:
+        raise ValueError(f"{name} has items of shape {tuple(found_shape)}, not {item_shape}")
+    if not 1 <= count <= _MAX_ITEMS:
+        raise ValueError(f"{name} claims {count} items, outside 1..{_MAX_ITEMS}")
+    size = count * prod(item_shape)
+    # One byte more than announced is enough to notice a file that goes on.
+    content = stream.read(size + 1)
+    if len(content) < size:
+        raise ValueError(f"{name} is truncated")
+    if len(content) > size:
+        raise ValueError(f"{name} has bytes after the {count} items it announces")
+    return np.frombuffer(content, np.uint8).reshape(count, *item_shape)

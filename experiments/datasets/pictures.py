@@ -1,0 +1,203 @@
+"""Anybody's picture of a digit, made into an image like those of MNIST."""
+
+import io
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from experiments.running import files
+from experiments.running.cli import InputError
+
+Invert = Literal["auto", "yes", "no"]
+
+_MOST_PIXELS = 50_000_000
+_MOST_BYTES = 50_000_000
+_MOST_SCANS = 50
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a JPEG, that begins what names its length
+_SIDE = 28  # of an MNIST image
+_BOX = 20  # the longer side of an MNIST digit
+_CENTRE = 14  # the pixel index at which MNIST puts the centre of mass, to half a pixel
+_WORKING_SIDE = 1024  # finer detail than this is lost at 20 pixels anyway
+_FAINTEST = 12.0  # grey levels by which a stroke must stand out
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The PNG or JPEG at `path`, any size and mode, as grey uint8 [H, W]; else InputError."""
+    return np.asarray(_read(path, "L"))
+
+
+def fit_plain(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """The picture at `path` resized to uint8 `shape` (H, W, C), grey or RGB; else InputError."""
+    height, width, channels = shape
+    image = _read(path, "RGB" if channels == 3 else "L")
+    resized = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized).reshape(shape)
+
+
+def fit_digit(
+    image: np.ndarray, *, invert: Invert = "auto", name: str = "the picture"
+) -> np.ndarray:
+    """A light digit on black as uint8 [28, 28], made as MNIST was, of a grey uint8 [H, W].
+
+    `invert` says whether the strokes are darker than their background; "auto" finds out.
+    Raises InputError, calling the picture `name`, where no stroke stands out.
+    """
+    # Resampling and thresholds, however mild, would blur an image that is as MNIST made it.
+    if invert != "yes" and _is_fitted(image):
+        return image.copy()
+    ink = _ink(_shrink(image.astype(np.float32)), invert, name)
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, round(side * _BOX / max(ink.shape))) for side in ink.shape)
+    digit = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
+    digit = digit * (255 / digit.max())  # thin strokes fade when shrunk, and MNIST has none faint
+    return _centred(np.clip(np.rint(digit), 0, 255).astype(np.uint8))
+
+
+def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
+    """The upright 8-bit picture at `path` in `mode`, laid on a plain ground where transparent."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path} is not a file: give a PNG or JPEG picture")
+    too_large = f"{path} is too large: give a picture of at most {_MOST_PIXELS // 10**6} megapixels"
+    try:
+        content = files.read(path, _MOST_BYTES)
+        if _has_many_scans(content):
+            raise ValueError(f"it has more than {_MOST_SCANS} scans")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here
+            with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise InputError(too_large)
+                return _opaque(_eight_bit(ImageOps.exif_transpose(image)), mode)
+    except Image.DecompressionBombError:
+        raise InputError(too_large) from None
+    # Pillow raises all of these for damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as a PNG or JPEG picture: {error}") from error
+
+
+def _has_many_scans(content: bytes) -> bool:
+    """Whether it is a JPEG that goes over its pixels again and again, in scans of a few bytes."""
+    place, scans = 2, 0
+    while content.startswith(b"\xff\xd8") and (found := _MARKER.search(content, place)):
+        if found[0] == b"\xff\xd9" or scans > _MOST_SCANS:
+            break
+        scans += found[0] == b"\xff\xda"
+        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return scans > _MOST_SCANS
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """`image` with 16-bit grey levels brought to 8 bits, which Pillow would clip."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+
+
+def _opaque(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
+    """`image` in `mode`; what is transparent becomes the paper seen, or contrasts with the ink."""
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    image = image.convert("RGBA")
+    alpha = image.getchannel("A")
+    visible = np.asarray(image.convert("L"))[np.asarray(alpha) > 127]
+    if visible.size == 0:
+        ground = 0
+    elif visible.size > 0.5 * alpha.width * alpha.height and np.ptp(visible) > 64:
+        ground = int(np.median(visible))
+    else:
+        ground = 255 if visible.mean() < 128 else 0
+    ground_image = Image.new("RGB", image.size, (ground, ground, ground))
+    ground_image.paste(image, mask=alpha)
+    return ground_image.convert(mode)
+
+
+def _is_fitted(image: np.ndarray) -> bool:
+    """Whether `image` is a light digit of the size and at the place of an MNIST digit."""
+    if image.shape != (_SIDE, _SIDE) or not image.any():
+        return False
+    longer = max(int(np.ptp(indices)) + 1 for indices in np.nonzero(image))
+    off_centre = float(np.abs(_centre_of_mass(image) - _CENTRE).max())
+    return _BOX - 1 <= longer <= _BOX and off_centre < 0.55
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    """`image` averaged over blocks so that no side exceeds the working size."""
+    factor = -(-max(image.shape) // _WORKING_SIDE)
+    return np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
+
+
+def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
+    """How much ink each pixel of a float32 [H, W] holds, from 0 (exactly, off the strokes) to 1."""
+    relief = image - _background(image)
+    darker = bool(np.mean(relief**3) < 0)
+    if invert != "auto" and (invert == "yes") != darker:
+        # The strokes asked for cover most of the picture: their ground is the other extreme.
+        darker = invert == "yes"
+        relief = image - np.percentile(image, 99 if darker else 1)
+    relief = -relief if darker else relief
+    noise = 1.5 * float(np.median(np.abs(image - ndimage.median_filter(image, 3))))
+    # Averages of 3 x 3 keep lone specks from passing for strokes.
+    smooth = ndimage.uniform_filter(relief, 3)
+    peak = float(smooth.max())
+    # Faint pixels count only where they touch strong ones, as the soft edges of strokes do.
+    faint = relief > max(0.2 * peak, 3 * noise)
+    strong = faint & (smooth > 0.5 * peak)
+    if peak < max(_FAINTEST, 4 * noise) or not strong.any():
+        raise InputError(f"{name} shows no digit: no stroke stands out from the background")
+    strokes = _without_specks(ndimage.binary_propagation(strong, mask=faint))
+    full = float(np.percentile(relief[strokes], 80))
+    return np.where(strokes, np.clip(relief / full, 0, 1), 0).astype(np.float32)
+
+
+def _without_specks(strokes: np.ndarray) -> np.ndarray:
+    """bool [H, W] `strokes` less the pieces smaller than a fiftieth of the largest."""
+    labels = np.zeros(strokes.shape, np.int32)
+    ndimage.label(strokes, structure=np.ones((3, 3)), output=labels)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return (sizes >= sizes.max() / 50)[labels]
+
+
+def _background(image: np.ndarray) -> np.ndarray:
+    """The light without ink across float32 [H, W]: one level where drawn, a plane in a photograph.
+
+    Pixels weigh more the nearer they are to the border, where a digit seldom covers much.
+    """
+    step = -(-max(image.shape) // 128)
+    sample = image[::step, ::step]
+    rows, columns = np.mgrid[: sample.shape[0], : sample.shape[1]]
+    border = np.minimum(np.minimum(rows, rows[::-1]), np.minimum(columns, columns[:, ::-1]))
+    nearness = 1 / (1 + border)
+    levels = np.bincount(np.rint(sample).astype(int).ravel(), nearness.ravel(), minlength=256)
+    shares = np.convolve(levels / nearness.sum(), np.ones(7), "same")
+    # A plane would bend towards a digit that fills the picture, so it is fitted only at need.
+    if shares.max() > 0.3:
+        return np.full_like(image, np.median(sample[np.abs(sample - shares.argmax()) <= 3]))
+    terms = np.stack([np.ones(sample.size), rows.ravel(), columns.ravel()], axis=1)
+    target, plane = sample.ravel(), np.array([np.median(sample), 0, 0])
+    for _ in range(30):  # reweighted least squares, which ends at the least absolute deviation
+        root = np.sqrt(nearness.ravel() / np.maximum(np.abs(target - terms @ plane), 0.1))
+        plane = np.linalg.lstsq(terms * root[:, None], target * root)[0]
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] / step
+    return (plane[0] + plane[1] * rows + plane[2] * columns).astype(np.float32)
+
+
+def _centred(digit: np.ndarray) -> np.ndarray:
+    """uint8 `digit` of at most 20 x 20 in black 28 x 28, its centre of mass in the middle."""
+    room = _SIDE - np.array(digit.shape)
+    top, left = np.clip(np.rint(_CENTRE - _centre_of_mass(digit)).astype(int), 0, room)
+    image = np.zeros((_SIDE, _SIDE), np.uint8)
+    image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+    return image
+
+
+def _centre_of_mass(image: np.ndarray) -> np.ndarray:
+    """Row and column of the centre of mass of [H, W]."""
+    return np.array([np.average(index, weights=image) for index in np.indices(image.shape)])

@@ -1,0 +1,1 @@
+"""The density-loss fronts of Yang et al."""

@@ -1,0 +1,87 @@
+"""Write one network of a finished front into a file of its own."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.table import Table
+
+from experiments.running.cli import CommandParser, InputError, printable, require, show
+
+if TYPE_CHECKING:
+    from experiments.front.measures import Front
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command line that follows the word `export`."""
+    parser = CommandParser("python -m experiments.gemonn export", description=__doc__)
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--density", type=float, help="the most accurate network of at most this")
+    which.add_argument("--knee", action="store_true", help="the one where the front bends most")
+    which.add_argument("--best", action="store_true", help="the one of lowest loss")
+    parser.add_argument("--to", required=True, type=Path, metavar="FILE.safetensors")
+    parser.add_argument(
+        "--format",
+        choices=("dense", "sparse"),
+        default="dense",
+        help="all genes, or indices and values of those that are not zero (default: dense)",
+    )
+    given = parser.parse_args(arguments)
+    require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
+    if not os.path.isfile(given.run / "summary.json"):
+        raise InputError(f"--run must be the directory of a finished run, not {given.run}")
+
+    from experiments.front import report as front_report  # late, as in `gemonn.train`
+    from experiments.running import model_files as sparse_files
+
+    front = front_report.load_front(given.run / "front.csv")
+    index = choose(front, density=given.density, knee=given.knee)
+    network = sparse_files.load_network(given.run / "population.safetensors", index)
+    write = sparse_files.dense if given.format == "dense" else sparse_files.coordinates
+    save(write(network), given.to)
+    view = Table(title=printable(given.to), show_header=False)
+    view.add_row("density", f"{front.density[index]:.4g}")
+    view.add_row(
+        "loss, train / test", f"{front.train_loss[index]:.5f} / {front.test_loss[index]:.5f}"
+    )
+    if front.test_accuracy is not None:
+        view.add_row("accuracy, test", f"{front.test_accuracy[index]:.2%}")
+    view.add_row("size on disk", f"{given.to.stat().st_size:,} bytes, {given.format}")
+    show(view)
+
+
+def choose(front: "Front", *, density: float | None = None, knee: bool = False) -> int:
+    """The row of the front to take: by density, the knee, or else the one of lowest loss."""
+    if density is not None:
+        lowest = float(front.density.min())
+        expected = f"at least {lowest:.4g}, the sparsest network of the front"
+        require(density >= lowest, "--density", density, expected)
+        allowed = np.flatnonzero(front.density <= density)
+        return int(allowed[np.argmin(front.train_loss[allowed])])
+    if knee:
+        import jax.numpy as jnp
+
+        import gajax
+
+        points = np.stack([front.density, front.train_loss], axis=1)
+        return int(gajax.pareto.knee(jnp.asarray(points, jnp.float32)))
+    return int(np.argmin(front.train_loss))
+
+
+def save(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write the file whole or not at all; InputError where that fails."""
+    from safetensors.numpy import save_file
+
+    part = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, part)
+        os.replace(part, path)
+    except Exception as error:  # safetensors has exceptions of its own for a full disk
+        with contextlib.suppress(OSError):
+            part.unlink()
+        reason = " ".join(str(error).split())
+        raise InputError(f"--to must be a file that can be written, not {path}: {reason}") from None

@@ -1,0 +1,150 @@
+"""The networks whose fronts can be evolved, each as functions of its parameters alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+
+import gajax
+from experiments.autoencoder.model import (
+    BIAS,
+    MLP,
+    LeNet5,
+    LSTMClassifier,
+    TiedAutoencoder,
+    unit_interval,
+)
+from experiments.running.precision import computing_in
+from gajax.types import LossFn, Params, ValueAndGrad
+
+Batch = dict[str, Array]
+"""`images` uint8 [B, I] and `labels` int32 [B]."""
+
+WEIGHT_BOUND, BIAS_BOUND = 10.0, 20.0
+"""Largest magnitudes of genes (Yang et al., section on the setting)."""
+
+
+class Network(NamedTuple):
+    """What evolution has to know; only autoencoders have `reconstruct` and `encode`."""
+
+    init: Callable[[Key[Array, ""]], Params]
+    loss_fn: LossFn
+    value_and_grad: ValueAndGrad
+    bound: PyTree[float]
+    logits: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B K"]] | None = None
+    reconstruct: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B I"]] | None = None
+    encode: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B K"]] | None = None
+
+
+def make(
+    name: str,
+    hidden: tuple[int, ...],
+    shape: tuple[int, ...],
+    classes: int,
+    precision: str = "float32",
+) -> Network:
+    """The network of that name for images [H, W, C] and a number of classes.
+
+    It computes in the precision; parameters, gradients and losses are float32.
+    """
+    if name in ("autoencoder", "deep-autoencoder"):
+        return _autoencoder(hidden, math.prod(shape), precision)
+    if name == "lenet":
+        model = LeNet5(classes)
+    elif name == "lstm":
+        model = LSTMClassifier(*hidden, classes=classes)
+    else:
+        model = MLP(hidden, classes)
+
+    apply = computing_in(precision, model.apply)
+
+    def init(key: Key[Array, ""]) -> Params:
+        return model.init(key, jnp.zeros(shape))["params"]
+
+    def logits(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
+        inputs = unit_interval(images).reshape(-1, *shape)
+        return apply({"params": params}, inputs)
+
+    def loss_fn(params: Params, batch: Batch) -> Float[Array, ""]:
+        found = logits(params, batch["images"])
+        return optax.softmax_cross_entropy_with_integer_labels(found, batch["labels"]).mean()
+
+    return Network(init, loss_fn, jax.value_and_grad(loss_fn), _bounds(init), logits=logits)
+
+
+def data(
+    images: np.ndarray, labels: Int[np.ndarray, " N"], order_key: Key[Array, ""]
+) -> gajax.Data:
+    """Images uint8 [N, H, W, C] and labels as data of the algorithms."""
+    flat = jnp.asarray(images.reshape(len(images), -1))
+    return gajax.Data({"images": flat, "labels": jnp.asarray(labels)}, order_key)
+
+
+def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Network:
+    """Sigmoid everywhere, biases in the encoder alone, the gradient by sign agreement."""
+    model = TiedAutoencoder(
+        (pixels, *hidden),
+        jax.nn.sigmoid,
+        biases=True,
+        visible_biases=False,
+        output_activation=jax.nn.sigmoid,
+    )
+
+    def init(key: Key[Array, ""]) -> Params:
+        """Uniform up to 6 / sqrt(genes of a row + of a column) as published, Glorot if deep."""
+        key_model, key_uniform = jax.random.split(key)
+        drawn: Any = model.init(key_model, jnp.zeros(pixels))["params"]
+        if len(hidden) > 1:
+            return {
+                name: {**block, "hidden_bias": jnp.full_like(block["hidden_bias"], BIAS)}
+                for name, block in drawn.items()
+            }
+        limit = 6 / math.sqrt(pixels + 1 + sum(hidden))
+
+        def uniform(key: Key[Array, ""], leaf: Array) -> Array:
+            return jax.random.uniform(key, leaf.shape, minval=-limit, maxval=limit)
+
+        return gajax.population.map_with_key(key_uniform, uniform, drawn)
+
+    def through(encoder: Params, decoder: Params, images: Array) -> Array:
+        code: Any = model.apply({"params": encoder}, images, method="encode")
+        restored: Any = model.apply({"params": decoder}, code, method="decode")
+        return restored
+
+    through = computing_in(precision, through)
+
+    def apart(encoder: Params, decoder: Params, batch: Batch) -> Float[Array, ""]:
+        images = unit_interval(batch["images"])
+        return jnp.mean((through(encoder, decoder, images) - images) ** 2)
+
+    def loss_fn(params: Params, batch: Batch) -> Float[Array, ""]:
+        return apart(params, params, batch)
+
+    def reconstruct(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B I"]:
+        return through(params, params, unit_interval(images))
+
+    def encode(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
+        code: Any = model.apply({"params": params}, unit_interval(images), method="encode")
+        return code
+
+    return Network(
+        init,
+        loss_fn,
+        gajax.tied(apart),
+        _bounds(init),
+        reconstruct=reconstruct,
+        encode=encode,
+    )
+
+
+def _bounds(init: Callable[[Key[Array, ""]], Params]) -> PyTree[float]:
+    individual = jax.eval_shape(init, jax.random.key(0))
+    is_bias = gajax.population.leaf_mask(individual, lambda path, leaf: path.endswith("bias"))
+    return jax.tree.map(lambda bias: BIAS_BOUND if bias else WEIGHT_BOUND, is_bias)

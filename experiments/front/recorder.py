@@ -1,0 +1,107 @@
+"""From the steps of a front's evolution to rows of metrics and a live display."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.front import methods as front_methods
+from experiments.front.measures import Step, log_hypervolume
+from experiments.running.cli import require_living
+from experiments.running.meter import Meter, Row
+from experiments.running.progress import Progress
+
+if TYPE_CHECKING:
+    from experiments.front.config import Config
+
+
+class FrontRecorder:
+    """Shows where the evolution stands, and gives its `meter` a row for each generation."""
+
+    def __init__(
+        self, config: Config, zero_loss: float, progress: Progress, on_row: Callable[[Row], None]
+    ) -> None:
+        self.meter = Meter(on_row)
+        self.generation = 0
+        self._rate = config.learning_rate
+        self._names = front_methods.NAMES.get(config.method, ())
+        self._generations = config.generations
+        self._budget, self._reserve = front_methods.plan(config)
+        self._evolved = 0.0  # cost of the evolution, as far as it is known
+        self._zero_loss = zero_loss
+        self._progress = progress
+        self._show("evolution", 0.0, {})  # the first step waits for its compilation
+
+    def saved(self) -> dict[str, Any]:
+        """All that `restore` needs, ready for JSON."""
+        return {"meter": self.meter.saved(), "facts": (self.generation, self._evolved)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `saved` has given, telling the rows once more."""
+        self.meter.restore(saved["meter"])
+        self.generation, self._evolved = saved["facts"]
+
+    def observe(self, step: Step) -> None:
+        """Take one step in, and its row where it ended a generation.
+
+        InputError where that generation has left nobody alive.
+        """
+        if step.phase == "evolved":
+            return
+        info = step.info
+        self.meter.count(info)
+        is_evolution = step.phase == "evolution"
+        if is_evolution:
+            self.generation = int(info.generation)
+        score = log_hypervolume(step.density, info.loss, self._zero_loss)
+        finite = info.loss[np.isfinite(info.loss)]
+        metrics = {}
+        if finite.size:
+            metrics = {
+                "best loss": f"{finite.min():.4f}",
+                "hypervolume": f"{score:.3f}",
+                "density": f"{step.density.min():.2g}..{step.density.max():.2g}",
+            }
+        self._show(step.phase, float(info.fraction), metrics)
+        if info.done and is_evolution:
+            self.meter.add(
+                {
+                    "generation": self.generation,
+                    "best_loss": float(finite.min()) if finite.size else np.nan,
+                    "median_loss": float(np.median(finite)) if finite.size else np.nan,
+                    "log_hypervolume": score,
+                    "lowest_density": float(step.density.min()),
+                    "highest_density": float(step.density.max()),
+                    "failed": int(info.failed),
+                    **{
+                        f"loss of {name}": float(loss)
+                        for name, loss in zip(self._names, info.loss, strict=False)
+                    },
+                }
+            )
+        if info.done:
+            require_living(info.loss, self._rate, self.generation, step.phase)
+
+    def _show(self, phase: str, fraction: float, metrics: dict[str, str]) -> None:
+        """Show a phase of which, or of whose generation, that fraction is done."""
+        cost = self.meter.cost()["cost"]
+        # Where the budget ends the run, the generations that there may be are too many to tell.
+        is_counted = phase == "evolution" and math.isinf(self._budget)
+        if phase == "evolution":
+            if not is_counted:
+                metrics = {"generation": str(self.generation), **metrics}
+            fraction = max(0.0, self.generation - 1 + fraction) / self._generations
+            fraction = min(1.0, max(fraction, cost / max(1.0, self._budget - self._reserve)))
+            self._evolved = cost / fraction if fraction else 0.0
+        done = min(1.0, cost / (self._evolved + self._reserve)) if self._evolved else 0.0
+        self._progress.update(
+            phase=phase,
+            generation=self.generation,
+            generations=self._generations if is_counted else 0,
+            fraction=fraction,
+            metrics=metrics,
+            remaining=self.meter.remaining(phase, done) if cost else None,
+        )

@@ -1,0 +1,113 @@
+"""What a comparison of fronts knows of its runs: rows of its table, and its figures."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.front import descent
+from experiments.front import figures as front_figures
+from experiments.front import report as front_report
+from experiments.front.config import Config
+from experiments.front.measures import log_hypervolume
+from experiments.front.methods import METHODS
+from experiments.reporting import comparison
+from experiments.running import files
+
+DENSITIES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+MEASURES = {
+    "log_hypervolume": ("log hypervolume", "{:.3f}"),
+    **{f"loss_at_{share}": (f"loss at {share}", "{:.4f}") for share in DENSITIES},
+    "best_loss": ("lowest loss", "{:.4f}"),
+    "best_test_loss": ("its test loss", "{:.4f}"),
+    "cost": ("cost", "{:.3g}"),
+    "sequential_steps": ("sequential steps", "{:,.0f}"),
+    "seconds": ("seconds", "{:.0f}"),
+}
+_COMMON = ("cost", "sequential_steps", "seconds")
+NAMES = {
+    "gemonn": "GEMONN",
+    "nsga2": "NSGA-II",
+    "nsga2-gradient": "NSGA-II(+gradient)",
+    "nsga2-gradient-0": "NSGA-II(+gradient_0)",
+    "pruning": "pruning snapshots",
+    "regrowth": "regrowth snapshots",
+}
+
+Record = dict[str, Any]
+"""What the table and the figures know of one method and seed."""
+
+
+def read_all(directory: Path) -> list[Record]:
+    """The records of all runs in a directory; InputError where one of them is not sound."""
+    records = []
+    for summary in comparison.summaries(directory, METHODS, [*_COMMON, "zero_loss"]):
+        try:
+            records += _read(summary)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise comparison.refused(summary["place"] / "metrics.csv") from None
+    return records
+
+
+def _read(summary: dict[str, Any]) -> list[Record]:
+    """One record for a run, or one for each of its individuals where these have names."""
+    place, method, zero_loss = summary["place"], summary["method"], summary["zero_loss"]
+    names = summary.get("names", [])
+    if not 0 < zero_loss < math.inf or len({*names}) < len(names):
+        raise ValueError
+    titles = [f"loss of {name}" for name in names] or ["best_loss"]
+    columns = files.read_columns(place / "metrics.csv", ["cost", *titles])
+    costs = columns["cost"]
+    common = {name: summary[name] for name in ("seed", *_COMMON)}
+    common |= {"place": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
+    if not names:
+        front = front_report.load_front(place / "front.csv")
+        return [_record(common, NAMES[method], front, (costs, columns["best_loss"]))]
+    everybody = front_report.load_front(place / "population.csv")
+    records = []
+    for index, (name, title) in enumerate(zip(names, titles, strict=True)):
+        front = everybody.cut(index + 1, index)
+        own = {**common, "place": common["place"] + descent.NAMES.index(name)}
+        records.append(_record(own, name, front, (costs, columns[title])))
+    return records
+
+
+def _record(common: Record, name: str, front: Any, decline: tuple[list, list]) -> Record:
+    best = int(np.argmin(front.train_loss))
+    at = {}
+    for share in DENSITIES:
+        allowed = front.train_loss[front.density <= share]
+        at[f"loss_at_{share}"] = float(allowed.min()) if allowed.size else None
+    score = log_hypervolume(front.density, front.train_loss, common["zero_loss"])
+    return {
+        **common,
+        **at,
+        "method": name,
+        "log_hypervolume": score,
+        "best_loss": float(front.train_loss[best]),
+        "best_test_loss": float(front.test_loss[best]),
+        "points": (front.density, front.train_loss),
+        "decline": tuple(map(np.array, decline)),
+    }
+
+
+def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> None:
+    """The fronts and declines of the first seed of each method."""
+    firsts = {name: records[0] for name, records in groups.items()}
+    is_published = config.model == "autoencoder" and config.dataset in ("mnist5k", "mnist")
+    loss = front_report.loss_name(config)
+    front_figures.fronts(
+        directory / "fronts.png",
+        {name: record["points"] for name, record in firsts.items()},
+        loss_name=f"{loss} on training images",
+        zero_loss=next(iter(firsts.values()))["zero_loss"],
+        published=front_report.published() if is_published else None,
+        scores={name: record["log_hypervolume"] for name, record in firsts.items()},
+    )
+    front_figures.decline(
+        directory / "decline.png",
+        {name: record["decline"] for name, record in firsts.items()},
+        x_name="cost, in gradient examples",
+        loss_name=f"{loss} of the best network on its batch",
+    )

@@ -1,0 +1,205 @@
+"""One evolution of a front: what is kept of it as it goes, and how its end is measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gajax
+from experiments.datasets.catalog import Dataset
+from experiments.front import measures as fronts
+from experiments.front import methods as front_methods
+from experiments.front.measures import Front
+from experiments.front.networks import Network
+from experiments.front.recorder import FrontRecorder
+from experiments.running.checkpoints import Checkpoint
+from experiments.running.cli import require_living
+from gajax.types import Params
+
+if TYPE_CHECKING:
+    from experiments.front.config import Config
+
+SNAPSHOTS = (1, 10, 100)
+"""Generations whose best network is drawn, beside the last one's."""
+
+_PREVIEW = 5_000  # training images that decide the fronts drawn for before and after evolution
+
+
+class Results(NamedTuple):
+    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+
+    config: Config
+    dataset: Dataset
+    network: Network
+    population: Params  # [P, ...], the front first, sparsest first
+    front: Front
+    everybody: Front  # the whole population, in its order
+    stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
+    snapshots: dict[int, Params]  # generation to its best network
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+class Setting(NamedTuple):
+    """What evolutions that differ only in their seed share."""
+
+    dataset: Dataset
+    network: Network
+    parts: dict[str, gajax.Data]  # whole sets
+    zero_loss: float
+
+
+class FrontRun:
+    """What is kept of the evolution of one seed."""
+
+    def __init__(
+        self,
+        config: Config,
+        setting: Setting,
+        recorder: FrontRecorder,
+        on_step: Callable[[fronts.Step, float], None],
+    ) -> None:
+        self._config, self._setting = config, setting
+        self._recorder, self._on_step = recorder, on_step
+        self._stages: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._snapshots: dict[int, Params] = {}
+
+    def observe(self, step: fronts.Step) -> None:
+        """Take a step in."""
+        self._recorder.observe(step)
+        self._on_step(step, self._setting.zero_loss)
+        generation = int(step.info.generation)
+        if step.phase == "evolution" and step.info.done:
+            if generation == 0:
+                self._stages["before evolution"] = self._points(step)
+            if generation in SNAPSHOTS:
+                self._snapshots[generation] = _best(step)
+        elif step.phase == "evolved":
+            self._stages["after evolution"] = self._points(step)
+
+    def saved_trees(self) -> list[Params]:
+        """The snapshots, which `restore` takes from a checkpoint."""
+        return [*self._snapshots.values()]
+
+    def saved_facts(self) -> dict[str, Any]:
+        """What else `restore` needs, ready for JSON."""
+        stages = {
+            name: [np.asarray(one).tolist() for one in both] for name, both in self._stages.items()
+        }
+        return {
+            "recorder": self._recorder.saved(),
+            "stages": stages,
+            "snapshots": [*self._snapshots],
+        }
+
+    def restore(self, facts: dict[str, Any], resumed: Checkpoint) -> None:
+        """Go on from what `saved_facts` and `saved_trees` have given."""
+        self._recorder.restore(facts["recorder"])
+        for name, both in facts["stages"].items():
+            density, loss = (np.array(one, np.float32) for one in both)
+            self._stages[name] = density, loss
+        network = jax.eval_shape(self._setting.network.init, jax.random.key(0))
+        for generation in facts["snapshots"]:
+            self._snapshots[generation] = resumed.take(network)
+
+    def results(self, step: fronts.Step, seconds: float) -> Results:
+        """Measure the last step, which came after so many seconds."""
+        started = time.perf_counter()
+        config = self._config
+        dataset, network, parts, zero_loss = self._setting
+        self._snapshots[self._recorder.generation] = _best(step)
+        order, front, everybody = _measure(network, step, parts)
+        generation = self._recorder.generation
+        require_living(everybody.train_loss, config.learning_rate, generation, step.phase)
+        population = gajax.take(step.params, jnp.asarray(order))
+        last = "after evolution" if len(self._stages) < 2 else "after refinement"
+        self._stages[last] = (front.density, front.train_loss)
+        summary: dict[str, Any] = {
+            "method": config.method,
+            "model": config.model,
+            "dataset": dataset.name,
+            "dataset_source": dataset.source,
+            "seed": config.seed,
+            **_figures(front, zero_loss),
+            "zero_loss": zero_loss,
+            "gene_count": gajax.genes(gajax.take(population, 0)),
+            **self._recorder.meter.cost(),
+            "seconds": seconds + time.perf_counter() - started,
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+        }
+        if names := front_methods.NAMES.get(config.method):
+            summary["names"] = [names[index] for index in order]
+        if config.validation:
+            loss = fronts.losses(network, population, parts["validation"])[: len(front.density)]
+            summary["validation_log_hypervolume"] = fronts.log_hypervolume(
+                front.density, loss, zero_loss
+            )
+        return Results(
+            config=config,
+            dataset=dataset,
+            network=network,
+            population=population,
+            front=front,
+            everybody=everybody,
+            stages=self._stages,
+            snapshots=self._snapshots,
+            rows=self._recorder.meter.rows,
+            summary=summary,
+        )
+
+    def _points(self, step: fronts.Step) -> tuple[np.ndarray, np.ndarray]:
+        """Density and loss of everybody on some training images."""
+        data = self._setting.parts["train"]
+        examples = jax.tree.map(lambda leaf: leaf[:_PREVIEW], data.examples)
+        loss = fronts.losses(self._setting.network, step.params, data._replace(examples=examples))
+        return step.density, loss
+
+
+def _best(step: fronts.Step) -> Params:
+    """The individual of lowest loss on its latest batch."""
+    index = int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf)))
+    return whole(gajax.take(step.params, index))
+
+
+def whole(params: Params) -> Params:
+    """Parameters that were shared out to devices, on one."""
+    return jax.tree.map(jnp.asarray, gajax.sharding.gather(params))
+
+
+def _measure(
+    network: Network, step: fronts.Step, parts: dict[str, gajax.Data]
+) -> tuple[np.ndarray, Front, Front]:
+    """The order that puts the front at the start, the front, and everybody in that order."""
+    train_loss = fronts.losses(network, step.params, parts["train"])
+    front = fronts.nondominated(step.density, train_loss)
+    others = np.setdiff1d(np.arange(len(train_loss)), front)
+    order = np.concatenate([front, others[np.lexsort((train_loss[others], step.density[others]))]])
+    test_loss = fronts.losses(network, step.params, parts["test"])[order]
+    accuracy = None
+    if network.logits:
+        accuracy = fronts.accuracies(network, step.params, parts["test"])[order]
+    everybody = Front(step.density[order], train_loss[order], test_loss, accuracy)
+    return order, everybody.cut(len(front)), everybody
+
+
+def _figures(front: Front, zero_loss: float) -> dict[str, Any]:
+    """The front in a few numbers: its hypervolume, its knee and its most accurate member."""
+    objectives = jnp.stack([jnp.asarray(front.density), jnp.asarray(front.train_loss)], axis=1)
+    knee = int(gajax.pareto.knee(objectives))
+    values: dict[str, Any] = {
+        "log_hypervolume": fronts.log_hypervolume(front.density, front.train_loss, zero_loss),
+        "front_size": len(front.density),
+    }
+    for name, index in (("knee", knee), ("best", len(front.density) - 1)):
+        values[f"{name}_density"] = float(front.density[index])
+        values[f"{name}_train_loss"] = float(front.train_loss[index])
+        values[f"{name}_test_loss"] = float(front.test_loss[index])
+        if front.test_accuracy is not None:
+            values[f"{name}_test_accuracy"] = float(front.test_accuracy[index])
+    return values

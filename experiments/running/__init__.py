@@ -1,0 +1,1 @@
+"""What every run shares: flags, directories, checkpoints, devices, progress."""

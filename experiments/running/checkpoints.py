@@ -1,0 +1,158 @@
+"""Checkpoints in a run directory: written whole or not at all, and read only where sound.
+
+Orbax writes the arrays. It restores a flipped bit without a word, so every file of a checkpoint
+stands in a manifest with its SHA-256.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from experiments.running.cli import InputError
+from gajax import sharding
+
+KEPT = 3
+"""Checkpoints that a run keeps, the newest ones."""
+
+
+class Checkpoint(NamedTuple):
+    """What a run goes on from.
+
+    Attributes:
+      arrays: leaves of its trees, in the order in which `take` asks for them.
+      facts: the rest, ready for JSON.
+    """
+
+    arrays: Iterator[np.ndarray]
+    facts: dict[str, Any]
+
+    def take(self, like: PyTree) -> PyTree:
+        """The next tree, which has the shapes and dtypes of that one; InputError if it has not."""
+        expected, structure = jax.tree.flatten(like)
+        leaves = [
+            next(self.arrays, None) if math.prod(leaf.shape) else np.zeros(leaf.shape, leaf.dtype)
+            for leaf in expected
+        ]
+        for leaf, wanted in zip(leaves, expected, strict=True):
+            if leaf is None or (leaf.shape, leaf.dtype) != (wanted.shape, wanted.dtype):
+                raise InputError("--resume must name a run of this version of the program")
+        return jax.tree.unflatten(structure, map(jnp.asarray, leaves))
+
+
+def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
+    """Write the next checkpoint into the folder; OSError, and nothing written, where that fails."""
+    import orbax.checkpoint
+
+    # Orbax does not save empty arrays; `take` knows them by their shape.
+    arrays = [sharding.gather(leaf) for leaf in jax.tree.leaves(trees) if leaf.size]
+    folder.mkdir(exist_ok=True)
+    older = _checkpoints(folder)
+    number = int(older[-1].name) + 1 if older else 1
+    partial = folder / f"{number:08}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        names = {f"{place:06}": array for place, array in enumerate(arrays)}
+        with _quiet():
+            orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)
+        (partial / "facts.json").write_text(json.dumps(facts))
+        (partial / "manifest.json").write_text(json.dumps(_digests(partial), indent=1))
+        _flush(partial)
+        os.replace(partial, folder / f"{number:08}")
+        _flush(folder)
+    except Exception as error:  # Orbax raises ValueError for a full disk
+        reason = " ".join(str(error).split())
+        if found := re.search(r"([^:]+) \[os_error_code=", reason):  # the end of a long story
+            reason = found[1].strip()
+        raise OSError(f"the checkpoint {number} could not be written: {reason}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for outdated in older[: len(older) + 1 - KEPT]:
+        shutil.rmtree(outdated, ignore_errors=True)
+
+
+def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest sound checkpoint of the folder, None where there never was one.
+
+    Each damaged one is told to `say` in a sentence; InputError where all are damaged.
+    """
+    import orbax.checkpoint
+
+    found = _checkpoints(folder)
+    for checkpoint in reversed(found):
+        if reason := _damage(checkpoint):
+            say(f"checkpoint {checkpoint} is damaged ({reason}), trying the one before")
+            continue
+        names = orbax.checkpoint.PyTreeCheckpointer().restore((checkpoint / "arrays").resolve())
+        facts = json.loads((checkpoint / "facts.json").read_text())
+        return Checkpoint(iter([np.asarray(names[name]) for name in sorted(names)]), facts)
+    if found:
+        raise InputError(f"--resume must name a run with a sound checkpoint, not {folder.parent}")
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nobody but the caller tell of an error, which Orbax logs and its threads print.
+
+    They may do so later, when the program is about to end because of it.
+    """
+    logger, hook = logging.getLogger("absl"), sys.excepthook
+    was_disabled = logger.disabled
+    logger.disabled = True
+    sys.excepthook = lambda *_: None
+    yield
+    logger.disabled, sys.excepthook = was_disabled, hook
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of the folder, oldest first."""
+    return sorted(path for path in folder.glob("[0-9]" * 8) if path.is_dir())
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """What is wrong with the checkpoint, None if nothing is."""
+    try:
+        expected = dict(json.loads((checkpoint / "manifest.json").read_text()))
+        found = _digests(checkpoint)
+    except (OSError, ValueError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    changed = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    return f"{changed[0]} is missing, added or changed" if changed else None
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    """The SHA-256 of each of the checkpoint's files, by its path."""
+    digests = {}
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file() and path != checkpoint / "manifest.json":
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(checkpoint).as_posix()] = digest
+    return digests
+
+
+def _flush(folder: Path) -> None:
+    """See to it that the files in a folder, and their names, outlive a loss of power."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir() and os.name == "nt":
+            continue  # Windows cannot
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

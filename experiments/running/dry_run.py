@@ -1,0 +1,112 @@
+"""What runs will be: their settings, and what their first steps foretell of memory and time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from time import monotonic
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from experiments.datasets.catalog import Dataset
+from experiments.running import memory
+from experiments.running.cli import flag, show
+from experiments.running.progress import Progress
+
+if TYPE_CHECKING:
+    from experiments.autoencoder import config as mnist_ga
+    from experiments.front import config as gemonn
+
+    Config = gemonn.Config | mnist_ga.Config
+
+_SECONDS, _STEPS = 3, 3
+"""That the first steps take at least, after those that wait for their compilation."""
+
+
+class _KnownError(Exception):
+    """Enough of a training has been seen."""
+
+
+class _Watch(Progress):
+    """Shows nothing, and ends a training when it is known how long it takes, in `seconds`."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self._started = monotonic()
+        self._known: list[float] = []
+        self.seconds: float | None = None
+
+    def update(self, *, remaining: float | None, **_: Any) -> None:
+        if remaining is None:
+            return
+        now = monotonic()
+        self.seconds = now - self._started + remaining
+        self._known.append(now)
+        if len(self._known) >= _STEPS and now - self._known[0] >= _SECONDS:
+            raise _KnownError
+
+    def status(self, text: str) -> Any:
+        """The training is over, and measuring what came of it begins."""
+        self.seconds = monotonic() - self._started
+        raise _KnownError
+
+
+def tell(
+    shown: "Config",
+    rows: Mapping[str, Sequence["Config"]],
+    dataset: Dataset,
+    training: ModuleType,
+    *,
+    together: bool,
+) -> None:
+    """Print the settings, and the memory and time of the runs of each row; write nothing.
+
+    Runs of a row are taken to be alike, and to take the sum of their times even where they go side
+    by side. `training` is the module that does it, by its functions `fitting` and `train`.
+
+    Args:
+      together: whether as many runs as fit go side by side, or each goes by itself.
+    """
+    view = Table(title=f"would run on {dataset.name}", show_header=False)
+    of_rows = set() if together else {"method", "activation", "equal"}
+    for name, value in asdict(shown).items():
+        if name not in {"dry_run", *of_rows} and value is not None:
+            view.add_row(flag(name), _words(value))
+    view.add_section()
+    total = 0.0
+    for name, configs in rows.items():
+        config, runs = configs[0], len(configs)
+        with Progress(quiet=shown.quiet) as progress:
+            with progress.status(f"taking the first steps of {name}"):
+                fit = training.fitting(config, dataset)
+                seconds = _foretold(config, dataset, training)
+        needed = fit.bytes * (min(fit.runs, runs) if together else 1)
+        there = memory.gigabytes(memory.available())
+        text = f"{memory.gigabytes(max(needed, memory.peak()))} of the {there} here"
+        view.add_row(f"memory of {name}", text)
+        many = f" for each of {runs} runs" if runs > 1 else ""
+        view.add_row(f"training of {name}", f"about {_clock(seconds)}{many}")
+        total += runs * seconds
+    if sum(map(len, rows.values())) > 1:
+        view.add_row("all training", f"about {_clock(total)}")
+    show(view, "nothing is written; measuring what training comes to takes more time")
+
+
+def _foretold(config: "Config", dataset: Dataset, training: ModuleType) -> float:
+    """Seconds that the training will take, compilation of its first steps included."""
+    watch = _Watch()
+    try:
+        training.train(config, dataset=dataset, progress=watch)
+    except _KnownError:
+        pass
+    assert watch.seconds is not None, "it ends when they are known"
+    return watch.seconds
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

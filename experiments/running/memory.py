@@ -1,0 +1,111 @@
+"""How much memory a run needs, and how much of it there is."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+import gajax
+from experiments.running.cli import InputError
+from gajax.types import Data, Params
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
+
+_SHARE = 0.9
+"""Of a machine's memory; the rest is for everything else that runs."""
+
+_GIGABYTE = 10**9
+
+_FEW = 1_000
+"""Individuals that are thought of at once without looking."""
+
+_MOST_TRACED = 4 * 2**31
+"""Bytes of a network beyond which JAX cannot count its genes; a run then needs at least thrice."""
+
+
+def size(tree: Any) -> int:
+    """Bytes of all arrays, or of what their shapes stand for."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, data: Data) -> int:
+    """About the bytes at the height of a run; only the shapes of individual and data matter.
+
+    That is the state, the population as it was drawn, and in a step another state or, where it is
+    small, the children and the survivors, with what guides their crossover.
+    """
+    population = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((individuals, *leaf.shape), leaf.dtype), individual
+    )
+    if size(individual) >= _MOST_TRACED:
+        return 3 * size(population)
+    state = jax.eval_shape(algorithm.init, data.order_key, population, data)
+    guide = getattr(state, "guide", None)
+    in_step = max(size(state), 2 * size(population)) + 2 * size(guide)
+    return size(state) + size(population) + in_step + size(data)
+
+
+def available() -> int:
+    """Bytes that the device has for a run."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def peak() -> int:
+    """Bytes that the device, or on a CPU this process, has held at most so far; 0 if unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+
+
+class Fit(NamedTuple):
+    """How many runs fit side by side, and the bytes that each of them needs on its device."""
+
+    runs: int
+    bytes: int
+
+
+def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> Fit:
+    """The runs that fit; InputError where not even one does.
+
+    `needs(individuals)` are the bytes of a run; the flag and its widths decide what one needs.
+    """
+    here, counted = available(), min(individuals, _FEW)
+    # A population of billions is not even to be thought of: its indices alone fill the memory.
+    while counted < individuals and needs(counted) <= here:
+        counted = min(individuals, 8 * counted)
+    wanted = needs(counted)
+    if wanted <= here:
+        # Several take up to twice a state more, because their states are stacked anew in a step.
+        return Fit(max(1, here // wanted - 1), wanted)
+    least = min(individuals, 2)
+    share = f"{gigabytes(here)} that this machine has for it"
+    if needs(least) > here:
+        raise InputError(
+            f"{flag} must be narrower, not {widths}, for which {least} individuals need "
+            f"{gigabytes(needs(least))} of the {share}"
+        )
+    slope = (wanted - needs(least)) / (counted - least)
+    wanted += slope * (individuals - counted)
+    most = least + int((here - needs(least)) / slope)
+    raise InputError(
+        f"--population-size must be at most {most:,} here, not {individuals}, which needs "
+        f"{gigabytes(wanted)} of the {share}"
+    )
+
+
+def gigabytes(count: float) -> str:
+    """The bytes in words."""
+    return f"{count / _GIGABYTE:,.1f} GB"

@@ -1,0 +1,126 @@
+"""Networks in safetensors files, in full or by the coordinates of what is not zero."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from experiments.running import files
+from experiments.running.cli import InputError
+
+_PARTS = {"indices": "U32", "values": "F32", "offsets": "I64", "shape": "I64"}
+_AXES = 8
+_HEADER_BYTES = 1_000_000
+
+
+def dense(params: dict[str, Any]) -> dict[str, np.ndarray]:
+    """One array for each leaf, named by its path."""
+    return {name: np.asarray(leaf) for name, leaf in flatten_dict(params, sep="/").items()}
+
+
+def coordinates(params: dict[str, Any]) -> dict[str, np.ndarray]:
+    """For each leaf of one network: flat indices, values, and the shape they belong to."""
+    arrays = {}
+    for name, leaf in dense(params).items():
+        indices = np.flatnonzero(leaf)
+        arrays[f"{name}/indices"] = indices.astype(np.uint32)
+        arrays[f"{name}/values"] = leaf.reshape(-1)[indices]
+        arrays[f"{name}/shape"] = np.array(leaf.shape, np.int64)
+    return arrays
+
+
+def save_population(population: dict[str, Any], path: Path) -> None:
+    """Write the population: `coordinates` of its individuals one after another.
+
+    The array `offsets` [P + 1] of a leaf says where each individual's begin.
+    """
+    from safetensors.numpy import save_file
+
+    arrays = {}
+    for name, leaf in dense(population).items():
+        genes = leaf.reshape(len(leaf), -1)
+        owners, indices = np.nonzero(genes)
+        counts = np.bincount(owners, minlength=len(leaf))
+        arrays[f"{name}/indices"] = indices.astype(np.uint32)
+        arrays[f"{name}/values"] = genes[owners, indices]
+        arrays[f"{name}/offsets"] = np.concatenate([[0], np.cumsum(counts)])
+        arrays[f"{name}/shape"] = np.array(leaf.shape[1:], np.int64)
+    save_file(arrays, path)
+
+
+def load_network(path: Path, index: int) -> dict[str, np.ndarray]:
+    """One network of what `save_population` has written, as `dense`; InputError where it is not."""
+    # Whatever is wrong with files from elsewhere, their reader says it in exceptions of all kinds.
+    try:
+        return _read_network(path, index)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--run has a damaged {path.name}: {reason}") from None
+
+
+def load_arrays(path: Path, shapes: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a network that has these leaves; ValueError, or others, where it has not."""
+    from safetensors.numpy import load
+
+    genes = sum(leaf.size for leaf in shapes.values())
+    if 4 * genes > files.NETWORK_BYTES:
+        raise ValueError(f"a network of {genes:,} genes is too large")
+    arrays = load(files.read(path, 4 * genes + _HEADER_BYTES))
+    if {name: array.shape for name, array in arrays.items()} != {
+        name: leaf.shape for name, leaf in shapes.items()
+    }:
+        raise ValueError("its config.json does not describe the model")
+    for name, array in arrays.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"{name} of the model must hold finite numbers in float32")
+    return arrays
+
+
+def _read_network(path: Path, index: int) -> dict[str, np.ndarray]:
+    from safetensors import safe_open
+
+    files.size(path)
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > _HEADER_BYTES:
+            raise ValueError("its header is too large")
+    with safe_open(path, "numpy") as file:
+        names = {*file.keys()}
+        leaves = sorted({name.rpartition("/")[0] for name in names})
+        if names != {f"{leaf}/{part}" for leaf in leaves for part in _PARTS}:
+            raise ValueError(f"a leaf must have {', '.join(_PARTS)}")
+        network, room = {}, files.NETWORK_BYTES // 4
+        for leaf in leaves:
+            parts = {part: file.get_slice(f"{leaf}/{part}") for part in _PARTS}
+            network[leaf] = _leaf(parts, index, room)
+            room -= network[leaf].size
+        return network
+
+
+def _leaf(parts: dict[str, Any], index: int, room: int) -> np.ndarray:
+    """The leaf of one network from the parts of all; ValueError where they do not fit together."""
+    lengths = {}
+    for name, dtype in _PARTS.items():
+        if parts[name].get_dtype() != dtype or len(parts[name].get_shape()) != 1:
+            raise ValueError(f"{name} must be a list in {dtype}")
+        (lengths[name],) = parts[name].get_shape()
+    if lengths["shape"] > _AXES or index + 1 >= lengths["offsets"]:
+        raise ValueError(f"there must be a network {index} of at most {_AXES} axes")
+    # safetensors has no slice of what is empty.
+    sizes = parts["shape"][:].tolist() if lengths["shape"] else []
+    start, stop = parts["offsets"][index : index + 2].tolist()
+    genes = math.prod(sizes)
+    if min(sizes, default=1) < 1 or genes > room:
+        raise ValueError(f"a leaf of shape {sizes} must be positive and not too large")
+    if not 0 <= start <= stop <= lengths["indices"] == lengths["values"]:
+        raise ValueError("the parts of a leaf must fit together")
+    leaf = np.zeros(genes, np.float32)
+    if start < stop:
+        indices, values = parts["indices"][start:stop], parts["values"][start:stop]
+        if (indices >= genes).any() or not np.isfinite(values).all():
+            raise ValueError("the indices of a leaf must be within it, and its values finite")
+        leaf[indices] = values
+    return leaf.reshape(sizes)

@@ -1,0 +1,116 @@
+"""Several seeds at once: the axis S of `gajax.evolve`, made and taken apart.
+
+Everything here leaves what has no such axis as it is, so that one seed by itself costs no more.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from experiments.datasets.catalog import Dataset
+from experiments.running.keeper import Keeper
+from experiments.running.progress import Progress
+from experiments.running.resuming import of_run
+from experiments.running.run_directory import save_config
+from gajax import evaluation, take
+
+
+def keys(seeds: Sequence[int]) -> Key[Array, "*S"]:
+    """The key of each seed; without an axis S where there is only one."""
+    found = [jax.random.key(seed) for seed in seeds]
+    if len(found) == 1:
+        return found[0]
+    # The checker of keys takes those that were stacked as they are for used ones.
+    return jax.random.wrap_key_data(jnp.stack([jax.random.key_data(key) for key in found]))
+
+
+def split(key: Key[Array, "*S"], number: int = 2) -> Key[Array, "K ..."]:
+    """So many keys of each seed."""
+    if not key.ndim:
+        return jax.random.split(key, number)
+    return jax.vmap(partial(jax.random.split, num=number), out_axes=1)(key)
+
+
+def fold_in(key: Key[Array, "*S"], number: int) -> Key[Array, "*S"]:
+    """The key of that number of each seed."""
+    if not key.ndim:
+        return jax.random.fold_in(key, number)
+    return jax.vmap(jax.random.fold_in, (0, None))(key, number)
+
+
+def each(key: Key[Array, "*S"], function: Callable[..., Any], *trees: Any) -> Any:
+    """`function(*trees)` of every seed, one after another; a leaf of length 1 belongs to all."""
+    if not key.ndim:
+        return function(*trees)
+
+    def of(seed: int) -> Any:
+        return jax.tree.map(lambda leaf: leaf[seed % len(leaf)], trees)
+
+    found = [function(*of(seed)) for seed in range(len(key))]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+
+
+def places(key: Key[Array, "*S"]) -> list[int | None]:
+    """Where each seed stands on the axis; None where there is no axis."""
+    return [*range(len(key))] if key.ndim else [None]
+
+
+def own(tree: Any, seed: int | None) -> Any:
+    """What belongs to the seed at that place."""
+    return tree if seed is None else take(tree, seed)
+
+
+def for_all(key: Key[Array, "*S"], tree: Any) -> Any:
+    """What all seeds share, with their axis."""
+    return jax.tree.map(lambda leaf: leaf[None], tree) if key.ndim else tree
+
+
+def examples_per_step(key: Key[Array, "*S"]) -> int | None:
+    """What keeps a step of all seeds together as short as one seed's."""
+    return max(1, evaluation.default_examples_per_step() // len(key)) if key.ndim else None
+
+
+def run(
+    configs: Sequence[Any],
+    dataset: Dataset,
+    directories: Sequence[Path],
+    title: str,
+    watch: Callable[[Any, Path, ExitStack], Any],
+    train: Callable[[Progress, list[Any], Keeper | None], Iterable[Any]],
+    save: Callable[[Any, Path], None],
+) -> list[Any]:
+    """Train with a live display and leave everything in a directory for each config.
+
+    `train(progress, watches, keeper)` gives the results of each config in turn, and `watch(config,
+    directory, stack)` what it calls meanwhile, whose files the stack closes. Checkpoints of all
+    lie in the first directory; where there are some, the runs go on from there.
+    """
+    config = configs[0]
+    keeper = None
+    if not config.distributed:
+        identity = of_run(config, [config.seed for config in configs], dataset)
+        keeper = Keeper(directories[0] / "checkpoints", config.checkpoint_every, identity)
+    found = []
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(quiet=config.quiet, title=title))
+        watches = []
+        for config, directory in zip(configs, directories, strict=True):
+            save_config(
+                replace(config, config=None, out=None, resume=None), directory / "config.json"
+            )
+            watches.append(watch(config, directory, stack))
+        every = train(progress, watches, keeper)
+        for results, directory in zip(every, directories, strict=True):
+            with progress.status("drawing the figures"):
+                save(results, directory)
+            found.append(results)
+    if keeper:
+        keeper.forget()
+    return found

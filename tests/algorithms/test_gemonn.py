@@ -1,0 +1,187 @@
+"""The experiment of fronts: what a run leaves, and that it is better than blind evolution."""
+
+import csv
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.datasets.catalog import load
+from experiments.front import measures as fronts
+from experiments.front import networks
+from experiments.front import report as front_report
+from experiments.front import training as front_training
+from experiments.front.config import PRESETS, Config, check
+from experiments.gemonn import train
+from experiments.running import model_files as sparse_files
+
+TIMES = {"seconds", "examples_per_second"}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    whole = load("mnist5k")
+    return whole._replace(
+        train_images=whole.train_images[:1_000],
+        train_labels=whole.train_labels[:1_000],
+        test_images=whole.test_images[:200],
+        test_labels=whole.test_labels[:200],
+    )
+
+
+def rows_of(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_everything_that_it_promises(front_run):
+    names = {path.name for path in front_run.iterdir()}
+    assert names == {
+        *("config.json", "metrics.csv", "summary.json", "front.csv", "population.csv"),
+        *("population.safetensors", "figures"),
+    }
+    assert {path.name for path in (front_run / "figures").iterdir()} == {
+        *("front.png", "loss.png", "hypervolume.png", "weights.png", "connections.png"),
+        "reconstructions.png",
+    }
+
+
+def test_the_front_is_one_and_its_losses_are_those_of_whole_sets(front_run, front_config, dataset):
+    front = front_report.load_front(front_run / "front.csv")
+    assert (np.diff(front.density) > 0).all() and (np.diff(front.train_loss) < 0).all()
+    path = front_run / "population.safetensors"
+    everybody = [sparse_files.load_network(path, index) for index in range(10)]
+    names = ("hidden_bias", "kernel")
+    leaves = {name: [one[f"blocks_0/{name}"] for one in everybody] for name in names}
+    population = {"blocks_0": {name: jnp.stack(leaves[name]) for name in names}}
+    network = networks.make("autoencoder", front_config.hidden, (28, 28, 1), 10)
+    parts = front_training._parts(dataset, 0, jax.random.key(0))
+    for part, stored in (("train", front.train_loss), ("test", front.test_loss)):
+        losses = fronts.losses(network, population, parts[part])[: len(stored)]
+        np.testing.assert_allclose(losses, stored, rtol=1e-5)
+    genes = np.concatenate(
+        [leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(population)], axis=1
+    )
+    density = np.mean(genes != 0, axis=1)[: len(front.density)]
+    np.testing.assert_allclose(density, front.density, rtol=1e-5)
+
+
+def test_the_summary_agrees_with_the_metrics(front_run, front_config):
+    summary = json.loads((front_run / "summary.json").read_text())
+    last = rows_of(front_run)[-1]
+    assert summary["cost"] == pytest.approx(
+        summary["gradient_examples"] + summary["forward_examples"] / 3
+    )
+    assert summary["cost"] > float(last["cost"]), "the final refinement is counted"
+    assert summary["cost"] <= front_config.budget
+    assert summary["best_density"] >= summary["knee_density"]
+    assert 0 < summary["log_hypervolume"] < 1
+
+
+def test_the_front_is_a_good_one(front_run):
+    summary = json.loads((front_run / "summary.json").read_text())
+    assert summary["log_hypervolume"] > 0.06
+
+
+@pytest.mark.heavy
+def test_plain_nsga2_misses_that_front(front_config, dataset):
+    blind = replace(front_config, method="nsga2", final_refine_steps=0)
+    rival = train(blind, dataset=dataset).summary
+    assert rival["cost"] > 0.9 * front_config.budget
+    assert rival["log_hypervolume"] < 0.02
+
+
+@pytest.mark.heavy
+def test_the_same_seed_gives_the_same_bits(front_run, front_config, dataset, tmp_path):
+    front_training.run(front_config, dataset, tmp_path)
+    first, second = (
+        [{k: v for k, v in row.items() if k not in TIMES} for row in rows_of(place)]
+        for place in (front_run, tmp_path)
+    )
+    assert first == second
+    for name in ("front.csv", "population.csv", "population.safetensors"):
+        assert (front_run / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_the_paper_preset_is_the_published_setting():
+    paper = PRESETS["paper"]
+    assert (paper.population_size, paper.generations, paper.batch_size) == (50, 500, 128)
+    assert (paper.refine_steps, paper.final_refine_steps, paper.stale_parents) == (0, 1_000, True)
+    assert (paper.gradient, paper.initial_densities, paper.budget) == ("paper", "graded", None)
+    assert check(paper).hidden == (500,)
+    assert not PRESETS["gajax"].stale_parents, "the stale scheme is the paper's alone"
+
+
+@pytest.mark.parametrize("method", ["gemonn", "nsga2", "nsga2-gradient-0"])
+def test_the_budget_holds_for_every_evolution(method, dataset):
+    config = Config(
+        method=method, hidden=(8,), population_size=6, budget=2e4, refine_steps=2, batch_size=50
+    )
+    results = train(config, dataset=dataset)
+    assert 0.7 * 2e4 < results.summary["cost"] <= 2e4
+
+
+def test_generations_end_a_run_too(dataset):
+    config = Config(hidden=(8,), population_size=6, generations=3, budget=None, refine_steps=0)
+    rows = train(config, dataset=dataset).rows
+    assert [row["generation"] for row in rows] == [0, 1, 2, 3]
+
+
+def test_validation_images_are_not_learned_from(dataset):
+    parts = front_training._parts(dataset, 300, jax.random.key(0))
+    images = dataset.train_images.reshape(len(dataset.train_images), -1)
+    np.testing.assert_array_equal(parts["train"].examples["images"], images[:700])
+    np.testing.assert_array_equal(parts["validation"].examples["images"], images[700:])
+    assert "validation" not in front_training._parts(dataset, 0, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "mlp",
+        *(
+            pytest.param(name, marks=pytest.mark.heavy)
+            for name in ("lenet", "lstm", "deep-autoencoder")
+        ),
+    ],
+)
+def test_every_model_improves(model, dataset):
+    config = Config(
+        model=model,
+        hidden={"lstm": (16,), "mlp": (16, 16), "deep-autoencoder": (32, 16)}.get(model),
+        population_size=4,
+        lowest_density=0.2,
+        generations=6,
+        budget=None,
+        batch_size=50,
+        refine_steps=8,
+        learning_rate=0.02,
+    )
+    results = train(config, dataset=dataset)
+    start, end = results.rows[0], results.rows[-1]
+    assert end["best_loss"] < 0.8 * start["best_loss"]
+    assert end["log_hypervolume"] > start["log_hypervolume"]
+    if model != "deep-autoencoder":
+        assert results.front.test_accuracy.max() > 0.3
+
+
+def test_children_that_die_are_counted_and_their_parents_go_on(dataset):
+    """At this rate every child that learns does, in several steps a generation."""
+    config = Config(
+        model="mlp",
+        hidden=(8, 8),
+        population_size=6,
+        generations=3,
+        budget=None,
+        batch_size=50,
+        refine_steps=40,
+        refine_every=2,
+        lowest_density=0.3,
+        learning_rate=1e30,
+    )
+    results = train(config, dataset=dataset)
+    assert [row["failed"] for row in results.rows] == [0, 0, 6, 0]
+    assert np.isfinite(results.everybody.train_loss).all()

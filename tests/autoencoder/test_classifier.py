@@ -1,0 +1,73 @@
+"""The verdict on features."""
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from experiments.autoencoder.svm import assess, chosen_parameters, fit_svm, judge, margins
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Features [900, 4] and labels of three overlapping classes."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(900) % 3
+    centres = np.array([[0, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]])
+    return centres[labels] + generator.normal(size=(900, 4)), labels
+
+
+def test_given_parameters_are_used_on_all_examples(blobs):
+    features, labels = blobs
+    svm = fit_svm(features, labels, c=3.0, gamma=0.5)
+    wanted = SVC(C=3.0, gamma=0.5 / (4 * features.var()), break_ties=True).fit(features, labels)
+    assert svm.named_steps["svm"].shape_fit_ == features.shape
+    np.testing.assert_array_equal(svm.predict(features), wanted.predict(features))
+    assert chosen_parameters(svm, features) == {"svm_c": 3.0, "svm_gamma": 0.5}
+
+
+def test_grid_is_scored_on_examples_the_fit_has_not_seen():
+    generator = np.random.default_rng(1)
+    features, labels = generator.normal(size=(400, 8)), generator.integers(0, 2, 400)
+    # Pure noise: the wildest machine is right on what it has seen and by chance elsewhere, so a
+    # grid that scored its own training examples would take it whatever the labels are.
+    chosen = [fit_svm(features, np.roll(labels, shift), seed=shift) for shift in range(6)]
+    wildest = [svm.get_params()["svm__C"] == 50 for svm in chosen]
+    assert not all(wildest)
+
+
+def test_verdict_counts_by_hand(blobs):
+    features, labels = blobs
+    svm = fit_svm(features, labels, c=1.0, gamma=1.0)
+    verdict = judge(svm, features, labels)
+    predicted = svm.predict(features)
+    assert verdict.accuracy == np.mean(predicted == labels)
+    for true in range(3):
+        for said in range(3):
+            count = np.sum((labels == true) & (predicted == said))
+            assert verdict.confusion[true, said] == count
+        assert verdict.class_error[true] == pytest.approx(
+            np.mean(predicted[labels == true] != true)
+        )
+
+
+def test_assess_judges_every_part_but_the_fitted_one(blobs):
+    features, labels = blobs
+    parts = {"train": (features[:600], labels[:600]), "test": (features[600:], labels[600:])}
+    svm, verdicts = assess(parts, c=1.0, gamma=1.0)
+    assert set(verdicts) == {"test"} and svm.named_steps["svm"].shape_fit_ == (600, 4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_margin_is_zero_at_least_and_goes_with_the_prediction(blobs, classes):
+    features, labels = blobs
+    features, labels = features[labels < classes], labels[labels < classes]
+    svm = fit_svm(features, labels, c=1.0, gamma=1.0)
+    found, margin = margins(svm, features)
+    np.testing.assert_array_equal(found, svm.predict(features))
+    assert np.all(margin >= 0) and margin.max() > 0.5
+
+
+def test_features_that_say_nothing_are_judged_all_the_same():
+    labels = np.arange(60) % 3
+    svm = fit_svm(np.zeros((60, 4)), labels)
+    assert judge(svm, np.zeros((60, 4)), labels).accuracy == pytest.approx(1 / 3)

@@ -1,0 +1,254 @@
+"""Every mistake on the command line of the fronts is one sentence, and nothing is written."""
+
+import csv
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from refusals import refused
+from wrong_files import KINDS, make_wrong
+
+import gajax
+from experiments import gemonn
+from experiments.front import measures as fronts
+from experiments.front import networks, pruning
+from experiments.running import checkpoints
+from experiments.running.cli import run_main
+
+WRONG = [
+    ("--population-size 1", "--population-size must be 2 or more, not 1"),
+    ("--generations 0", "--generations must be 1 or more, not 0"),
+    ("--batch-size 0", "--batch-size must be 1 or more, not 0"),
+    ("--batch-size 5001", "--batch-size must be at most 5000, the training images, not 5001"),
+    ("--budget 0", "--budget must be above 0, not 0.0"),
+    ("--budget nan", "--budget must be a number or None, not 'nan'"),
+    ("--learning-rate -1", "--learning-rate must be above 0, not -1.0"),
+    ("--refine-steps -1", "--refine-steps must be 0 or more, not -1"),
+    ("--refine-every 0", "--refine-every must be 1 or more, not 0"),
+    ("--final-refine-steps -5", "--final-refine-steps must be 0 or more, not -5"),
+    ("--lowest-density 0", "--lowest-density must be above 0 and at most 1, not 0.0"),
+    ("--lowest-density 2", "--lowest-density must be above 0 and at most 1, not 2.0"),
+    ("--hidden 500 250", "--hidden must be one positive width for autoencoder, not 500 250"),
+    ("--hidden 0", "--hidden must be one positive width for autoencoder, not 0"),
+    ("--model lenet --hidden 5", "--hidden must be no width for lenet, not 5"),
+    ("--model mlp --hidden 5 -5", "--hidden must be positive widths, not 5 -5"),
+    ("--model cnn", "--model must be one of autoencoder, deep-autoencoder, lenet, lstm, mlp"),
+    ("--gradient mine", "--gradient must be one of own, paper, not 'mine'"),
+    ("--optimizer lion", "--optimizer must be one of adam, rmsprop, sgd, not 'lion'"),
+    ("--precision half", "--precision must be one of float32, bfloat16, not 'half'"),
+    ("--preset ours", "--preset must be one of gajax, paper, not 'ours'"),
+    ("--validation 2501", "--validation must be at most 2500, half of the images, not 2501"),
+    ("--seed -1", "--seed must be 0 or more, not -1"),
+    ("--seed 4294967296", "--seed must be below 4294967296, not 4294967296"),
+    ("--seeds 0", "--seeds must be from 1 to 1,000, or a list of seeds, not 0"),
+    ("--seeds 4 7 4", "--seeds must be a list without duplicates, not 4 7 4"),
+    ("--seeds 4 -7", "--seeds must be a list of seeds of 0 or more, not 4 -7"),
+    ("compare --seeds 0", "--seeds must be from 1 to 1,000, or a list of seeds, not 0"),
+    ("--data-dir x", "--data-dir x does not apply to --dataset mnist5k"),
+    ("--dataset mnist --data-dir nowhere", "--data-dir"),
+    ("--front", "--front is not a flag"),
+    ("evolve", "the first word must be export or compare or classify or a flag"),
+    ("compare --methods ga", "--methods must be one or more of gemonn"),
+    ("compare --seeds", "--seeds must be one or more whole numbers"),
+    ("compare --preset paper --methods nsga2", "--budget must be given, or"),
+    ("classify --model lenet", "--model must be autoencoder or deep-autoencoder to classify"),
+    ("classify --repeats 0", "--repeats must be 1 or more, not 0"),
+    ("classify --methods ga", "--methods must be one or more of none, gemonn"),
+    ("classify --datasets digits", "--datasets must be one or more of mnist5k"),
+    ("classify --dry-run", "--dry-run must be left out of classify"),
+    ("classify --plot", "--plot must be left out of classify"),
+    ("classify --validation 501 --datasets rectangles", "--validation must be at most 500"),
+    ("classify --datasets rectangles --batch-size 801", "--batch-size must be at most 800"),
+    ("export", "the following arguments are required: --run, --to"),
+    ("export --run nowhere --best --to x.safetensors", "--run must be the directory of a finished"),
+    ("export --run nowhere --to x.safetensors", "one of the arguments --density --knee --best"),
+    ("export --run . --best --knee --to x.safetensors", "not allowed with argument"),
+    ("export --run . --best --to x.npz", "--to must be a file named *.safetensors, not x.npz"),
+    ("export --run . --density x --to x.safetensors", "argument --density: invalid float"),
+    ("export --run . --best --to x.safetensors --format csr", "argument --format: invalid choice"),
+]
+
+
+@pytest.mark.parametrize("arguments, sentence", WRONG)
+def test_a_mistake_is_told_in_one_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["gemonn", *arguments.split()])
+    assert run_main(gemonn.main, "gemonn") == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1 and "Traceback" not in output.err
+    assert sentence in output.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_in_use_is_refused(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.setattr("sys.argv", ["gemonn", "--out", str(tmp_path)])
+    assert run_main(gemonn.main, "gemonn") == 2
+    assert "--out must be a new or an empty directory" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def dies(arguments, directory, monkeypatch, capsys):
+    """The line on stderr and the generations of the metrics of a run that must lose everybody."""
+    options = f"--hidden 8 --population-size 4 --budget 2e4 --batch-size 50 --out {directory}"
+    monkeypatch.setattr("sys.argv", ["gemonn", "--quiet", *arguments.split(), *options.split()])
+    assert run_main(gemonn.main, "gemonn") == 2
+    assert {path.name for path in directory.iterdir()} >= {"config.json", "metrics.csv"}
+    with (directory / "metrics.csv").open() as file:
+        rows = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
+    return capsys.readouterr().err, rows
+
+
+SENTENCE = "gemonn: error: --learning-rate must be lower than 0.06, by which everybody died in "
+
+
+@pytest.mark.parametrize("method", ["gemonn", "descent", "pruning"])
+def test_an_evolution_in_which_all_die_stops_there(method, tmp_path, monkeypatch, capsys):
+    def broken(*kind):
+        network = made(*kind)
+
+        def loss_fn(params, batch):
+            return network.loss_fn(params, batch) + jnp.nan
+
+        return network._replace(loss_fn=loss_fn, value_and_grad=jax.value_and_grad(loss_fn))
+
+    made = networks.make
+    monkeypatch.setattr(networks, "make", broken)
+    line, rows = dies(f"--method {method}", tmp_path, monkeypatch, capsys)
+    generation, size = {"gemonn": (0, 4), "descent": (1, 6), "pruning": (1, 13)}[method]
+    saved = f"their state is saved in {tmp_path}/checkpoints"
+    assert line == SENTENCE + f"generation {generation} of phase evolution; {saved}\n"
+    assert rows == [(generation, size)]
+    assert checkpoints.load(tmp_path / "checkpoints", pytest.fail)
+
+
+def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, monkeypatch, capsys):
+    def lost(network, population, data):
+        return np.full(gajax.size(population), np.nan)
+
+    monkeypatch.setattr(fronts, "losses", lost)
+    line, rows = dies("--generations 1", tmp_path, monkeypatch, capsys)
+    assert line == SENTENCE + "generation 1 of phase evolution\n"
+    assert rows == [(0, 0), (1, 0)]
+
+
+LARGE = [
+    ("--population-size 1000000000", "--population-size"),
+    ("--method nsga2 --population-size 20000000", "--population-size"),
+    ("--hidden 1000000 --population-size 1000", "--hidden"),
+    ("--hidden 1000000 --method pruning", "--hidden"),
+    ("--hidden 1000000 --method descent", "--hidden"),
+    ("--hidden 1000001", "--hidden"),
+    ("--model mlp --hidden 1000000 1000000", "--hidden"),
+    ("--model deep-autoencoder --hidden" + " 9" * 101, "--hidden"),
+    ("--model deep-autoencoder --hidden" + " 9" * 2_000, "--hidden"),
+    ("--model lstm --hidden 1000000", "--hidden"),
+    ("--final-refine-steps 1000000000", "--final-refine-steps"),
+    ("--devices 1000000000", "--devices"),
+    ("--method pruning --budget 1e300", "--budget"),
+    ("--method pruning --budget 1000", "--budget"),
+    ("--method descent --budget 1", "--budget"),
+    ("--method regrowth --budget None --generations 1 --population-size 2", "--budget"),
+    ("compare --budget 1000", "--budget"),
+    ("--seeds" + " 1" * 2_000, "--seeds"),
+    ("--learning-rate 1e999", "--learning-rate"),
+    ("--budget -1e-999", "--budget"),
+]
+FILES = [
+    ["--config"],
+    ["--out"],
+    ["--dataset", "mnist", "--data-dir"],
+    ["export", "--best", "--to", "x.safetensors", "--run"],
+    ["compare", "--config"],
+]
+
+WORDS = [
+    ["--out", ""],
+    ["--out="],
+    ["--config", ""],
+    ["--data-dir", ""],
+    ["--dataset", ""],
+    ["--model", "autoencoder "],
+    ["--model", "АUTOENCODER"],
+    ["--seed", "½"],
+    ["--seed", "1e3"],
+    ["--seed", "0x1"],
+    ["--seed", "1 2"],
+    ["--hidden", "500,250"],
+    ["--hidden", "[500]"],
+    ["--budget", "1,5e6"],
+    ["--budget", "∞"],
+    ["--learning-rate", "--learning-rate"],
+    ["--", "--seed", "1"],
+    ["-"],
+    ["—seed", "1"],
+    ["--séed", "1"],
+    ["--seed\n", "1"],
+    ["--se\x1b[31med", "1"],
+    ["--quiet", "False"],
+    ["--no-seed"],
+    ["--no-quiet=yes"],
+    [""],
+    ["export", "--run", "", "--best", "--to", "x.safetensors"],
+    ["export", "--run", ".", "--best", "--to", ""],
+    ["export", "--run", ".", "--density", "", "--to", "x.safetensors"],
+    ["export", "--run", ".", "--density", "nan", "--to", "x.safetensors"],
+    ["export", "--run", ".", "--best", "--to", "x.safetensors", "\udcff"],
+    ["compare", "--methods", ""],
+    ["compare", "extra"],
+    ["🙂"],
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_odd_words(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    refused(["gemonn", *words], tmp_path, monkeypatch, capsys)
+
+
+def test_rivals_are_refused_below_the_batches_that_their_stages_need():
+    for method, schedule in (("pruning", pruning.PRUNING), ("regrowth", pruning.REGROWTH)):
+        assert gemonn.FEWEST_BATCHES[method] == pruning.FEWEST * len(schedule)
+
+
+COUNTS = [
+    *("--population-size", "--generations", "--batch-size", "--validation", "--refine-every"),
+    *("--refine-steps", "--final-refine-steps", "--chunk-size", "--devices", "--seed", "--hidden"),
+    *("--seeds", "--processes", "--process-id"),
+]
+
+
+@pytest.mark.parametrize("value", [10**10, 10**30, 10**300, "9" * 400, "9" * 5_000])
+@pytest.mark.parametrize("flag", COUNTS)
+def test_a_number_far_too_large(flag, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = refused(["gemonn", flag, value], tmp_path, monkeypatch, capsys, most=20_000_000)
+    assert flag in line
+
+
+@pytest.mark.parametrize("arguments, flag", [(line.split(), flag) for line, flag in LARGE])
+def test_what_no_machine_can_hold(arguments, flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert flag in refused(["gemonn", *arguments], tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flags", FILES, ids=" ".join)
+def test_files_of_a_wrong_kind(flags, kind, tmp_path, monkeypatch, capsys):
+    path = make_wrong(kind, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    if flags[-1] == "--out" and kind in ("folder", "missing"):  # where a run may go
+        (path / "more").mkdir(parents=True)
+    refused(["gemonn", *flags, path], tmp_path, monkeypatch, capsys, most=20_000_000)
+
+
+@pytest.mark.parametrize("command", [[], ["compare"]])
+@pytest.mark.parametrize("name", ["seeds", "methods", "hidden"])
+def test_empty_lists_in_a_config(name, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({name: []}))
+    arguments = ["gemonn", *command, "--config", "config.json"]
+    assert name in refused(arguments, tmp_path, monkeypatch, capsys)

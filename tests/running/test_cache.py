@@ -1,0 +1,91 @@
+"""What a run has compiled, the next one finds; where that cannot be, nobody notices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments.running import cache
+
+ROOT = Path(__file__).parents[2]
+KEPT = "JAX_COMPILATION_CACHE_DIR"
+LINE = (
+    "-m experiments.gemonn --hidden 4 --population-size 4 --batch-size 10 --generations 1 --quiet"
+)
+
+
+def evolve(home, out):
+    """What a short evolution writes on stderr, each program that it has to compile included."""
+    others = {name: value for name, value in os.environ.items() if "CACHE" not in name}
+    own = {"GAJAX_CACHE_DIR": str(home), "JAX_EXPLAIN_CACHE_MISSES": "1"}
+    words = [sys.executable, *f"{LINE} --budget None --refine-steps 0 --out {out}".split()]
+    result = subprocess.run(words, cwd=ROOT, env=others | own, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+@pytest.mark.heavy
+def test_the_second_run_compiles_nothing_and_gives_the_same_bits(tmp_path):
+    pytest.importorskip("jaxlib", minversion="0.10.2")
+    assert "PERSISTENT COMPILATION CACHE MISS" in evolve(tmp_path / "home", tmp_path / "first")
+    kept = sorted((tmp_path / "home" / "compilations").iterdir())
+    assert any(path.name.startswith("jit_run-") for path in kept)
+    told = evolve(tmp_path / "home", tmp_path / "second")
+    assert "PERSISTENT COMPILATION CACHE MISS" not in told and "cpu_aot_loader" not in told
+    assert sorted((tmp_path / "home" / "compilations").iterdir()) == kept
+    for name in ("front.csv", "population.csv", "population.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """An environment of nothing but a cache folder."""
+    monkeypatch.setattr(os, "environ", {"GAJAX_CACHE_DIR": str(tmp_path)})
+    return os.environ
+
+
+def test_programs_are_kept_for_this_user_alone(environment, tmp_path):
+    cache.keep_compilations()
+    assert environment[KEPT] == str(tmp_path / "compilations")
+    assert (tmp_path / "compilations").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_written_is_no_mistake(environment, tmp_path):
+    (tmp_path / "compilations").write_text("no folder")
+    cache.keep_compilations()
+    assert KEPT not in environment
+
+
+def test_the_users_own_settings_go_first(environment):
+    own = {KEPT: "elsewhere", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "5"}
+    environment |= {**own, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    cache.keep_compilations()
+    assert {name: environment[name] for name in own} == own
+    assert environment["JAX_ENABLE_COMPILATION_CACHE"] == "false"
+
+
+@pytest.mark.parametrize(
+    "installed, keeps",
+    [
+        ("0.9.2", False),
+        ("0.10.1", False),
+        ("0.10.2", True),
+        ("0.10.2rc1", True),
+        ("0.11.0.dev1", True),
+    ],
+)
+def test_versions_that_warn_keep_nothing(installed, keeps, environment, monkeypatch):
+    monkeypatch.setattr(cache, "version", lambda package: installed)
+    cache.keep_compilations()
+    assert (KEPT in environment) == keeps
+
+
+def test_programs_are_forgotten():
+    double = jax.jit(lambda number: 2 * number)
+    double(1.0)
+    assert double._cache_size() == 1
+    cache.forget_programs()
+    assert double._cache_size() == 0

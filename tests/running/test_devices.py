@@ -1,0 +1,140 @@
+"""Runs on several devices and in several processes come to what one comes to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import gemonn, mnist_ga
+from experiments.running import devices
+from experiments.running.cli import InputError, parse
+
+FLAGS = (
+    "--hidden 16 --population-size 8 --generations {generations} --budget 1e9 --batch-size 50 "
+    "--refine-steps 3 --final-refine-steps 20 --lowest-density 0.01 --chunk-size 1 --quiet"
+)
+SMALL = parse(
+    gemonn.Config,
+    FLAGS.format(generations=3).split(),
+    presets=gemonn.PRESETS,
+    program="",
+    description="",
+)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What the small config comes to on one device."""
+    return gemonn.train(SMALL)
+
+
+def test_a_front_of_four_devices_is_that_of_one(alone):
+    shared = gemonn.train(replace(SMALL, devices=4))
+    for found, expected in zip(
+        jax.tree.leaves((shared.population, shared.everybody, shared.snapshots)),
+        jax.tree.leaves((alone.population, alone.everybody, alone.snapshots)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.heavy
+def test_an_autoencoder_of_two_devices_is_that_of_one(small_config):
+    config = replace(small_config, whole_generations=1, generations=(1, 1), chunk_size=1)
+    alone, shared = (mnist_ga.train(replace(config, devices=count)) for count in (1, 2))
+    # The compiler fuses Muon's products in another way here, so the last bits differ.
+    for name in ("best_rmse", "median_rmse", "worst_rmse"):
+        found, expected = ([row[name] for row in results.rows] for results in (shared, alone))
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("module", "changes", "message"),
+    [
+        (gemonn, {"devices": 3}, "--population-size must be a multiple of 3 on 3 .* 6 or 9, not 8"),
+        (gemonn, {"devices": 99}, "--devices must be at most 8, which is all there are, not 99"),
+        (gemonn, {"devices": 2, "method": "pruning"}, "--devices must be 1 for pruning"),
+        (mnist_ga, {"devices": 2}, "--population-size must be a multiple of 4 .* 8 or 12, not 10"),
+        (mnist_ga, {"devices": 2, "method": "sgd"}, "--devices must be 1 for sgd"),
+    ],
+)
+def test_devices_that_do_not_fit_are_refused(module, changes, message):
+    base = SMALL if module is gemonn else mnist_ga.Config()
+    config = module.check(replace(base, **changes))
+    with pytest.raises(InputError, match=message):
+        devices.count(config, module.multiple(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"devices": 0}, "--devices must be 1 or more, not 0"),
+        ({"processes": 2}, "--processes must be given together with --distributed, not 2"),
+        ({"distributed": True, "processes": 2}, "must be given together, or left to be detected"),
+        (
+            {"distributed": True, "processes": 2, "process_id": 2, "coordinator": "a:1"},
+            "--process-id must be below 2, not 2",
+        ),
+    ],
+)
+def test_contradictions_of_a_distributed_run_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        gemonn.check(replace(SMALL, **changes))
+
+
+def processes(directory, generations):
+    """Two processes of one run, with two devices each; the first one writes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "experiments.gemonn", "--out", str(directory), "--distributed"]
+    command += [*FLAGS.format(generations=generations).split(), "--processes", "2"]
+    command += ["--coordinator", f"127.0.0.1:{port}", "--process-id"]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
+    place = {"cwd": Path(__file__).parents[2], "env": environment, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return [subprocess.Popen([*command, str(number)], **place, **pipes) for number in range(2)]
+
+
+@pytest.mark.heavy
+def test_two_processes_come_to_the_front_of_one(alone, tmp_path):
+    both = processes(tmp_path / "run", generations=3)
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert ["hypervolume" in told for told, _ in outputs] == [True, False], "the first reports"
+    front = np.genfromtxt(tmp_path / "run" / "front.csv", delimiter=",", names=True)
+    np.testing.assert_array_equal(front["density"].astype(np.float32), alone.front.density)
+    np.testing.assert_allclose(front["train_loss"], alone.front.train_loss, rtol=1e-6)
+
+
+def test_a_process_whose_fellow_dies_ends(tmp_path):
+    """With a sentence where its connection breaks; at the latest by the heartbeat of JAX.
+
+    That is so when the fellow dies before the two are connected for the next program.
+    """
+    first, second = processes(tmp_path / "run", generations=100_000)
+    metrics = tmp_path / "run" / "metrics.csv"
+    try:
+        for _ in range(300):
+            if metrics.is_file() and metrics.read_text().count("\n") > 2:
+                break
+            with pytest.raises(subprocess.TimeoutExpired):
+                first.wait(timeout=1)
+        second.send_signal(signal.SIGKILL)
+        _, told = first.communicate(timeout=240)
+    finally:
+        first.kill()
+        second.kill()
+    if first.returncode == -signal.SIGABRT:
+        assert "another task died" in told
+    else:
+        assert first.returncode == 1
+        assert "gemonn: error: another process of this run is gone" in told
+    assert "Traceback" not in told

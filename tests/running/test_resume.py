@@ -1,0 +1,219 @@
+"""Runs that were cut short go on to the same end, and under nothing else."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from small_runs import EVOLUTION, TRAINING, content, make_small, small_steps  # noqa: F401
+
+from experiments import gemonn, mnist_ga
+from experiments.running import checkpoints, run_directory
+from experiments.running.cli import InputError, Interrupted, run_main
+from experiments.running.keeper import Keeper
+
+pytestmark = pytest.mark.usefixtures("small_steps")
+
+PROGRAMS = {
+    "mnist_ga": (mnist_ga.main, [*TRAINING, "--batch-size", "50"]),
+    "gemonn": (gemonn.main, EVOLUTION),
+}
+HEAVY = pytest.mark.heavy
+PRUNING = ["--method", "pruning", "--budget", "10000"]
+DESCENT = ["--method", "descent", "--budget", "3000"]
+RUNS = [
+    pytest.param("mnist_ga", ["--seeds", "1", "4"], 6, id="ga", marks=HEAVY),
+    pytest.param("mnist_ga", ["--method", "pretrained"], 6, id="pretrained", marks=HEAVY),
+    pytest.param("gemonn", ["--seeds", "1", "4"], 7, id="gemonn", marks=HEAVY),
+    pytest.param("gemonn", [], 7, id="gemonn alone", marks=HEAVY),
+    pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2"),
+    pytest.param("gemonn", PRUNING, 9, id="pruning", marks=HEAVY),
+    pytest.param("gemonn", DESCENT, 4, id="descent", marks=HEAVY),
+]
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that lets SIGTERM come in the step of that number; -1 for never."""
+    original, steps = Keeper.step, []
+
+    def cut(at):
+        steps.clear()
+
+        def step(keeper, ended, collect):
+            steps.append(ended)
+            if len(steps) == at:
+                keeper._notice(signal.SIGTERM, None)
+            original(keeper, ended, collect)
+
+        monkeypatch.setattr(Keeper, "step", step)
+        return steps
+
+    yield cut
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(("name", "more", "expected"), RUNS)
+def test_a_run_cut_at_any_step_comes_to_the_same_end(name, more, expected, interrupt, tmp_path):
+    main, arguments = PROGRAMS[name]
+    arguments = [*arguments, *more]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    steps = interrupt(-1)
+    main([*arguments, "--out", str(whole)])
+    count = len(steps)
+    assert count >= expected, "there is no generation of several steps"
+    main_arguments = [*arguments, "--out", str(cut)]
+    for at in (1, count // 3, count // 3):  # each resumed run is cut once more
+        interrupt(at)
+        with pytest.raises(Interrupted, match=f"experiments.{name} --resume {cut}") as caught:
+            main(main_arguments)
+        assert caught.value.status == 128 + signal.SIGTERM
+        main_arguments = ["--resume", str(cut), "--quiet"]
+    interrupt(-1)
+    main(main_arguments)
+    seeds = ["seed-1", "seed-4"] if "--seeds" in arguments else [""]
+    for seed in seeds:
+        assert content(cut / seed) == content(whole / seed)
+
+
+@pytest.fixture(scope="module")
+def cut_run(tmp_path_factory):
+    """The directory of a run of gemonn that was cut after a few steps, for nobody to touch."""
+    directory = tmp_path_factory.mktemp("cut") / "run"
+    original = Keeper.step
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+
+        def step(keeper, ended, collect):
+            original(keeper, ended, collect)
+            if len(list((directory / "checkpoints").iterdir())) == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(Keeper, "step", step)
+        with pytest.raises(Interrupted, match="interrupted; go on with"):
+            gemonn.main([*EVOLUTION, "--checkpoint-every", "0m", "--out", str(directory)])
+    return directory
+
+
+@pytest.fixture
+def begun(cut_run, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(cut_run, tmp_path / "run"))
+
+
+def files(directory):
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hidden", "9"], "--hidden must be 8, as when the run began, not 9"),
+        (["--learning-rate", "0.5"], "--learning-rate must be "),
+        (["--seed", "1"], "--seed must be 0, as when the run began, not 1"),
+        (["--dataset", "mnist"], "--dataset must be mnist5k"),
+        (["--model", "mlp"], "--model must be "),
+        (["--seeds", "2"], "--seeds must be None"),
+        (["--precision", "bfloat16"], "--precision must be float32"),
+        (["--out", "other"], "--out must be left out with --resume"),
+        (["--config", "config.json"], "--config "),
+        (["--distributed"], "--distributed must be left out with --resume"),
+        (["--checkpoint-every", "often"], "--checkpoint-every must be a number of generations"),
+        (["--checkpoint-every", "0"], "--checkpoint-every must be a number of generations"),
+    ],
+)
+def test_other_settings_are_refused(begun, arguments, message):
+    before = files(begun)
+    with pytest.raises(InputError, match=message):
+        gemonn.main(["--resume", str(begun), *arguments])
+    assert files(begun) == before
+
+
+def test_settings_that_change_no_result_may_change(begun):
+    gemonn.main(["--resume", str(begun), "--checkpoint-every", "5", "--quiet"])
+    assert run_directory.is_finished(begun)
+
+
+def test_another_data_set_is_refused(begun, monkeypatch):
+    original = gemonn.load
+    monkeypatch.setattr(
+        gemonn,
+        "load",
+        lambda *source: (data := original(*source))._replace(train_images=data.train_images[::-1]),
+    )
+    before = files(begun)
+    with pytest.raises(InputError, match="the content of the data set must be "):
+        gemonn.main(["--resume", str(begun)])
+    assert files(begun) == before
+
+
+def test_another_precision_of_jax_is_refused(begun):
+    import jax
+
+    with (
+        jax.default_matmul_precision("bfloat16"),
+        pytest.raises(InputError, match="jax_default_matmul_precision must be None"),
+    ):
+        gemonn.main(["--resume", str(begun)])
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_what_is_no_run_cannot_be_resumed(name, tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr("sys.argv", ["gemonn", "--resume", str(tmp_path / name)])
+    assert run_main(gemonn.main, "gemonn") == 2
+    assert capsys.readouterr().err.startswith("gemonn: error: --resume ")
+    assert not any((tmp_path / "empty").iterdir())
+
+
+def test_a_finished_run_is_left_as_it_is(begun, capsys):
+    gemonn.main(["--resume", str(begun), "--quiet"])
+    before = files(begun)
+    gemonn.main(["--resume", str(begun), "--quiet"])
+    assert files(begun) == before
+    assert capsys.readouterr().out.endswith(f"{begun} is finished\n")
+
+
+def test_a_damaged_checkpoint_costs_only_what_came_after_it(begun, tmp_path, capsys):
+    newest = max((begun / "checkpoints").iterdir())
+    (newest / "facts.json").write_text("{}")
+    gemonn.main(["--resume", str(begun), "--quiet"])
+    assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
+    gemonn.main([*EVOLUTION, "--checkpoint-every", "0m", "--out", str(tmp_path / "whole")])
+    assert content(begun) == content(tmp_path / "whole")
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch, capsys):
+    def save(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save", save)
+    out = tmp_path / "run"
+    words = ["gemonn", *EVOLUTION, "--checkpoint-every", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", words)
+    assert run_main(gemonn.main, "gemonn") == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "No space left on device; go on with: " in line
+
+
+def test_two_runs_do_not_share_a_directory(begun, tmp_path):
+    with run_directory.locked(begun, "--resume"):
+        with pytest.raises(InputError, match="--resume must be a directory that no other run uses"):
+            gemonn.main(["--resume", str(begun)])
+    (tmp_path / "new").mkdir()
+    with run_directory.locked(tmp_path / "new", "--out"):
+        with pytest.raises(InputError, match="--out must be a directory that no other run uses"):
+            gemonn.main([*EVOLUTION, "--out", str(tmp_path / "new")])
+
+
+def test_a_checkpoint_is_made_every_so_many_generations(tmp_path, monkeypatch):
+    rows = []
+
+    def save(folder, trees, facts):
+        rows.append(len(facts["runs"][0]["recorder"]["meter"]["rows"]))
+        assert json.dumps(facts)
+
+    monkeypatch.setattr(checkpoints, "save", save)
+    gemonn.main([*EVOLUTION, "--checkpoint-every", "2", "--out", str(tmp_path)])
+    assert rows == [2, 4]

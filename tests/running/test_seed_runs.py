@@ -1,0 +1,98 @@
+"""Runs of several seeds under one directory, each as if it had been run by itself."""
+
+import csv
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from small_runs import EVOLUTION, TRAINING, content, few, small_steps  # noqa: F401
+
+from experiments import gemonn, mnist_ga
+from experiments.autoencoder import training
+from experiments.datasets.catalog import load
+from experiments.front import training as front_training
+from experiments.running import memory, seeds, side_by_side
+from gajax import evaluation
+
+pytestmark = pytest.mark.usefixtures("small_steps")
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert seeds.chosen((3,), 0) == (0, 1, 2)
+    assert seeds.chosen((2,), 7) == (7, 8)
+    assert seeds.chosen((0, 4, 7), 9) == (0, 4, 7)
+
+
+def test_seeds_that_do_not_fit_go_in_turn(tmp_path):
+    seen = []
+
+    def run_together(configs, dataset, places, title):
+        assert all(place.is_dir() for place in places)
+        assert all(config.seeds is None for config in configs)
+        seen.append(([config.seed for config in configs], [place.name for place in places], title))
+
+    config = gemonn.Config(seed=2, seeds=(3,))
+    training = SimpleNamespace(fitting=lambda *_: memory.Fit(2, 0), run_together=run_together)
+    seeds.run(config, None, tmp_path, training, table=pytest.fail, table_of_all=seen.append)
+    assert seen.pop() == tmp_path
+    assert seen == [
+        ([2, 3], ["seed-2", "seed-3"], "seeds 2 3 (shown: 2): "),
+        ([4], ["seed-4"], "seed 4: "),
+    ]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("method", ["ga", "pretrained"])
+def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
+    arguments = [*TRAINING, "--method", method, "--batch-size", "50"]
+    mnist_ga.main([*arguments, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
+    mnist_ga.main([*arguments, "--seed", "4", "--out", str(tmp_path / "single")])
+    assert content(tmp_path / "both" / "seed-4") == content(tmp_path / "single")
+    assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
+
+
+@pytest.mark.heavy
+def test_evolutions_side_by_side_are_those_of_single_seeds(tmp_path):
+    gemonn.main([*EVOLUTION, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
+    gemonn.main([*EVOLUTION, "--seed", "4", "--out", str(tmp_path / "single")])
+    assert content(tmp_path / "both" / "seed-4") == content(tmp_path / "single")
+    assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
+
+
+def test_one_table_has_the_means(tmp_path, capsys):
+    arguments = [*EVOLUTION, "--method", "pruning", "--budget", "10000", "--seed", "3"]
+    gemonn.main([*arguments, "--seeds", "2", "--out", str(tmp_path)])
+    with (tmp_path / "compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["3", "4"]
+    mean = sum(float(row["log_hypervolume"]) for row in rows) / 2
+    shown = capsys.readouterr().out
+    assert f"{mean:.3f} ± " in shown and "written to" in shown
+    assert f"| {mean:.3f} ± " in (tmp_path / "compare.md").read_text()
+
+
+def test_only_what_ends_together_goes_side_by_side(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**10)
+    dataset = few(load("mnist5k"))
+    config = gemonn.check(gemonn.Config(hidden=(8,)))
+    assert front_training.fitting(config, dataset).runs > 1
+    assert front_training.fitting(replace(config, final_refine_steps=9), dataset).runs == 1
+    unlimited = replace(config, final_refine_steps=9, budget=None)
+    assert front_training.fitting(unlimited, dataset).runs > 1
+    assert front_training.fitting(replace(config, method="regrowth"), dataset).runs == 1
+    for method, together in (("ga", True), ("sgd", True), ("pca", False)):
+        training_config = mnist_ga.check(mnist_ga.Config(method=method))
+        assert (training.fitting(training_config, dataset).runs > 1) == together
+
+
+def test_a_step_of_all_seeds_is_as_short_as_that_of_one():
+    together = side_by_side.examples_per_step(side_by_side.keys([0, 1, 2, 3]))
+    assert together == evaluation.default_examples_per_step() // 4
+    assert side_by_side.examples_per_step(side_by_side.keys([0])) is None
+
+
+def test_a_single_seed_has_no_axis():
+    key = side_by_side.keys([5])
+    assert key.ndim == 0 and side_by_side.places(key) == [None]
+    tree = {"leaf": key}
+    assert side_by_side.for_all(key, tree) is tree and side_by_side.own(tree, None) is tree
