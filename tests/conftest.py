@@ -95,10 +95,13 @@ def front_run(front_config, tmp_path_factory):
 @pytest.fixture
 def seen(monkeypatch):
     """What the last picture was drawn with: its matplotlib figure and panels."""
+    from experiments.autoencoder import figures as autoencoder_figures
+    from experiments.classify import figures as classify_figures
     from experiments.front import figures as front_figures
-    from experiments.reporting import comparison_figures, figures
+    from experiments.front import weight_figures
+    from experiments.reporting.canvas import canvas
 
-    last, canvas = SimpleNamespace(), figures._canvas
+    last = SimpleNamespace()
 
     @contextmanager
     def watched(*args, **options):
@@ -106,8 +109,8 @@ def seen(monkeypatch):
             yield figure
         last.figure, last.panels = figure, figure.axes
 
-    for module in (comparison_figures, front_figures):
-        monkeypatch.setattr(module, "_canvas", watched)
+    for module in (autoencoder_figures, classify_figures, front_figures, weight_figures):
+        monkeypatch.setattr(module, "canvas", watched)
     return last
 
 

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from experiments import gemonn, mnist_ga
+from experiments.autoencoder import config as autoencoder_config
 from experiments.datasets.catalog import load
+from experiments.front import config as front_config
 from gajax import evaluation
 
 TIMES = {"seconds", "examples_per_second"}
@@ -33,7 +34,7 @@ def few(dataset):
 def make_small(monkeypatch):
     """Both experiments see few images, and still take several steps in a generation."""
     monkeypatch.setattr(evaluation, "default_examples_per_step", lambda: 600)
-    for module in (mnist_ga, gemonn):
+    for module in (autoencoder_config, front_config):
         monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
 
 

@@ -3,30 +3,18 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from experiments.datasets.catalog import Dataset, Name
-from experiments.running import devices, resuming, seeds
-from experiments.running.cli import (
-    MOST,
-    flag,
-    require,
-    require_at_least,
-    require_widths,
-)
-
-if TYPE_CHECKING:
-    pass
+from experiments.datasets.catalog import Dataset, Name, load
+from experiments.running.cli import MOST, flag, require, require_at_least, require_widths
+from experiments.running.config import LOWEST, RunConfig, check_images
+from experiments.running.config import check as check_run
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the result of a run."""
 
-    preset: Literal["gajax", "paper"] = "gajax"
-    """starting values: ours, or the published setting"""
-    config: Path | None = None
-    """a saved config.json to start from"""
     method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
     """the genetic algorithm; gradient descent of the layers alone, of the layers and then of all,
     or of all from the start; or principal components"""
@@ -35,8 +23,6 @@ class Config:
     dataset: Name = "mnist5k"
     """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
     fetched once"""
-    data_dir: Path | None = None
-    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
     validation: int = 0
     """training images held out to choose settings by"""
     layers: tuple[int, ...] = (784, 500, 250, 100, 50)
@@ -83,34 +69,8 @@ class Config:
     """C of the SVM; from a grid where not given"""
     svm_gamma: float | None = None
     """gamma of the SVM in units of 1 / (features x variance); from a grid where not given"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """that networks compute in while they learn; what is kept and reported is float32"""
-    chunk_size: int | None = None
-    """individuals computed side by side; where not given, as many as suit the device"""
-    devices: int | None = None
-    """that share the population; one CPU, or all accelerators that divide it, where not given"""
-    distributed: bool = False
-    """whether this is one of several processes, such as one for each host, that share it"""
-    coordinator: str | None = None
-    """distributed: address and port of process 0; detected on a cluster where not given"""
-    processes: int | None = None
-    """distributed: how many there are"""
-    process_id: int | None = None
-    """distributed: which of them this is, from 0"""
-    seed: int = 0
-    """of everything random"""
-    seeds: tuple[int, ...] | None = None
-    """independent runs: how many from --seed on, or a list of seeds"""
-    checkpoint_every: str = "2m"
-    """generations between two checkpoints, or minutes, such as 5m"""
-    dry_run: bool = False
-    """whether to print settings, memory and expected time, and to make no run"""
-    resume: Path | None = None
-    """a run directory to go on in, from its latest checkpoint and with its settings"""
     out: Path | None = None
     """run directory, which must be new; runs/<time>-mnist_ga where not given"""
-    quiet: bool = False
-    """whether to show no progress"""
 
 
 PRESETS = {
@@ -129,16 +89,10 @@ PRESETS = {
 
 
 _LOWEST = {
-    "population_size": 2,
+    **LOWEST,
     "whole_generations": 0,
     "finetune_epochs": 1,
-    "batch_size": 1,
     "score_examples": 1,
-    "validation": 0,
-    "chunk_size": 1,
-    "devices": 1,
-    "processes": 1,
-    "process_id": 0,
 }
 
 
@@ -163,13 +117,8 @@ def check(config: Config) -> Config:
     for name in ("learning_rate", "mutation_scale", "svm_c", "svm_gamma"):
         value = getattr(config, name)
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
-    require(config.seed >= 0, "--seed", config.seed, "0 or more")
-    require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
-    devices.check(config)
-    if config.seeds is not None:
-        seeds.chosen(config.seeds, config.seed)
     config = replace(config, generations=generations)
-    resuming.check(config)
+    check_run(config)
     return config
 
 
@@ -182,21 +131,23 @@ def check_against(config: Config, dataset: Dataset) -> None:
         " ".join(map(str, config.layers)),
         f"a list that starts with {pixels}, the pixels of an image of {dataset.name}",
     )
-    half = len(dataset.train_images) // 2
-    validation = config.validation
-    require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
-    images = len(dataset.train_images) - validation
-    batch = config.batch_size
-    require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
+    images = check_images(config, len(dataset.train_images))
     epochs = config.finetune_epochs
     require(epochs * images <= MOST, "--finetune-epochs", epochs, f"at most {MOST // images:,}")
     generations = sum(config.generations) + config.whole_generations
-    steps = generations * epochs * (images // batch)
+    steps = generations * epochs * (images // config.batch_size)
     fewer = f"so few that there are at most {MOST:,} gradient steps"
     require(steps <= MOST, "--generations", f"{generations:,}, which make {steps:,}", fewer)
     code, most = config.layers[-1], min(pixels, images)
     expected = f"a list that ends with at most {most}, the components there are"
     require(config.method != "pca" or code <= most, "--layers", code, expected)
+
+
+def data_for(config: Config, dataset: Dataset | None = None) -> Dataset:
+    """The data set of the config unless given; InputError where they do not fit together."""
+    dataset = dataset or load(config.dataset, config.data_dir)
+    check_against(config, dataset)
+    return dataset
 
 
 def multiple(config: Config) -> int | None:

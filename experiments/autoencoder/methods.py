@@ -1,10 +1,8 @@
 """Every way of training the autoencoder that a comparison can name, baselines included."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +13,11 @@ from jaxtyping import Array, Key
 
 import gajax
 from experiments.autoencoder import layerwise
+from experiments.autoencoder.config import Config
 from experiments.autoencoder.layerwise import Phase
 from experiments.autoencoder.model import TiedAutoencoder, block_params
 from experiments.running import memory, side_by_side
 from experiments.running.checkpoints import Checkpoint
-
-if TYPE_CHECKING:
-    from experiments.autoencoder.config import Config
 
 Observe = Callable[[layerwise.Progress], None]
 """Called after every step of a training."""

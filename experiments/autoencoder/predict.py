@@ -51,20 +51,19 @@ def predict(
 
     import jax.numpy as jnp
 
-    from experiments.autoencoder import layerwise, report
+    from experiments.autoencoder import figures, layerwise, report  # late, as in `mnist_ga.train`
     from experiments.autoencoder.methods import autoencoder
     from experiments.autoencoder.svm import margins
-    from experiments.datasets import pictures as digits  # late, as in `mnist_ga.train`
-    from experiments.reporting import figures
+    from experiments.datasets import pictures
 
     trained, svm = report.load(run, autoencoder(config))
     if config.dataset.startswith("mnist"):
         images = [
-            digits.fit_digit(digits.read_image(path), invert=invert, name=str(path))
+            pictures.fit_digit(pictures.read_image(path), invert=invert, name=str(path))
             for path in paths
         ]
     else:
-        images = [digits.fit_plain(path, shape) for path in paths]
+        images = [pictures.fit_plain(path, shape) for path in paths]
     pixels = jnp.asarray(np.stack(images).reshape(len(images), pixels))
     features = np.asarray(layerwise.encode(*trained, pixels))
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))

@@ -1,23 +1,19 @@
 """From the steps of a training to rows of metrics and a live display."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 import gajax
 from experiments.autoencoder import layerwise
 from experiments.autoencoder.layerwise import Phase
 from experiments.running.cli import require_living
-from experiments.running.meter import Meter, Row
+from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
 
 
 class Recorder:
     """Shows where the training stands, and gives its `meter` a row for each generation."""
 
-    def __init__(
-        self, rate: float, phases: list[Phase], progress: Progress, on_row: Callable[[Row], None]
-    ) -> None:
+    def __init__(self, rate: float, phases: list[Phase], progress: Progress, on_row: OnRow) -> None:
         self.meter = Meter(on_row)
         self._rate = rate
         self._work = {phase: phase.generations * phase.work for phase in phases}

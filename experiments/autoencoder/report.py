@@ -2,25 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.table import Table
+from sklearn.pipeline import Pipeline
 
-from experiments.autoencoder import layerwise, svm_file
+from experiments.autoencoder import figures, layerwise, svm_file
 from experiments.autoencoder.methods import Trained
 from experiments.autoencoder.model import TiedAutoencoder
-from experiments.reporting import figures
-from experiments.running import model_files as sparse_files
-from experiments.running.cli import InputError, printable, show
+from experiments.autoencoder.results import Results
+from experiments.reporting.tables import show_outcome
+from experiments.running import model_files
+from experiments.running.cli import InputError
 from experiments.running.run_directory import write_text
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-    from experiments.autoencoder.training import Results
 
 COLUMNS: tuple[str, ...] = (
     "phase",
@@ -39,7 +35,7 @@ COLUMNS: tuple[str, ...] = (
 )
 
 
-def save(results: "Results", directory: Path) -> None:
+def save(results: Results, directory: Path) -> None:
     """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
     from safetensors.numpy import save_file
 
@@ -49,7 +45,7 @@ def save(results: "Results", directory: Path) -> None:
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
 
 
-def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, "Pipeline"]:
+def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:
     """The network and the SVM of a finished run; InputError where they are not those of `model`."""
 
     def init() -> Any:
@@ -58,7 +54,7 @@ def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, "Pipeline"]:
     shapes = _flat(jax.eval_shape(init), convert=False)
     # Whatever is wrong with files from elsewhere, their readers say it in exceptions of all kinds.
     try:
-        arrays = sparse_files.load_arrays(directory / "model.safetensors", shapes)
+        arrays = model_files.load_arrays(directory / "model.safetensors", shapes)
         svm = svm_file.load(directory / "svm.skops", model.layers[-1])
     except Exception as error:
         reason = " ".join(str(error).split())
@@ -70,23 +66,16 @@ def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, "Pipeline"]:
     return Trained(model, params), svm
 
 
-def table(results: "Results", directory: Path) -> None:
-    """Print what a person wants to know first, on stdout."""
+def table(results: Results, directory: Path) -> None:
+    """Print the most important results of a run."""
     summary = results.summary
-    view = Table(title=f"{summary['method']} on {summary['dataset']}", show_header=False)
     worst = int(np.argmax(results.verdict.class_error))
     lines = {
         "SVM accuracy, test": f"{summary['test_accuracy']:.2%}",
         "worst class": f"{worst}, {results.verdict.class_error[worst]:.1%} missed",
         "RMSE, train / test": f"{summary['train_rmse']:.4f} / {summary['test_rmse']:.4f}",
-        "cost": f"{summary['cost']:,.0f} gradient examples",
-        "sequential steps": f"{summary['sequential_steps']:,}",
-        "time": f"{summary['seconds']:.0f} s",
-        "written to": printable(directory),
     }
-    for name, value in lines.items():
-        view.add_row(name, value)
-    show(view)
+    show_outcome(f"{summary['method']} on {summary['dataset']}", lines, summary, directory)
 
 
 def _flat(params: dict, convert: bool = True) -> dict[str, Any]:
@@ -97,7 +86,7 @@ def _flat(params: dict, convert: bool = True) -> dict[str, Any]:
     }
 
 
-def _draw(results: "Results", directory: Path) -> None:
+def _draw(results: Results, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     dataset, trained = results.dataset, results.trained
     shape = dataset.test_images.shape[1:]

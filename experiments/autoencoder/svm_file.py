@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from sklearn.pipeline import Pipeline
 
-from experiments.autoencoder import svm as classifier
+from experiments.autoencoder.svm import unfitted
 from experiments.running import files
 
 _NODES = {
@@ -136,7 +136,7 @@ def _remade(saved: dict[str, Any], features: int) -> Pipeline:
     ):
         raise ValueError(f"its SVM is none on {features} features")
     # Any examples do: what was learnt from them is replaced.
-    made = classifier.unfitted(c, gamma).fit(np.zeros((count, features)), classes)
+    made = unfitted(c, gamma).fit(np.zeros((count, features)), classes)
     own = vars(made.named_steps["svm"])
     own["shape_fit_"] = tuple(map(int, saved["shape_fit_"]))
     for name in shapes:

@@ -2,41 +2,32 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import gajax
-from experiments.autoencoder import layerwise, methods, report
-from experiments.autoencoder.config import Config, check, check_against, multiple
+from experiments.autoencoder import layerwise, methods, records, report
+from experiments.autoencoder.config import Config, check, data_for, multiple
 from experiments.autoencoder.recorder import Recorder
-from experiments.autoencoder.svm import Verdict, assess, chosen_parameters
-from experiments.datasets.catalog import Dataset, load
-from experiments.running import devices, memory, run_directory, side_by_side
+from experiments.autoencoder.results import Results
+from experiments.autoencoder.svm import assess, chosen_parameters
+from experiments.datasets.catalog import Dataset
+from experiments.running import devices, memory, run_directory, runs, side_by_side
 from experiments.running.cli import InputError
-from experiments.running.keeper import Keeper
+from experiments.running.meter import OnRow, Row
 from experiments.running.progress import Progress
-
-OnRow = Callable[[dict[str, Any]], None]
-"""Called with the metrics of each generation as it ends."""
+from experiments.running.runs import Job, Training
 
 
-class Results(NamedTuple):
-    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
-
-    config: Config
-    dataset: Dataset
-    trained: methods.Trained
-    svm: Any
-    verdict: Verdict  # on the test set
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any]
+def _ignore(row: Row) -> None:
+    del row
 
 
 def train(
@@ -44,16 +35,16 @@ def train(
     *,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
-    on_row: OnRow = lambda row: None,
+    on_row: OnRow = _ignore,
 ) -> Results:
     """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
     config = check(config)
-    dataset = dataset or load(config.dataset, config.data_dir)
-    check_against(config, dataset)
-    fitting(config, dataset)
-    progress = progress or Progress(quiet=True)
-    (results,) = train_together([config], dataset, progress, [on_row])
-    return results
+    return runs.train(TRAINING, config, data_for(config, dataset), progress, on_row)
+
+
+def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+    """Train with a live display and leave everything in the directory."""
+    return runs.run(TRAINING, config, dataset, directory)
 
 
 def fitting(config: Config, dataset: Dataset) -> memory.Fit:
@@ -73,21 +64,13 @@ def fitting(config: Config, dataset: Dataset) -> memory.Fit:
     return fit._replace(runs=1) if shared > 1 else fit
 
 
-def train_together(
-    configs: Sequence[Config],
-    dataset: Dataset,
-    progress: Progress,
-    on_rows: Sequence[OnRow],
-    keeper: Keeper | None = None,
-) -> Iterator[Results]:
+def train_together(job: Job) -> Iterator[Results]:
     """Train side by side what differs in nothing but the seed, then judge one after another.
 
-    The progress shown is that of the first one; the seconds of each are those of all together. With
-    a keeper, go on from its checkpoint if it has one.
+    The seconds of each are those of all together.
     """
-    config = configs[0]
-    resumed = keeper.resumed if keeper else None
-    started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
+    config, *_ = configs = job.configs
+    dataset, keeper, resumed, started = job.dataset, job.keeper, job.resumed, job.started()
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
     learned = len(images) - config.validation
     parts = {
@@ -97,12 +80,11 @@ def train_together(
     }
     if not config.validation:
         del parts["validation"]
-    displays = [progress, *[Progress(quiet=True)] * (len(configs) - 1)]
     recorders = [
         Recorder(config.learning_rate, methods.schedule(config, learned), display, on_row)
-        for display, on_row in zip(displays, on_rows, strict=True)
+        for display, on_row in zip(job.displays(), job.watches, strict=True)
     ]
-    key = side_by_side.keys([config.seed for config in configs])
+    key = side_by_side.keys(job.seeds)
     places = side_by_side.places(key)
 
     def observe(step: layerwise.Progress) -> None:
@@ -126,32 +108,14 @@ def train_together(
     seconds = time.perf_counter() - started
     for config, recorder, place in zip(configs, recorders, places, strict=True):
         trained = methods.Trained(model, side_by_side.own(params, place))
-        yield _judge(config, dataset, trained, parts, recorder, progress, seconds)
+        yield _judge(config, dataset, trained, parts, recorder, job.progress, seconds)
 
 
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
-    """Train with a live display and leave everything in the directory."""
-    fitting(config, dataset)
-    (results,) = run_together([config], dataset, [directory])
-    return results
-
-
-def run_together(
-    configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
-) -> list[Results]:
-    """Train side by side, with a live display, and leave everything in a directory for each."""
-
-    def watch(config: Config, directory: Path, stack: ExitStack) -> OnRow:
-        del config
-        file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
-        return stack.enter_context(file)
-
-    def train(
-        progress: Progress, watches: Sequence[OnRow], keeper: Keeper | None
-    ) -> Iterator[Results]:
-        return train_together(configs, dataset, progress, watches, keeper)
-
-    return side_by_side.run(configs, dataset, directories, title, watch, train, report.save)
+def _watch(config: Config, directory: Path, stack: ExitStack) -> OnRow:
+    """Write the metrics into the directory."""
+    del config
+    file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
+    return stack.enter_context(file)
 
 
 def _judge(
@@ -197,3 +161,14 @@ def _judge(
         "device": jax.devices()[0].device_kind,
     }
     return Results(config, dataset, trained, svm, verdicts["test"], recorder.meter.rows, summary)
+
+
+TRAINING = Training(
+    fitting,
+    train_together,
+    ignore=_ignore,
+    watch=_watch,
+    save=report.save,
+    table=report.table,
+    table_of_all=records.table,
+)

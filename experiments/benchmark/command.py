@@ -37,23 +37,19 @@ class Config:
 
 def rows(config: Config) -> Iterator[Row]:
     """Measure the parts asked for, in the order of their numbers."""
-    from experiments.benchmark import evolution as benchmark_evolution
-    from experiments.benchmark import growth as benchmark_growth
-    from experiments.benchmark import saving as benchmark_saving
-    from experiments.benchmark import sorting as benchmark_sorting
-    from experiments.benchmark import training as benchmark_training
+    from experiments.benchmark import evolution, growth, saving, sorting, training
     from experiments.benchmark.measure import QUICK, Sizes
     from experiments.running.progress import Progress
 
     functions = (
-        benchmark_training.matrix_products,
-        benchmark_training.fine_tuning,
-        benchmark_training.scoring,
-        benchmark_evolution.gemonn,
-        benchmark_sorting.sorting,
-        benchmark_evolution.genetic,
-        benchmark_growth.growth,
-        benchmark_saving.saving,
+        training.matrix_products,
+        training.fine_tuning,
+        training.scoring,
+        evolution.gemonn,
+        sorting.sorting,
+        evolution.genetic,
+        growth.growth,
+        saving.saving,
     )
     names = get_args(Name)
     asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}

@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jax
 
-from experiments import gemonn, mnist_ga
-from experiments.autoencoder import training
+from experiments.autoencoder import config as mnist_ga
+from experiments.autoencoder.training import TRAINING as MNIST_GA
 from experiments.benchmark.measure import Floor, Row, Sizes, measure
 from experiments.datasets.catalog import load
-from experiments.front import training as front_training
+from experiments.front import config as gemonn
+from experiments.front.training import TRAINING as GEMONN
 from experiments.running import checkpoints, memory
 from experiments.running.progress import Progress
 from experiments.running.resuming import interval
+from experiments.running.runs import Job, Training
 from gajax import sharding
 
 
@@ -26,11 +27,11 @@ def saving(sizes: Sizes, repeats: int) -> Iterator[Row]:
     """A checkpoint of each experiment at its default setting, as its runs make it."""
     evolution = gemonn.check(gemonn.Config(population_size=sizes.front))
     genetic = mnist_ga.check(mnist_ga.Config(population_size=2 * (sizes.population // 2)))
-    for name, module, config, watch in (
-        ("gemonn", front_training, evolution, (_ignore, _ignore)),
-        ("mnist_ga", training, genetic, _ignore),
+    for name, training, config in (
+        ("gemonn", GEMONN, evolution),
+        ("mnist_ga", MNIST_GA, genetic),
     ):
-        collect = _collected(module, config, watch)
+        collect = _collected(training, config)
         trees, _ = collect()
         with tempfile.TemporaryDirectory() as directory:
             folder = Path(directory)
@@ -65,12 +66,12 @@ class _Keeper:
         raise _CollectedError(collect)
 
 
-def _collected(module: ModuleType, config: Any, watch: Any) -> Callable[[], Any]:
-    steps = module.train_together(
-        [config], load(config.dataset), Progress(quiet=True), [watch], _Keeper()
-    )
+def _collected(training: Training, config: Any) -> Callable[[], Any]:
+    keeper: Any = _Keeper()
+    dataset, progress = load(config.dataset), Progress(quiet=True)
+    job = Job([config], dataset, progress, [training.ignore], keeper)
     try:
-        next(iter(steps))
+        next(training.train_together(job))
     except _CollectedError as ended:
         return ended.args[0]
     raise AssertionError("every training offers its state")
@@ -87,7 +88,3 @@ def _write(path: Path, trees: Any) -> None:
             file.write(sharding.gather(leaf).tobytes())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _ignore(*_: object) -> None:
-    pass

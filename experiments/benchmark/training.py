@@ -127,21 +127,21 @@ def scorer(task: Task) -> Function:
 
 def torch_product(side: int) -> dict[str, Function]:
     """The same matrix product in PyTorch."""
-    from experiments.benchmark import rivals as benchmark_torch
+    from experiments.benchmark import rivals
 
-    return {"torch": benchmark_torch.square(side)}
+    return {"torch": rivals.square(side)}
 
 
 def torch_trainers(task: Task, batch: int) -> dict[str, Function]:
     """The same epoch in PyTorch, in two forms that give the summed losses [P]."""
-    from experiments.benchmark import rivals as benchmark_torch
+    from experiments.benchmark import rivals
 
     order = np.asarray(evaluation.batch_order(task.data, 0, batch_size=batch))
-    return benchmark_torch.trainers(*task.arrays(), order, LEARNING_RATE)
+    return rivals.trainers(*task.arrays(), order, LEARNING_RATE)
 
 
 def torch_scorers(task: Task) -> dict[str, Function]:
     """The same mean losses [P] in PyTorch, in two forms."""
-    from experiments.benchmark import rivals as benchmark_torch
+    from experiments.benchmark import rivals
 
-    return benchmark_torch.scorers(*task.arrays())
+    return rivals.scorers(*task.arrays())

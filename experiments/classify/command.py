@@ -1,39 +1,15 @@
 """Pre-train encoders by several methods, put a classifier on each, and compare their accuracy."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Literal, get_args
+from dataclasses import asdict, replace
+from functools import partial
+from typing import get_args
 
+from experiments.classify.config import ClassifyConfig, Pretraining
 from experiments.datasets.catalog import Dataset, Made, Name, load
-from experiments.front import compare as front_compare
-from experiments.front.config import PRESETS, Config, Method, check, check_against
-from experiments.reporting import comparison
-from experiments.running import cache, run_directory, seeds
+from experiments.front.compare import ENDLESS
+from experiments.front.config import PRESETS, check, check_against
+from experiments.running import comparison
 from experiments.running.cli import flag, parse, require, require_at_least
-
-Pretraining = Literal["none", Method]
-
-
-@dataclass(frozen=True)
-class ClassifyConfig(Config):
-    """A config of all pre-trainings; `datasets` and `methods` stand in for one of each."""
-
-    datasets: tuple[Name, ...] | None = None
-    """columns of the table; digits and all that is made of them where not given"""
-    methods: tuple[Pretraining, ...] = ("gemonn", "none", "descent", "pruning")
-    """rows of the table: pre-training by these; none starts from random weights"""
-    repeats: int = 5
-    """classifiers on each encoder, from other random weights each"""
-    validation: int = 0
-    """training images that choose the front's member; a fifth where it is 0"""
-    initial_densities: Literal["geometric", "graded"] = "graded"
-    """of the first population: a fixed factor apart, or a fixed difference as published, for
-    fronts with more dense networks to choose from"""
-    learning_rate: float = 0.01
-    """of the refinements; dense networks need a lower one than a front down to the sparsest"""
-    budget: float | None = 4e5
-    """end pre-training when this much cost is spent: gradient examples + forward examples / 3"""
-    seeds: tuple[int, ...] | None = None
-    """of everything: how many from --seed on, 1 where not given, or a list of seeds"""
 
 
 def main(arguments: list[str]) -> None:
@@ -59,7 +35,7 @@ def main(arguments: list[str]) -> None:
     require(is_one, "--model", given.model, "autoencoder or deep-autoencoder to classify")
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     require_at_least(given, {"repeats": 1})
-    numbers = seeds.chosen((1,) if given.seeds is None else given.seeds, given.seed)
+    numbers = comparison.numbers(given)
     names = given.datasets
     if names is None:
         digits: Name = "mnist5k" if given.data_dir is None else "mnist"
@@ -72,18 +48,14 @@ def main(arguments: list[str]) -> None:
             check_against(configs[0], dataset)
             rows += [(config, dataset) for config in configs]
 
-    from experiments.classify import pretraining
-    from experiments.classify import report as classify_report  # late, as in `gemonn.train`
+    from experiments.classify import pretraining, report  # late: they import JAX
 
     with comparison.opened(given, "gemonn-classify") as directory:
-        classify_report.read_all(directory)  # what is there already must be sound
+        report.read_all(directory)  # what is there already must be sound
         for config, dataset in rows:
             place = directory / f"{config.dataset}-{config.methods[0]}-{config.seed}"
-            if not comparison.is_done(config, place):
-                run_directory.make_directory(place)
-                pretraining.run(config, dataset, place)
-                cache.forget_programs()
-        classify_report.tables(directory)
+            comparison.complete(config, place, partial(pretraining.run, config, dataset))
+        report.write_tables(directory)
 
 
 def _config(
@@ -106,4 +78,4 @@ def _config(
     )
     if config.method == "gemonn" or config.budget is None:
         return config
-    return replace(config, generations=front_compare.ENDLESS)  # the budget ends it
+    return replace(config, generations=ENDLESS)  # the budget ends it

@@ -1,11 +1,9 @@
 """One method's encoders: pre-trained, chosen by held-out images, and judged as classifiers."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +11,15 @@ import numpy as np
 
 import gajax
 from experiments.classify import finetuning
+from experiments.classify.config import ClassifyConfig
 from experiments.datasets.catalog import Dataset
-from experiments.front import measures as fronts
-from experiments.front import networks
-from experiments.front import training as front_training
+from experiments.front import measures, networks, training
 from experiments.front.networks import Network
 from experiments.front.records import NAMES
+from experiments.front.results import Results
 from experiments.running import run_directory
 from experiments.running.progress import Progress
 from gajax.types import Params
-
-if TYPE_CHECKING:
-    from experiments.classify.command import ClassifyConfig
 
 CANDIDATES = 10
 """Members of a front that are tried on the held-out images, spread evenly over it."""
@@ -56,7 +51,7 @@ def run(config: ClassifyConfig, dataset: Dataset, directory: Path) -> None:
         if method == "none":
             encoders = [Encoder(NO_PRETRAINING, None, 1.0)]
         else:
-            results = front_training.train(config, dataset=dataset, progress=progress)
+            results = training.train(config, dataset=dataset, progress=progress)
             cost = results.summary["cost"]
             with progress.status("choosing the member of the front"):
                 encoders = _chosen(config, dataset, classifier, results)
@@ -80,7 +75,7 @@ def _chosen(
     config: ClassifyConfig,
     dataset: Dataset,
     classifier: Network,
-    results: front_training.Results,
+    results: Results,
 ) -> list[Encoder]:
     """The member of the front with the best accuracy on images that nothing has learned from.
 
@@ -105,7 +100,7 @@ def _chosen(
     )
     members = finetuning.population(key_init, classifier, 1, candidates)
     learned = finetuning.train(classifier, members, train, keep_zeros=True)
-    found = fronts.accuracies(classifier, learned, held_out)
+    found = measures.accuracies(classifier, learned, held_out)
     best = int(np.argmax(found))
     (method,) = config.methods
     place = int(tried[best])
@@ -125,7 +120,7 @@ def _judged(
 
     def accuracies(keep_zeros: bool) -> list[float]:
         learned = finetuning.train(classifier, classifiers, train, keep_zeros=keep_zeros)
-        return [float(value) for value in fronts.accuracies(classifier, learned, test)]
+        return [float(value) for value in measures.accuracies(classifier, learned, test)]
 
     return {
         "name": encoder.name,

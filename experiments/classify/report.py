@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.classify import figures
 from experiments.classify.pretraining import DENSE, NO_PRETRAINING
-from experiments.datasets import catalog as datasets
+from experiments.datasets.catalog import DATASETS
 from experiments.front.records import NAMES
-from experiments.reporting import comparison, comparison_figures
-from experiments.reporting import significance as paired
-from experiments.running import files
+from experiments.reporting import significance, tables
+from experiments.running import comparison, files
 from experiments.running.cli import printable, show
 from experiments.running.run_directory import write_text
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "gemonn_published_accuracy.csv"
+PUBLISHED = Path(__file__).with_name("published_accuracy.csv")
 KEPT = ", zeros kept"
 _COLUMNS = ("dataset", "method", "seed", "repeat", "density", "cost", "seconds", "test_accuracy")
 
@@ -53,7 +53,7 @@ def read_all(directory: Path) -> list[Judged]:
 def _read(summary: dict[str, Any]) -> list[Judged]:
     dataset, seed = summary["dataset"], summary["seed"]
     cost, seconds = summary["cost"], summary["seconds"]
-    if dataset not in datasets.DATASETS or type(seed) is not int:
+    if dataset not in DATASETS or type(seed) is not int:
         raise ValueError
     found = []
     for row in summary["rows"]:
@@ -79,7 +79,7 @@ def published() -> dict[str, dict[str, float]]:
     return found
 
 
-def tables(directory: Path) -> None:
+def write_tables(directory: Path) -> None:
     """Write `classify.csv`, `classify.md` and `classify.png`, and print the accuracies."""
     judged = sorted(read_all(directory), key=lambda one: _place(one.method))
     found: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
@@ -88,7 +88,7 @@ def tables(directory: Path) -> None:
         values = {(one.seed, repeat): value for repeat, value in enumerate(one.accuracies)}
         found[one.method].setdefault(one.dataset, {}).update(values)
         density[one.method][one.dataset].append(one.density)
-    columns = [name for name in datasets.DATASETS if any(one.dataset == name for one in judged)]
+    columns = [name for name in DATASETS if any(one.dataset == name for one in judged)]
     short = [name.replace("mnist_", "").replace("background", "bg") for name in columns]
     short = [name.replace("_", " ") for name in short]
     accuracy = [[method, *(_mean(found[method].get(name)) for name in columns)] for method in found]
@@ -115,15 +115,15 @@ def tables(directory: Path) -> None:
     seeds = len({one.seed for one in judged})
     over = f"{seeds} seeds" if seeds > 1 else "the classifiers on each encoder of one seed"
     note = f"Mean ± standard deviation over {over}; *: the 95 % interval leaves zero out.\n"
-    texts = [comparison.markdown("", *view) for view in views]
+    texts = [tables.markdown("", *view) for view in views]
     write_text(directory / "classify.md", "\n".join([*texts, note]))
     means = {
         method: {name: float(np.mean([*values.values()])) for name, values in by_name.items()}
         for method, by_name in found.items()
     }
     path = directory / "classify.png"
-    comparison_figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
-    view = comparison.view("", *views[0])
+    figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
+    view = tables.view("", *views[0])
     show(view, f"written to {printable(directory)}, differences and densities in classify.md")
 
 
@@ -145,7 +145,7 @@ def _mean(values: Mapping[tuple[int, int], float] | None) -> str:
 def _difference(found: Accuracies, method: str, name: str) -> str:
     """The mean difference and its interval, in points; a star where it holds."""
     own, others = (_units(found[one].get(name, {})) for one in (method, NO_PRETRAINING))
-    told = paired.difference(own, others)
+    told = significance.difference(own, others)
     if told is None:
         return "-"
     star = "*" if told.holds else ""

@@ -1,6 +1,6 @@
 """The command `python -m experiments.datasets`."""
 
-from experiments.datasets.catalog import main
+from experiments.datasets.command import main
 from experiments.running.cli import run_main
 
 if __name__ == "__main__":

@@ -1,8 +1,4 @@
-"""Image classification data sets for the experiments.
-
-`python -m experiments.datasets show NAME` draws some images of a set, and `embed` makes the
-embedded one again from the official MNIST files.
-"""
+"""Image classification data sets for the experiments."""
 
 import os
 from collections.abc import Callable
@@ -13,13 +9,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from experiments.datasets import idx
-from experiments.running.cli import (
-    CommandParser,
-    InputError,
-    a_path,
-    printable,
-    split_command,
-)
+from experiments.running.cli import InputError
 
 Made = Literal[
     "mnist_basic",
@@ -33,8 +23,7 @@ Made = Literal[
 ]
 Name = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Made]
 
-_MNIST5K = Path(__file__).parents[1] / "data" / "mnist5k.npz"
-_MNIST5K_PER_CLASS = {"train": 500, "test": 100}
+_MNIST5K = Path(__file__).parent / "embedded" / "mnist5k.npz"
 
 
 class Dataset(NamedTuple):
@@ -96,13 +85,13 @@ def _cifar10_gray(data_dir: Path | None) -> Dataset:
 
 def _made(name: str, data_dir: Path | None) -> Dataset:
     """A set made of the embedded digits, or in the published size of the official ones."""
-    from experiments.datasets import generated as variations  # late, as few need it
+    from experiments.datasets import generated  # late, as few need it
 
     digits = _mnist5k(None) if data_dir is None else _mnist(data_dir)
-    sizes = variations.PUBLISHED[name]
+    sizes = generated.PUBLISHED[name]
     if data_dir is None:
         sizes = max(_FEWEST, sizes[0] // _SMALLER), sizes[1] // _SMALLER
-    splits = variations.make(
+    splits = generated.make(
         name,
         sizes,
         (digits.train_images[..., 0], digits.train_labels),
@@ -151,50 +140,3 @@ def _from_tfds(name: str) -> Dataset:
             "not installed: install it or choose --dataset mnist5k."
         ) from error
     return Dataset(name, source, *splits["train"], *splits["test"])
-
-
-def _embed(data_dir: Path, to: Path) -> None:
-    """Write mnist5k: for each class, images at even steps through the official split."""
-    arrays = {}
-    for split, (images, labels) in idx.read_splits(data_dir).items():
-        count = _MNIST5K_PER_CLASS[split]
-        # Even steps, for the first half of the official test images is the easier one.
-        of_class = [np.flatnonzero(labels == label) for label in range(10)]
-        chosen = np.concatenate(
-            [found[np.arange(count) * len(found) // count] for found in of_class]
-        )
-        # The legacy generator is the one whose stream NumPy never changes.
-        chosen = np.random.RandomState(0).permutation(chosen)
-        arrays |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
-    np.savez_compressed(to, **arrays)
-
-
-def main(arguments: list[str]) -> None:
-    """Run the command line: `show` a set, or `embed` one."""
-    command, rest = split_command(arguments, ("show", "embed"))
-    parser = CommandParser(f"python -m experiments.datasets {command or 'show|embed'}", __doc__)
-    if command == "show":
-        parser.add_argument("name", choices=DATASETS, metavar="NAME")
-        parser.add_argument("--data-dir", type=a_path, metavar="DIR", help="the official files")
-        parser.add_argument("--out", type=a_path, metavar="FILE", help="default: NAME.png")
-        given = parser.parse_args(rest)
-        from experiments.datasets import (
-            contact_sheet,  # takes a second, for which no mistake shall wait
-        )
-
-        out = given.out or Path(f"{given.name}.png")
-        contact_sheet.draw(load(given.name, given.data_dir), out)
-        print(f"written to {printable(out)}")
-    elif command == "embed":
-        parser.add_argument(
-            "--data-dir", type=a_path, required=True, help="the official MNIST files"
-        )
-        parser.add_argument("--to", type=a_path, required=True, help="the .npz to write")
-        given = parser.parse_args(rest)
-        try:
-            _embed(given.data_dir, given.to)
-        except ValueError as error:
-            raise InputError(f"--data-dir {given.data_dir}: {error}") from None
-    else:
-        parser.parse_args(rest)
-        raise InputError("a command must be given: show or embed")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.datasets.catalog import Dataset
-from experiments.reporting.figures import _canvas, _images, _place, _write
+from experiments.reporting.canvas import canvas, images_of, place, write
 
 COLUMNS = 16
 """Images of each class."""
@@ -17,13 +17,13 @@ def draw(dataset: Dataset, path: Path) -> None:
     shape, classes = images.shape[1:], np.unique(labels)
     zoom = max(1, 56 // shape[0])
     step, margin, head = shape[0] * zoom + 4, 40, 64
-    with _canvas(path, 2 * margin + COLUMNS * step, head + len(classes) * step + margin) as figure:
+    with canvas(path, 2 * margin + COLUMNS * step, head + len(classes) * step + margin) as figure:
         sizes = f"{len(labels):,} training and {len(dataset.test_labels):,} test images"
         title = f"{dataset.name}: {sizes}"
-        _write(figure, margin, 24, title, ha="left", size=11, weight="bold")
+        write(figure, margin, 24, title, ha="left", size=11, weight="bold")
         for row, label in enumerate(classes):
             top = head + row * step
-            _write(figure, margin / 2, top + step / 2, str(label), va="center")
+            write(figure, margin / 2, top + step / 2, str(label), va="center")
             chosen = images[np.flatnonzero(labels == label)[:COLUMNS]]
-            for column, image in enumerate(_images(chosen.reshape(len(chosen), -1), shape)):
-                _place(figure, margin + column * step, top, image, zoom)
+            for column, image in enumerate(images_of(chosen.reshape(len(chosen), -1), shape)):
+                place(figure, margin + column * step, top, image, zoom)

@@ -1,16 +1,14 @@
 """Draw fronts by several methods at the same cost each, and put them into one table."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from experiments.datasets.catalog import load
 from experiments.front.config import PRESETS, Config, Method, check, check_against
-from experiments.reporting import comparison
-from experiments.running import cache, files, run_directory, seeds
-from experiments.running.cli import InputError, parse, printable, require, show
+from experiments.running import comparison, files
+from experiments.running.cli import InputError, require
 
 ENDLESS = 1_000_000
 """Generations of rivals, whose budget ends them."""
@@ -33,67 +31,40 @@ def main(arguments: list[str]) -> None:
     refinement. A run that `--out` already holds with the same config is not repeated, and the table
     has every run that is there, so it can be made piece by piece.
     """
-    given = parse(
-        CompareConfig,
-        arguments,
-        presets={name: CompareConfig(**asdict(preset)) for name, preset in PRESETS.items()},
-        program="python -m experiments.gemonn compare",
-        description=__doc__ or "",
-    )
-    require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
+    program = "python -m experiments.gemonn compare"
+    given = comparison.parsed(CompareConfig, arguments, PRESETS, program, __doc__)
+    comparison.require_new(given)
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
-    common = Config(**{field.name: getattr(given, field.name) for field in fields(Config)})
-    common = replace(common, out=None, config=None, resume=None, seeds=None, dry_run=False)
-    common = check(replace(common, method="gemonn"))
-    numbers = seeds.chosen((1,) if given.seeds is None else given.seeds, given.seed)
+    common = check(replace(comparison.common(Config, given), method="gemonn"))
+    numbers = comparison.numbers(given)
     for method in given.methods:
         check(replace(common, method=method))
     dataset = load(common.dataset, common.data_dir)
     check_against(common, dataset)
-    if "gemonn" not in given.methods:  # found out before anything is written
+    missing = given.out or Path("--out")  # where gemonn's runs would have to be
+    if "gemonn" not in given.methods:  # refused before anything is written
         for seed in numbers:
-            _of_method(common, given.methods[0], seed, given.out or Path("--out"))
+            _of_method(common, given.methods[0], seed, missing)
 
-    # late, as in `train`
-    from experiments.front import methods as front_methods
-    from experiments.front import records as front_records
-    from experiments.front import training as front_training
+    from experiments.front import records, training  # late: they import JAX
+    from experiments.front.methods import METHODS
     from experiments.running import dry_run
 
     if given.dry_run:
-        place = given.out or Path("--out")
         rows = {
-            method: [_of_method(common, method, seed, place) for seed in numbers]
+            method: [_of_method(common, method, seed, missing) for seed in numbers]
             for method in given.methods
         }
-        return dry_run.tell(given, rows, dataset, front_training, together=False)
+        return dry_run.describe(given, rows, dataset, training.TRAINING, together=False)
     with comparison.opened(given, "gemonn-compare") as directory:
-        front_records.read_all(directory)  # what is there already must be sound
+        records.read_all(directory)  # what is there already must be sound
         for seed in numbers:
-            for method in sorted(given.methods, key=list(front_methods.METHODS).index):
+            for method in sorted(given.methods, key=list(METHODS).index):
                 config = _of_method(common, method, seed, directory)
                 place = directory / f"{method}-{seed}"
-                if not comparison.is_done(config, place):
-                    run_directory.make_directory(place)
-                    front_training.run(config, dataset, place)
-                    cache.forget_programs()
-        groups = table(directory)
-        front_records.draw(common, groups, directory)
-
-
-def table(directory: Path) -> dict[str, list[dict[str, Any]]]:
-    """Write and print the means over the seeds of each method that the directory has runs of.
-
-    Returns the records of its rows.
-    """
-    from experiments.front import records as front_records
-
-    records = front_records.read_all(directory)
-    records.sort(key=itemgetter("place", "seed"))
-    groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
-    views = comparison.tables({"": groups}, front_records.MEASURES, directory)
-    show(*views, f"written to {printable(directory)}")
-    return groups
+                comparison.complete(config, place, partial(training.run, config, dataset))
+        groups = records.table(directory)
+        records.draw(common, groups, directory)
 
 
 def _of_method(common: Config, method: str, seed: int, directory: Path) -> Config:

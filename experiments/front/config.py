@@ -3,21 +3,12 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from experiments.datasets.catalog import Dataset, Name
-from experiments.running import devices, resuming, seeds
-from experiments.running.cli import (
-    MOST,
-    flag,
-    require,
-    require_at_least,
-    require_widths,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from experiments.datasets.catalog import Dataset, Name, load
+from experiments.running.cli import MOST, flag, require, require_at_least, require_widths
+from experiments.running.config import LOWEST, RunConfig, check_images
+from experiments.running.config import check as check_run
 
 Method = Literal[
     "gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth"
@@ -25,13 +16,9 @@ Method = Literal[
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Everything that decides the result of a run."""
 
-    preset: Literal["gajax", "paper"] = "gajax"
-    """starting values: ours, or the published setting"""
-    config: Path | None = None
-    """a saved config.json to start from"""
     method: Method = "gemonn"
     """gemonn, or one of its rivals"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
@@ -41,8 +28,6 @@ class Config:
     dataset: Name = "mnist5k"
     """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
     fetched once"""
-    data_dir: Path | None = None
-    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
     validation: int = 0
     """training images held out, for which the front is reported too"""
     population_size: int = 50
@@ -71,36 +56,10 @@ class Config:
     """of the refinements; sgd has momentum 0.9"""
     learning_rate: float = 0.06
     """of the refinements"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """that networks compute in while they learn; what is kept and reported is float32"""
-    chunk_size: int | None = None
-    """individuals computed side by side; where not given, as many as suit the device"""
-    devices: int | None = None
-    """that share the population; one CPU, or all accelerators that divide it, where not given"""
-    distributed: bool = False
-    """whether this is one of several processes, such as one for each host, that share it"""
-    coordinator: str | None = None
-    """distributed: address and port of process 0; detected on a cluster where not given"""
-    processes: int | None = None
-    """distributed: how many there are"""
-    process_id: int | None = None
-    """distributed: which of them this is, from 0"""
-    seed: int = 0
-    """of everything random"""
-    seeds: tuple[int, ...] | None = None
-    """independent runs: how many from --seed on, or a list of seeds"""
-    checkpoint_every: str = "2m"
-    """generations between two checkpoints, or minutes, such as 5m"""
-    dry_run: bool = False
-    """whether to print settings, memory and expected time, and to make no run"""
-    resume: Path | None = None
-    """a run directory to go on in, from its latest checkpoint and with its settings"""
     out: Path | None = None
     """run directory, which must be new; runs/<time>-gemonn where not given"""
     plot: bool = False
     """whether to draw the front into the run directory every few seconds"""
-    quiet: bool = False
-    """whether to show no progress"""
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)
@@ -132,17 +91,11 @@ FEWEST_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
 """That a rival without a population needs, for all its stages get some."""
 
 _LOWEST = {
-    "population_size": 2,
+    **LOWEST,
     "generations": 1,
-    "batch_size": 1,
     "refine_every": 1,
     "refine_steps": 0,
     "final_refine_steps": 0,
-    "validation": 0,
-    "chunk_size": 1,
-    "devices": 1,
-    "processes": 1,
-    "process_id": 0,
 }
 
 
@@ -170,24 +123,21 @@ def check(config: ConfigType) -> ConfigType:
         require(fewest <= batches <= MOST, "--budget", f"{batches:g}", expected)
     lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
-    require(config.seed >= 0, "--seed", config.seed, "0 or more")
-    require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
-    devices.check(config)
-    if config.seeds is not None:
-        seeds.chosen(config.seeds, config.seed)
     config = replace(config, hidden=hidden)
-    resuming.check(config)
+    check_run(config)
     return config
 
 
 def check_against(config: Config, dataset: Dataset) -> None:
     """InputError where the config does not fit the data."""
-    half = len(dataset.train_images) // 2
-    validation = config.validation
-    require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
-    images = len(dataset.train_images) - validation
-    batch = config.batch_size
-    require(batch <= images, "--batch-size", batch, f"at most {images}, the training images")
+    check_images(config, len(dataset.train_images))
+
+
+def data_for(config: Config, dataset: Dataset | None = None) -> Dataset:
+    """The data set of the config unless given; InputError where they do not fit together."""
+    dataset = dataset or load(config.dataset, config.data_dir)
+    check_against(config, dataset)
+    return dataset
 
 
 def multiple(config: Config) -> int | None:

@@ -34,13 +34,13 @@ def main(arguments: list[str]) -> None:
     if not os.path.isfile(given.run / "summary.json"):
         raise InputError(f"--run must be the directory of a finished run, not {given.run}")
 
-    from experiments.front import report as front_report  # late, as in `gemonn.train`
-    from experiments.running import model_files as sparse_files
+    from experiments.front import report  # late, as in `gemonn.train`
+    from experiments.running import model_files
 
-    front = front_report.load_front(given.run / "front.csv")
+    front = report.load_front(given.run / "front.csv")
     index = choose(front, density=given.density, knee=given.knee)
-    network = sparse_files.load_network(given.run / "population.safetensors", index)
-    write = sparse_files.dense if given.format == "dense" else sparse_files.coordinates
+    network = model_files.load_network(given.run / "population.safetensors", index)
+    write = model_files.dense if given.format == "dense" else model_files.coordinates
     save(write(network), given.to)
     view = Table(title=printable(given.to), show_header=False)
     view.add_row("density", f"{front.density[index]:.4g}")

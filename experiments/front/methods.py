@@ -1,11 +1,9 @@
 """Every way to a front that a comparison can name, baselines included."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +13,13 @@ from jaxtyping import Array, Float, Key
 
 import gajax
 from experiments.front import descent, pruning
+from experiments.front.config import Config
 from experiments.front.measures import Step
 from experiments.front.networks import Network
 from experiments.running import memory, side_by_side
 from experiments.running.checkpoints import Checkpoint
 from gajax.refinement import budgets
 from gajax.types import Params
-
-if TYPE_CHECKING:
-    from experiments.front.config import Config
 
 Method = Callable[..., Iterator[Step]]
 

@@ -13,14 +13,8 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 import gajax
-from experiments.autoencoder.model import (
-    BIAS,
-    MLP,
-    LeNet5,
-    LSTMClassifier,
-    TiedAutoencoder,
-    unit_interval,
-)
+from experiments.autoencoder.model import TiedAutoencoder, unit_interval
+from experiments.front.models import BIAS, MLP, LeNet5, LSTMClassifier
 from experiments.running.precision import computing_in
 from gajax.types import LossFn, Params, ValueAndGrad
 

@@ -1,35 +1,28 @@
 """From the steps of a front's evolution to rows of metrics and a live display."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from experiments.front import methods as front_methods
+from experiments.front import methods
+from experiments.front.config import Config
 from experiments.front.measures import Step, log_hypervolume
 from experiments.running.cli import require_living
-from experiments.running.meter import Meter, Row
+from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
-
-if TYPE_CHECKING:
-    from experiments.front.config import Config
 
 
 class FrontRecorder:
     """Shows where the evolution stands, and gives its `meter` a row for each generation."""
 
-    def __init__(
-        self, config: Config, zero_loss: float, progress: Progress, on_row: Callable[[Row], None]
-    ) -> None:
+    def __init__(self, config: Config, zero_loss: float, progress: Progress, on_row: OnRow) -> None:
         self.meter = Meter(on_row)
         self.generation = 0
         self._rate = config.learning_rate
-        self._names = front_methods.NAMES.get(config.method, ())
+        self._names = methods.NAMES.get(config.method, ())
         self._generations = config.generations
-        self._budget, self._reserve = front_methods.plan(config)
+        self._budget, self._reserve = methods.plan(config)
         self._evolved = 0.0  # cost of the evolution, as far as it is known
         self._zero_loss = zero_loss
         self._progress = progress

@@ -1,19 +1,20 @@
 """What a comparison of fronts knows of its runs: rows of its table, and its figures."""
 
 import math
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.front import descent
-from experiments.front import figures as front_figures
-from experiments.front import report as front_report
+from experiments.front import descent, figures, report
 from experiments.front.config import Config
 from experiments.front.measures import log_hypervolume
 from experiments.front.methods import METHODS
-from experiments.reporting import comparison
-from experiments.running import files
+from experiments.reporting.tables import write_tables
+from experiments.running import comparison, files
+from experiments.running.cli import printable, show
 
 DENSITIES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 MEASURES = {
@@ -50,6 +51,19 @@ def read_all(directory: Path) -> list[Record]:
     return records
 
 
+def table(directory: Path) -> dict[str, list[Record]]:
+    """Write and print the means over the seeds of each method that the directory has runs of.
+
+    Returns the records of its rows.
+    """
+    records = read_all(directory)
+    records.sort(key=itemgetter("place", "seed"))
+    groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
+    views = write_tables({"": groups}, MEASURES, directory)
+    show(*views, f"written to {printable(directory)}")
+    return groups
+
+
 def _read(summary: dict[str, Any]) -> list[Record]:
     """One record for a run, or one for each of its individuals where these have names."""
     place, method, zero_loss = summary["place"], summary["method"], summary["zero_loss"]
@@ -62,9 +76,9 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     common = {name: summary[name] for name in ("seed", *_COMMON)}
     common |= {"place": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
     if not names:
-        front = front_report.load_front(place / "front.csv")
+        front = report.load_front(place / "front.csv")
         return [_record(common, NAMES[method], front, (costs, columns["best_loss"]))]
-    everybody = front_report.load_front(place / "population.csv")
+    everybody = report.load_front(place / "population.csv")
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = everybody.cut(index + 1, index)
@@ -96,16 +110,16 @@ def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> No
     """The fronts and declines of the first seed of each method."""
     firsts = {name: records[0] for name, records in groups.items()}
     is_published = config.model == "autoencoder" and config.dataset in ("mnist5k", "mnist")
-    loss = front_report.loss_name(config)
-    front_figures.fronts(
+    loss = report.loss_name(config)
+    figures.fronts(
         directory / "fronts.png",
         {name: record["points"] for name, record in firsts.items()},
         loss_name=f"{loss} on training images",
         zero_loss=next(iter(firsts.values()))["zero_loss"],
-        published=front_report.published() if is_published else None,
+        published=report.published() if is_published else None,
         scores={name: record["log_hypervolume"] for name, record in firsts.items()},
     )
-    front_figures.decline(
+    figures.decline(
         directory / "decline.png",
         {name: record["decline"] for name, record in firsts.items()},
         x_name="cost, in gradient examples",

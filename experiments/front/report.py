@@ -1,28 +1,23 @@
 """The run directory of a front: written as the run goes, read back without running any code."""
 
-from __future__ import annotations
-
 import csv
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
-from rich.table import Table
 
-from experiments.front import methods as front_methods
+from experiments.front import methods
+from experiments.front.config import Config
 from experiments.front.measures import Front, Step, log_hypervolume
-from experiments.running import files
-from experiments.running import model_files as sparse_files
-from experiments.running.cli import InputError, printable, show
+from experiments.front.results import Results
+from experiments.reporting.tables import show_outcome
+from experiments.running import files, model_files
+from experiments.running.cli import InputError
 from experiments.running.run_directory import write_text
-
-if TYPE_CHECKING:
-    from experiments.front.config import Config
-    from experiments.front.run import Results
 
 COLUMNS = (
     "generation",
@@ -39,13 +34,13 @@ COLUMNS = (
     "seconds",
     "examples_per_second",
 )
-PUBLISHED = Path(__file__).parents[1] / "data" / "gemonn_published_front.csv"
+PUBLISHED = Path(__file__).with_name("published_front.csv")
 _SECONDS_BETWEEN_PREVIEWS = 5
 
 
 def columns(config: Config) -> tuple[str, ...]:
     """Columns of `metrics.csv`, the losses of individuals with names included."""
-    names = front_methods.NAMES.get(config.method, ())
+    names = methods.NAMES.get(config.method, ())
     return COLUMNS + tuple(f"loss of {name}" for name in names)
 
 
@@ -56,7 +51,7 @@ def loss_name(config: Config) -> str:
 
 def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
     """A function of every step that draws the front as it moves, every few seconds."""
-    from experiments.front import figures as front_figures
+    from experiments.front import figures  # late: it imports matplotlib
 
     first: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     drawn = -float("inf")
@@ -70,7 +65,7 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
         first.setdefault("before evolution", here)
         if time.monotonic() - drawn >= _SECONDS_BETWEEN_PREVIEWS:
             name = f"generation {int(step.info.generation)}"
-            front_figures.fronts(
+            figures.fronts(
                 directory / "figures" / "front.png",
                 {**first, name: here},
                 loss_name=f"{loss_name(config)} of a batch",
@@ -84,7 +79,7 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
 
 def save(results: Results, directory: Path) -> None:
     """Write population, front, figures and, last, the summary: a run that has one is whole."""
-    sparse_files.save_population(results.population, directory / "population.safetensors")
+    model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
     _save_front(results.everybody, directory / "population.csv")
     _draw(results, directory / "figures")
@@ -105,10 +100,9 @@ def load_front(path: Path) -> Front:
 
 
 def table(results: Results, directory: Path) -> None:
-    """Print what a person wants to know first, on stdout."""
+    """Print the most important results of a run."""
     summary = results.summary
     title = f"{summary['method']}, {summary['model']} on {summary['dataset']}"
-    view = Table(title=title, show_header=False)
     lines = {
         "log hypervolume": f"{summary['log_hypervolume']:.3f}",
         "networks of the front": f"{summary['front_size']}",
@@ -119,15 +113,7 @@ def table(results: Results, directory: Path) -> None:
         if f"{name}_test_accuracy" in summary:
             text += f", {summary[f'{name}_test_accuracy']:.2%} right"
         lines[name] = text
-    lines |= {
-        "cost": f"{summary['cost']:,.0f} gradient examples",
-        "sequential steps": f"{summary['sequential_steps']:,}",
-        "time": f"{summary['seconds']:.0f} s",
-        "written to": printable(directory),
-    }
-    for name, value in lines.items():
-        view.add_row(name, value)
-    show(view)
+    show_outcome(title, lines, summary, directory)
 
 
 def published() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -149,13 +135,13 @@ def _save_front(front: Front, path: Path) -> None:
 
 
 def _draw(results: Results, directory: Path) -> None:
-    from experiments.front import figures as front_figures
+    from experiments.front import figures, weight_figures  # late: they import matplotlib
 
     directory.mkdir(exist_ok=True)
     config, summary = results.config, results.summary
     zero_loss, loss = summary["zero_loss"], loss_name(config)
     scores = {name: log_hypervolume(*points, zero_loss) for name, points in results.stages.items()}
-    front_figures.fronts(
+    figures.fronts(
         directory / "front.png",
         results.stages,
         loss_name=f"{loss} on training images",
@@ -167,19 +153,19 @@ def _draw(results: Results, directory: Path) -> None:
     if rows:
         generations = np.array([row["generation"] for row in rows])
         best = np.array([row["best_loss"] for row in rows])
-        front_figures.decline(
+        figures.decline(
             directory / "loss.png",
             {"best network": (generations, best)},
             x_name="generation",
             loss_name=f"{loss} on the generation's batch",
         )
         score = np.array([row["log_hypervolume"] for row in rows])
-        front_figures.hypervolumes(directory / "hypervolume.png", generations, score)
+        figures.hypervolumes(directory / "hypervolume.png", generations, score)
     kernels = {generation: _kernel(params) for generation, params in results.snapshots.items()}
     shape = results.dataset.test_images.shape[1:]
     if all(len(kernel) == np.prod(shape) for kernel in kernels.values()):
-        front_figures.mosaic(directory / "weights.png", kernels, shape)
-    front_figures.connections(directory / "connections.png", kernels)
+        weight_figures.mosaic(directory / "weights.png", kernels, shape)
+    weight_figures.connections(directory / "connections.png", kernels)
     if results.network.reconstruct:
         _, firsts = np.unique(results.dataset.test_labels, return_index=True)
         originals = results.dataset.test_images[firsts].reshape(len(firsts), -1)
@@ -189,12 +175,12 @@ def _draw(results: Results, directory: Path) -> None:
             for generation, params in results.snapshots.items()
         }
         labels = [str(label) for label in results.dataset.test_labels[firsts]]
-        front_figures.evolved_reconstructions(
+        weight_figures.evolved_reconstructions(
             directory / "reconstructions.png", originals, copies, shape, labels
         )
 
 
 def _kernel(params: dict[str, Any]) -> np.ndarray:
     """The largest matrix of a network."""
-    matrices = [leaf for leaf in sparse_files.dense(params).values() if leaf.ndim == 2]
+    matrices = [leaf for leaf in model_files.dense(params).values() if leaf.ndim == 2]
     return max(matrices, key=np.size)

@@ -1,10 +1,8 @@
 """One evolution of a front: what is kept of it as it goes, and how its end is measured."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,37 +10,20 @@ import numpy as np
 
 import gajax
 from experiments.datasets.catalog import Dataset
-from experiments.front import measures as fronts
-from experiments.front import methods as front_methods
+from experiments.front import measures, methods
+from experiments.front.config import Config
 from experiments.front.measures import Front
 from experiments.front.networks import Network
 from experiments.front.recorder import FrontRecorder
+from experiments.front.results import Results
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import require_living
 from gajax.types import Params
-
-if TYPE_CHECKING:
-    from experiments.front.config import Config
 
 SNAPSHOTS = (1, 10, 100)
 """Generations whose best network is drawn, beside the last one's."""
 
 _PREVIEW = 5_000  # training images that decide the fronts drawn for before and after evolution
-
-
-class Results(NamedTuple):
-    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
-
-    config: Config
-    dataset: Dataset
-    network: Network
-    population: Params  # [P, ...], the front first, sparsest first
-    front: Front
-    everybody: Front  # the whole population, in its order
-    stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
-    snapshots: dict[int, Params]  # generation to its best network
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any]
 
 
 class Setting(NamedTuple):
@@ -62,14 +43,14 @@ class FrontRun:
         config: Config,
         setting: Setting,
         recorder: FrontRecorder,
-        on_step: Callable[[fronts.Step, float], None],
+        on_step: Callable[[measures.Step, float], None],
     ) -> None:
         self._config, self._setting = config, setting
         self._recorder, self._on_step = recorder, on_step
         self._stages: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._snapshots: dict[int, Params] = {}
 
-    def observe(self, step: fronts.Step) -> None:
+    def observe(self, step: measures.Step) -> None:
         """Take a step in."""
         self._recorder.observe(step)
         self._on_step(step, self._setting.zero_loss)
@@ -107,7 +88,7 @@ class FrontRun:
         for generation in facts["snapshots"]:
             self._snapshots[generation] = resumed.take(network)
 
-    def results(self, step: fronts.Step, seconds: float) -> Results:
+    def results(self, step: measures.Step, seconds: float) -> Results:
         """Measure the last step, which came after so many seconds."""
         started = time.perf_counter()
         config = self._config
@@ -133,11 +114,11 @@ class FrontRun:
             "jax": jax.__version__,
             "device": jax.devices()[0].device_kind,
         }
-        if names := front_methods.NAMES.get(config.method):
+        if names := methods.NAMES.get(config.method):
             summary["names"] = [names[index] for index in order]
         if config.validation:
-            loss = fronts.losses(network, population, parts["validation"])[: len(front.density)]
-            summary["validation_log_hypervolume"] = fronts.log_hypervolume(
+            loss = measures.losses(network, population, parts["validation"])[: len(front.density)]
+            summary["validation_log_hypervolume"] = measures.log_hypervolume(
                 front.density, loss, zero_loss
             )
         return Results(
@@ -153,15 +134,15 @@ class FrontRun:
             summary=summary,
         )
 
-    def _points(self, step: fronts.Step) -> tuple[np.ndarray, np.ndarray]:
+    def _points(self, step: measures.Step) -> tuple[np.ndarray, np.ndarray]:
         """Density and loss of everybody on some training images."""
         data = self._setting.parts["train"]
         examples = jax.tree.map(lambda leaf: leaf[:_PREVIEW], data.examples)
-        loss = fronts.losses(self._setting.network, step.params, data._replace(examples=examples))
+        loss = measures.losses(self._setting.network, step.params, data._replace(examples=examples))
         return step.density, loss
 
 
-def _best(step: fronts.Step) -> Params:
+def _best(step: measures.Step) -> Params:
     """The individual of lowest loss on its latest batch."""
     index = int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf)))
     return whole(gajax.take(step.params, index))
@@ -173,17 +154,17 @@ def whole(params: Params) -> Params:
 
 
 def _measure(
-    network: Network, step: fronts.Step, parts: dict[str, gajax.Data]
+    network: Network, step: measures.Step, parts: dict[str, gajax.Data]
 ) -> tuple[np.ndarray, Front, Front]:
     """The order that puts the front at the start, the front, and everybody in that order."""
-    train_loss = fronts.losses(network, step.params, parts["train"])
-    front = fronts.nondominated(step.density, train_loss)
+    train_loss = measures.losses(network, step.params, parts["train"])
+    front = measures.nondominated(step.density, train_loss)
     others = np.setdiff1d(np.arange(len(train_loss)), front)
     order = np.concatenate([front, others[np.lexsort((train_loss[others], step.density[others]))]])
-    test_loss = fronts.losses(network, step.params, parts["test"])[order]
+    test_loss = measures.losses(network, step.params, parts["test"])[order]
     accuracy = None
     if network.logits:
-        accuracy = fronts.accuracies(network, step.params, parts["test"])[order]
+        accuracy = measures.accuracies(network, step.params, parts["test"])[order]
     everybody = Front(step.density[order], train_loss[order], test_loss, accuracy)
     return order, everybody.cut(len(front)), everybody
 
@@ -193,7 +174,7 @@ def _figures(front: Front, zero_loss: float) -> dict[str, Any]:
     objectives = jnp.stack([jnp.asarray(front.density), jnp.asarray(front.train_loss)], axis=1)
     knee = int(gajax.pareto.knee(objectives))
     values: dict[str, Any] = {
-        "log_hypervolume": fronts.log_hypervolume(front.density, front.train_loss, zero_loss),
+        "log_hypervolume": measures.log_hypervolume(front.density, front.train_loss, zero_loss),
         "front_size": len(front.density),
     }
     for name, index in (("knee", knee), ("best", len(front.density) - 1)):

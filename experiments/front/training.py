@@ -1,7 +1,7 @@
 """Evolving a front and measuring it on whole sets, with and without a run directory."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,26 +13,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 import gajax
-from experiments.datasets.catalog import Dataset, load
-from experiments.front import measures as fronts
-from experiments.front import methods as front_methods
-from experiments.front import networks
-from experiments.front import report as front_report
-from experiments.front.config import Config, check, check_against, multiple
+from experiments.datasets.catalog import Dataset
+from experiments.front import measures, methods, networks, records, report
+from experiments.front.config import Config, check, data_for, multiple
 from experiments.front.networks import Network
 from experiments.front.recorder import FrontRecorder
-from experiments.front.run import FrontRun, Results, Setting, whole
-from experiments.running import devices, memory, run_directory, side_by_side
-from experiments.running.keeper import Keeper
+from experiments.front.results import Results
+from experiments.front.run import FrontRun, Setting, whole
+from experiments.running import devices, memory, run_directory, runs, side_by_side
+from experiments.running.meter import OnRow
 from experiments.running.progress import Progress
+from experiments.running.runs import Job, Training
 
 _COPIES = 24
 """Of a network that a rival without a population has about in memory, moments and all."""
 
-OnRow = Callable[[dict[str, Any]], None]
-"""Called with the metrics of each generation as it ends."""
-
-OnStep = Callable[[fronts.Step, float], None]
+OnStep = Callable[[measures.Step, float], None]
 """Called with every step of the method and the loss of the network of zeros."""
 
 
@@ -50,12 +46,12 @@ def train(
 ) -> Results:
     """Evolve, then measure the front on whole sets."""
     config = check(config)
-    dataset = dataset or load(config.dataset, config.data_dir)
-    check_against(config, dataset)
-    fitting(config, dataset)
-    progress = progress or Progress(quiet=True)
-    (results,) = train_together([config], dataset, progress, [(on_row, on_step)])
-    return results
+    return runs.train(TRAINING, config, data_for(config, dataset), progress, (on_row, on_step))
+
+
+def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+    """Evolve with a live display and leave everything in the directory."""
+    return runs.run(TRAINING, config, dataset, directory)
 
 
 def fitting(config: Config, dataset: Dataset) -> memory.Fit:
@@ -63,7 +59,7 @@ def fitting(config: Config, dataset: Dataset) -> memory.Fit:
     shared = devices.count(config, multiple(config))
     network, _ = _networks(config, dataset)
     widths = " ".join(map(str, config.hidden or ()))
-    if config.method not in front_methods.ALGORITHMS:
+    if config.method not in methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
         fit = memory.fitting(lambda runs: runs * copies, 1, "--hidden", widths)
         return fit._replace(runs=1)
@@ -75,96 +71,70 @@ def fitting(config: Config, dataset: Dataset) -> memory.Fit:
 
     def needs(size: int) -> int:
         of_size = replace(config, population_size=size)
-        return front_methods.memory_needed(of_size, network, examples) // shared
+        return methods.memory_needed(of_size, network, examples) // shared
 
     fit = memory.fitting(needs, config.population_size, "--hidden", widths)
     # What a final refinement leaves of the budget is another number of generations for each seed.
-    is_apart = config.budget is not None and front_methods.is_refined(config)
+    is_apart = config.budget is not None and methods.is_refined(config)
     return fit._replace(runs=1) if is_apart or shared > 1 else fit
 
 
-def train_together(
-    configs: Sequence[Config],
-    dataset: Dataset,
-    progress: Progress,
-    watches: Sequence[tuple[OnRow, OnStep]],
-    keeper: Keeper | None = None,
-) -> Iterator[Results]:
+def train_together(job: Job) -> Iterator[Results]:
     """Evolve side by side what differs in nothing but the seed, then measure one after another.
 
-    The progress shown is that of the first one; the seconds of each are those of all together. With
-    a keeper, go on from its checkpoint if it has one.
+    The seconds of each are those of all together. The watches are pairs of `OnRow` and `OnStep`.
     """
-    config = configs[0]
-    resumed = keeper.resumed if keeper else None
-    started = time.perf_counter() - (resumed.facts["seconds"] if resumed else 0)
-    key = side_by_side.keys([config.seed for config in configs])
+    config, *_ = configs = job.configs
+    dataset, keeper, resumed, started = job.dataset, job.keeper, job.resumed, job.started()
+    key = side_by_side.keys(job.seeds)
     key_order, key_method = side_by_side.split(key)
     parts = _parts(dataset, config.validation, key_order)
     network, learner = _networks(config, dataset)
-    setting = Setting(dataset, network, parts, fronts.zero_loss(network, parts["train"]))
-    displays = [progress, *[Progress(quiet=True)] * (len(configs) - 1)]
-    runs = [
+    setting = Setting(dataset, network, parts, measures.zero_loss(network, parts["train"]))
+    evolutions = [
         FrontRun(
             config, setting, FrontRecorder(config, setting.zero_loss, display, on_row), on_step
         )
-        for config, display, (on_row, on_step) in zip(configs, displays, watches, strict=True)
+        for config, display, (on_row, on_step) in zip(
+            configs, job.displays(), job.watches, strict=True
+        )
     ]
     data = parts["train"]
     data = data._replace(examples=side_by_side.for_all(key, data.examples))
     places = side_by_side.places(key)
 
     def collect(trees: Any, facts: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        trees = trees, [run.saved_trees() for run in runs]
-        facts = {**facts, "runs": [run.saved_facts() for run in runs]}
+        trees = trees, [one.saved_trees() for one in evolutions]
+        facts = {**facts, "runs": [one.saved_facts() for one in evolutions]}
         return trees, {**facts, "seconds": time.perf_counter() - started}
 
-    method = front_methods.METHODS[config.method]
+    method = methods.METHODS[config.method]
     with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
         steps = method(key_method, config, learner, data, resumed)
         step = next(steps) if resumed else None
         if resumed:
-            for run, saved in zip(runs, resumed.facts["runs"], strict=True):
-                run.restore(saved, resumed)
+            for evolution, saved in zip(evolutions, resumed.facts["runs"], strict=True):
+                evolution.restore(saved, resumed)
         for step in steps:
             saved = partial(collect, *step.saved) if keeper and step.saved else None
             with keeper.keeping_the_dead(saved) if keeper and saved else nullcontext():
-                for run, place in zip(runs, places, strict=True):
-                    run.observe(step.own(place))
+                for evolution, place in zip(evolutions, places, strict=True):
+                    evolution.observe(step.own(place))
             if keeper and saved:
                 keeper.step(bool(step.info.done.all()), saved)
         assert step is not None, "every method takes steps"
         step = step._replace(params=whole(step.params))
     seconds = time.perf_counter() - started
-    for run, place in zip(runs, places, strict=True):
-        with progress.status("measuring the front on whole sets"):
-            yield run.results(step.own(place), seconds)
+    for evolution, place in zip(evolutions, places, strict=True):
+        with job.progress.status("measuring the front on whole sets"):
+            yield evolution.results(step.own(place), seconds)
 
 
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
-    """Train with a live display and leave everything in the directory."""
-    fitting(config, dataset)
-    (results,) = run_together([config], dataset, [directory])
-    return results
-
-
-def run_together(
-    configs: Sequence[Config], dataset: Dataset, directories: Sequence[Path], title: str = ""
-) -> list[Results]:
-    """Train side by side, with a live display, and leave everything in a directory for each."""
-
-    def watch(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:
-        columns = front_report.columns(config)
-        file = run_directory.metrics_file(directory / "metrics.csv", columns)
-        on_step = front_report.preview(config, directory) if config.plot else _ignore
-        return stack.enter_context(file), on_step
-
-    def train(
-        progress: Progress, watches: Sequence[tuple[OnRow, OnStep]], keeper: Keeper | None
-    ) -> Iterator[Results]:
-        return train_together(configs, dataset, progress, watches, keeper)
-
-    return side_by_side.run(configs, dataset, directories, title, watch, train, front_report.save)
+def _watch(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:
+    """Write the metrics into the directory and, with `--plot`, draw the front as it moves."""
+    file = run_directory.metrics_file(directory / "metrics.csv", report.columns(config))
+    on_step = report.preview(config, directory) if config.plot else _ignore
+    return stack.enter_context(file), on_step
 
 
 def _networks(config: Config, dataset: Dataset) -> tuple[Network, Network]:
@@ -187,3 +157,14 @@ def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict
         for name, (images, labels) in sets.items()
         if len(images)
     }
+
+
+TRAINING = Training(
+    fitting,
+    train_together,
+    ignore=(_ignore, _ignore),
+    watch=_watch,
+    save=report.save,
+    table=report.table,
+    table_of_all=records.table,
+)

@@ -5,36 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from io import StringIO
-from typing import TYPE_CHECKING
 
 from experiments.running.cli import InputError, require
-
-if TYPE_CHECKING:
-    from experiments.autoencoder import config as mnist_ga
-    from experiments.front import config as gemonn
-
-    Config = gemonn.Config | mnist_ga.Config
+from experiments.running.config import RunConfig
 
 FIELDS = ("devices", "distributed", "coordinator", "processes", "process_id")
 """Settings of a config that say where its run computes, not what."""
 
 
-def check(config: "Config") -> None:
-    """InputError where the flags of a distributed run contradict each other."""
-    given = config.coordinator, config.processes, config.process_id
-    if not config.distributed:
-        for name, value in zip(("coordinator", "processes", "process-id"), given, strict=True):
-            require(value is None, f"--{name}", value, "given together with --distributed")
-    elif any(value is not None for value in given) and None in given:
-        missing = "--coordinator, --processes and --process-id"
-        raise InputError(f"{missing} must be given together, or left to be detected")
-    elif config.processes is not None and config.process_id is not None:
-        below = config.processes
-        require(config.process_id < below, "--process-id", config.process_id, f"below {below}")
-
-
 @contextmanager
-def connected(config: "Config", program: str) -> Iterator[bool]:
+def connected(config: RunConfig, program: str) -> Iterator[bool]:
     """The other processes of a distributed run for the block; gives whether this one reports.
 
     What the others would print is lost.
@@ -63,7 +43,7 @@ def connected(config: "Config", program: str) -> Iterator[bool]:
         os._exit(1)  # an orderly end would wait for the one that is gone
 
 
-def count(config: "Config", multiple: int | None) -> int:
+def count(config: RunConfig, multiple: int | None) -> int:
     """Devices that share the population, whose size must be a multiple of `multiple` x devices.
 
     InputError where that is not so; None stands for a method without a population to share.
@@ -91,7 +71,7 @@ def count(config: "Config", multiple: int | None) -> int:
     return wanted
 
 
-def mesh(config: "Config", multiple: int | None) -> AbstractContextManager:
+def mesh(config: RunConfig, multiple: int | None) -> AbstractContextManager:
     """The devices that share the population, as the context of a training."""
     wanted = count(config, multiple)
     if wanted == 1:

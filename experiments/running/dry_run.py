@@ -4,21 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from time import monotonic
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-from experiments.datasets.catalog import Dataset
-from experiments.running import memory
+from experiments.running import memory, runs
 from experiments.running.cli import flag, show
+from experiments.running.config import RunConfig
 from experiments.running.progress import Progress
-
-if TYPE_CHECKING:
-    from experiments.autoencoder import config as mnist_ga
-    from experiments.front import config as gemonn
-
-    Config = gemonn.Config | mnist_ga.Config
+from experiments.running.runs import Training
 
 _SECONDS, _STEPS = 3, 3
 """That the first steps take at least, after those that wait for their compilation."""
@@ -52,18 +46,18 @@ class _Watch(Progress):
         raise _KnownError
 
 
-def tell(
-    shown: "Config",
-    rows: Mapping[str, Sequence["Config"]],
-    dataset: Dataset,
-    training: ModuleType,
+def describe(
+    shown: RunConfig,
+    rows: Mapping[str, Sequence[RunConfig]],
+    dataset: Any,
+    training: Training,
     *,
     together: bool,
 ) -> None:
     """Print the settings, and the memory and time of the runs of each row; write nothing.
 
     Runs of a row are taken to be alike, and to take the sum of their times even where they go side
-    by side. `training` is the module that does it, by its functions `fitting` and `train`.
+    by side.
 
     Args:
       together: whether as many runs as fit go side by side, or each goes by itself.
@@ -93,11 +87,11 @@ def tell(
     show(view, "nothing is written; measuring what training comes to takes more time")
 
 
-def _foretold(config: "Config", dataset: Dataset, training: ModuleType) -> float:
+def _foretold(config: RunConfig, dataset: Any, training: Training) -> float:
     """Seconds that the training will take, compilation of its first steps included."""
     watch = _Watch()
     try:
-        training.train(config, dataset=dataset, progress=watch)
+        runs.train(training, config, dataset, watch, training.ignore)
     except _KnownError:
         pass
     assert watch.seconds is not None, "it ends when they are known"

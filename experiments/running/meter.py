@@ -8,11 +8,14 @@ import gajax
 
 Row = dict[str, Any]
 
+OnRow = Callable[[Row], None]
+"""Called with the metrics of each generation as it ends."""
+
 
 class Meter:
     """Counts the steps of a training and collects `rows`, one for each generation."""
 
-    def __init__(self, on_row: Callable[[Row], None]) -> None:
+    def __init__(self, on_row: OnRow) -> None:
         """Start the clock; every row is told to `on_row` as it comes."""
         self.rows: list[Row] = []
         self._on_row = on_row

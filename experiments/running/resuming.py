@@ -3,18 +3,16 @@
 import dataclasses
 import hashlib
 import math
-import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from experiments.running.cli import InputError, Interrupted, flag, load_config, require
+from experiments.running.cli import InputError, Interrupted, flag
 
 if TYPE_CHECKING:
+    import numpy as np
     from _typeshed import DataclassInstance
-
-    from experiments.datasets.catalog import Dataset
 
 HARMLESS = {
     "preset",  # the values that it stands for are compared
@@ -30,23 +28,6 @@ HARMLESS = {
 """Settings that cannot change a result."""
 
 _JAX = ("jax_default_matmul_precision", "jax_enable_x64", "jax_default_prng_impl")
-
-
-def check(config: Any) -> None:
-    """InputError where `--checkpoint-every` or `--resume` is wrong, or goes with other settings."""
-    every = config.checkpoint_every
-    is_interval = re.fullmatch(r"0*[1-9]\d{0,8}|(\d{1,9}(\.\d*)?|\.\d+)m", every)
-    expected = "a number of generations, such as 10, or of minutes, such as 5m"
-    require(bool(is_interval), "--checkpoint-every", every, expected)
-    if config.dry_run and config.distributed:
-        raise InputError("--dry-run must be left out with --distributed")
-    if config.resume is None:
-        return
-    for name in ("config", "out", "distributed", "dry_run"):
-        if getattr(config, name):
-            raise InputError(f"{flag(name)} must be left out with --resume")
-    saved = load_config(type(config), config.resume / "config.json", type(config)())
-    refuse_differences(of_config(saved), of_config(config))
 
 
 def interval(every: str) -> tuple[int | None, float]:
@@ -65,12 +46,14 @@ def of_config(config: "DataclassInstance") -> dict[str, str]:
     }
 
 
-def of_run(config: "DataclassInstance", seeds: list[int], dataset: "Dataset") -> dict[str, str]:
-    """What decides the numbers of the runs of a config with those seeds, by its name."""
+def of_run(
+    config: "DataclassInstance", seeds: list[int], arrays: "Iterable[np.ndarray]"
+) -> dict[str, str]:
+    """What decides the numbers of the runs of a config with those seeds and arrays, by its name."""
     import jax
 
     digest = hashlib.sha256()
-    for array in dataset[2:]:
+    for array in arrays:
         digest.update(repr((array.shape, array.dtype)).encode())
         digest.update(array.tobytes())
     return {

@@ -3,22 +3,14 @@
 Everything here leaves what has no such axis as it is, so that one seed by itself costs no more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from experiments.datasets.catalog import Dataset
-from experiments.running.keeper import Keeper
-from experiments.running.progress import Progress
-from experiments.running.resuming import of_run
-from experiments.running.run_directory import save_config
 from gajax import evaluation, take
 
 
@@ -75,42 +67,3 @@ def for_all(key: Key[Array, "*S"], tree: Any) -> Any:
 def examples_per_step(key: Key[Array, "*S"]) -> int | None:
     """What keeps a step of all seeds together as short as one seed's."""
     return max(1, evaluation.default_examples_per_step() // len(key)) if key.ndim else None
-
-
-def run(
-    configs: Sequence[Any],
-    dataset: Dataset,
-    directories: Sequence[Path],
-    title: str,
-    watch: Callable[[Any, Path, ExitStack], Any],
-    train: Callable[[Progress, list[Any], Keeper | None], Iterable[Any]],
-    save: Callable[[Any, Path], None],
-) -> list[Any]:
-    """Train with a live display and leave everything in a directory for each config.
-
-    `train(progress, watches, keeper)` gives the results of each config in turn, and `watch(config,
-    directory, stack)` what it calls meanwhile, whose files the stack closes. Checkpoints of all
-    lie in the first directory; where there are some, the runs go on from there.
-    """
-    config = configs[0]
-    keeper = None
-    if not config.distributed:
-        identity = of_run(config, [config.seed for config in configs], dataset)
-        keeper = Keeper(directories[0] / "checkpoints", config.checkpoint_every, identity)
-    found = []
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(quiet=config.quiet, title=title))
-        watches = []
-        for config, directory in zip(configs, directories, strict=True):
-            save_config(
-                replace(config, config=None, out=None, resume=None), directory / "config.json"
-            )
-            watches.append(watch(config, directory, stack))
-        every = train(progress, watches, keeper)
-        for results, directory in zip(every, directories, strict=True):
-            with progress.status("drawing the figures"):
-                save(results, directory)
-            found.append(results)
-    if keeper:
-        keeper.forget()
-    return found

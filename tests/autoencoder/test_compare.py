@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from experiments import mnist_ga
-from experiments.autoencoder import compare, methods, training
+from experiments.autoencoder import compare, figures, methods, records, training
 from experiments.datasets.catalog import load
-from experiments.reporting import comparison_figures
-from experiments.reporting.comparison import is_done, tables
+from experiments.reporting.tables import write_tables
 from experiments.running.cli import InputError
+from experiments.running.comparison import is_done
 from experiments.running.run_directory import save_config
 
 ROWS = ["--rows", "ga-tanh", "layerwise-relu", "pca", "--seeds", "2"]
@@ -48,7 +48,7 @@ def read(directory):
 def test_a_comparison_has_one_seed_unless_told(monkeypatch, tmp_path):
     runs = []
     monkeypatch.setattr(training, "run", lambda config, *rest: runs.append(config.seed))
-    monkeypatch.setattr(compare, "table", lambda directory: None)
+    monkeypatch.setattr(records, "table", lambda directory: None)
     arguments = ["--rows", "ga-tanh", "pca", "--out", str(tmp_path)]
     for more in ([], ["--seed", "5", "--seeds", "2"], ["--seeds", "4", "2"]):
         compare.main([*arguments, *more])
@@ -62,7 +62,7 @@ def test_a_comparison_has_the_published_rows_and_pca_unless_told(monkeypatch, tm
         "run",
         lambda config, *rest: runs.append((config.method, config.activation, config.equal)),
     )
-    monkeypatch.setattr(compare, "table", lambda directory: None)
+    monkeypatch.setattr(records, "table", lambda directory: None)
     compare.main(["--out", str(tmp_path)])
     rivals = product(("layerwise", "sgd"), ("tanh", "relu"), ("steps", "cost"))
     evolved = [("ga", "tanh", "steps"), ("ga", "relu", "steps")]
@@ -157,13 +157,13 @@ def test_runs_that_are_none_are_refused(change, comparison, tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "summary.json").write_text(json.dumps({**summary, **change}))
     with pytest.raises(InputError, match="--out must hold nothing but sound runs"):
-        compare.table(tmp_path)
+        records.table(tmp_path)
 
 
 def test_a_figure_of_what_is_not_finite_or_not_there(tmp_path):
     rows = [{"test_accuracy": math.nan, "test_rmse": math.inf}, {"test_accuracy": 0.9}]
-    comparison_figures.features(tmp_path / "compare.png", {"ga-tanh": rows, "pca": rows})
-    comparison_figures.features(tmp_path / "none.png", {"ga-relu": [{}]})
+    figures.features(tmp_path / "compare.png", {"ga-tanh": rows, "pca": rows})
+    figures.features(tmp_path / "none.png", {"ga-relu": [{}]})
     assert (tmp_path / "none.png").stat().st_size > 1_000
 
 
@@ -182,5 +182,5 @@ def test_a_run_from_before_a_setting_has_its_default(tmp_path):
 @pytest.mark.parametrize("values, cell", [([1.0, math.inf], "inf"), ([math.nan, 2.0], "nan")])
 def test_what_is_not_finite_has_no_deviation(values, cell, tmp_path):
     summaries = [{"method": "a", "seed": seed, "x": x} for seed, x in enumerate(values)]
-    tables({"": {"a": summaries}}, {"x": ("x", "{:.2f}")}, tmp_path)
+    write_tables({"": {"a": summaries}}, {"x": ("x", "{:.2f}")}, tmp_path)
     assert f"| a | 2 | {cell} |" in (tmp_path / "compare.md").read_text()

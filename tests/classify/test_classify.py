@@ -14,13 +14,12 @@ from small_runs import few
 import gajax
 from experiments import gemonn
 from experiments.classify import command as front_classify
-from experiments.classify import finetuning
+from experiments.classify import figures, finetuning
 from experiments.classify import report as classify_report
 from experiments.datasets.catalog import load
 from experiments.front import measures as fronts
 from experiments.front import networks
 from experiments.front import training as front_training
-from experiments.reporting import comparison_figures
 from experiments.running import cache
 from experiments.running.cli import InputError
 
@@ -199,7 +198,7 @@ def test_the_figure_shows_what_is_near_and_writes_what_is_far(tmp_path, seen):
     }
     published = {"Adam": {"convex": 0.7, "rectangles": 0.3}, "SGD": {"convex": 0.5}}
     path = tmp_path / "classify.png"
-    comparison_figures.accuracies(path, means, published, ["rectangles", "convex"], "none")
+    figures.accuracies(path, means, published, ["rectangles", "convex"], "none")
     check(path)
     rectangles, convex = seen.panels
     lines = [line for line in convex.lines if line.get_marker() == "o"]

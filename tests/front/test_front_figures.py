@@ -1,19 +1,18 @@
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from pictures import check
 
-from experiments.front import figures as front_figures
+from experiments.front import figures, report
 
 FRONT = (np.array([0.02, 0.05, 0.1, 0.2]), np.array([0.1, 0.05, 0.02, 0.01]))
 NOTHING = (np.zeros(0), np.zeros(0))
 
 
 def draw_fronts(path, fronts, **options):
-    front_figures.fronts(path, fronts, loss_name="loss", zero_loss=0.2312, **options)
+    figures.fronts(path, fronts, loss_name="loss", zero_loss=0.2312, **options)
     return check(path)
 
 
@@ -132,7 +131,7 @@ def test_odd_fronts(tmp_path, seen, fronts):
 
 
 def test_the_published_fronts_of_this_repository(tmp_path, seen):
-    path = Path(front_figures.__file__).parents[1] / "data" / "gemonn_published_front.csv"
+    path = report.PUBLISHED
     rows = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf8")
     published = {
         str(name): (rows["density"][chosen], rows["mse"][chosen])
@@ -144,7 +143,7 @@ def test_the_published_fronts_of_this_repository(tmp_path, seen):
 
 
 def decline(path, series):
-    front_figures.decline(path, series, x_name="gradient examples", loss_name="loss")
+    figures.decline(path, series, x_name="gradient examples", loss_name="loss")
     return check(path)
 
 
@@ -199,7 +198,7 @@ def test_decline_of_odd_series(tmp_path, seen, series):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("values", [[], [0.1], [0.0, 0.0], [0.1, math.nan, 0.31], [math.nan]])
 def test_hypervolumes_end_with_their_last_value(tmp_path, seen, values):
-    front_figures.hypervolumes(tmp_path / "a.png", np.arange(len(values)), np.array(values))
+    figures.hypervolumes(tmp_path / "a.png", np.arange(len(values)), np.array(values))
     check(tmp_path / "a.png")
     finite = [value for value in values if math.isfinite(value)]
     assert [text.get_text() for text in seen.panels[0].texts] == [f"{v:.3f}" for v in finite[-1:]]

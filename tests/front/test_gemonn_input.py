@@ -14,6 +14,7 @@ import gajax
 from experiments import gemonn
 from experiments.front import measures as fronts
 from experiments.front import networks, pruning
+from experiments.front.config import FEWEST_BATCHES
 from experiments.running import checkpoints
 from experiments.running.cli import run_main
 
@@ -211,7 +212,7 @@ def test_odd_words(words, tmp_path, monkeypatch, capsys):
 
 def test_rivals_are_refused_below_the_batches_that_their_stages_need():
     for method, schedule in (("pruning", pruning.PRUNING), ("regrowth", pruning.REGROWTH)):
-        assert gemonn.FEWEST_BATCHES[method] == pruning.FEWEST * len(schedule)
+        assert FEWEST_BATCHES[method] == pruning.FEWEST * len(schedule)
 
 
 COUNTS = [

@@ -219,13 +219,13 @@ def test_a_cost_that_is_no_budget(cost, compared, tmp_path, monkeypatch, capsys)
 
 
 def test_a_table_is_written_over_no_file_elsewhere(compared, tmp_path):
-    from experiments.front import compare as front_compare
+    from experiments.front import records
 
     (compared / "summary.json").write_text(json.dumps(SUMMARY))
     mine = tmp_path / "mine"
     mine.write_text("mine")
     for name in ("compare.csv", "compare.csv.partial", "compare.md.partial"):
         (compared.parent / name).symlink_to(mine)
-    front_compare.table(compared.parent)
+    records.table(compared.parent)
     assert mine.read_text() == "mine"
     assert "GEMONN,0," in (compared.parent / "compare.csv").read_text()

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from experiments import gemonn, mnist_ga
+from experiments.autoencoder.config import multiple as autoencoder_multiple
+from experiments.front.config import multiple as front_multiple
 from experiments.running import devices
 from experiments.running.cli import InputError, parse
 
@@ -68,8 +70,9 @@ def test_an_autoencoder_of_two_devices_is_that_of_one(small_config):
 def test_devices_that_do_not_fit_are_refused(module, changes, message):
     base = SMALL if module is gemonn else mnist_ga.Config()
     config = module.check(replace(base, **changes))
+    multiple = front_multiple if module is gemonn else autoencoder_multiple
     with pytest.raises(InputError, match=message):
-        devices.count(config, module.multiple(config))
+        devices.count(config, multiple(config))
 
 
 @pytest.mark.parametrize(

@@ -1,79 +1,23 @@
-"""What the comparisons of both experiments share: runs in one directory, and tables of them."""
+"""Tables of runs: means over seeds in files and on the screen, and the outcome of one run."""
 
 import csv
 import io
-import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from experiments.reporting import significance as paired
-from experiments.running import devices, files, resuming, run_directory
-from experiments.running.cli import ConfigType, InputError, load_config
+from experiments.reporting import significance
+from experiments.running.cli import printable, show
 from experiments.running.run_directory import write_text
 
 Measures = Mapping[str, tuple[str, str]]
 """Name in a summary to its title in the table and the format of its values."""
 
 
-@contextmanager
-def opened(given: Any, name: str) -> Iterator[Path]:
-    """The directory of a comparison, for this process alone; the config is that of its flags."""
-    directory = given.out or run_directory.new_directory(None, name)
-    run_directory.make_directory(directory)
-    advice = f"go on with the same command and --out {directory}"
-    with run_directory.locked(directory, "--out"), resuming.advising(advice):
-        yield directory
-
-
-def is_done(config: ConfigType, place: Path) -> bool:
-    """Whether the run is there; InputError where it is there with another config."""
-    if not run_directory.is_finished(place):
-        return False
-    saved = load_config(type(config), place / "config.json", type(config)())
-    shown: Any = {
-        name: getattr(config, name)
-        for name in ("quiet", "plot", "checkpoint_every", *devices.FIELDS)
-        if hasattr(config, name)
-    }
-    if replace(saved, **shown) != config:
-        raise InputError(f"--out must not hold runs of other settings, as {place} is one")
-    return True
-
-
-def summaries(
-    directory: Path, methods: Collection[str], measures: Iterable[str]
-) -> list[dict[str, Any]]:
-    """The summaries of all runs in a directory, with their `place` there.
-
-    InputError where one is not that of such a method and a seed, or a measure in it is no number.
-    """
-    found = []
-    for path in sorted(directory.glob("*/summary.json")):
-        try:
-            summary = files.read_json(path)
-            is_one = summary["method"] in methods and type(summary["seed"]) is int
-            known = [summary[name] for name in measures if summary.get(name) is not None]
-            if not (is_one and all(type(value) in (int, float) for value in known)):
-                raise ValueError
-            found.append({**summary, "place": path.parent})
-            math.fsum(known)  # refuses whole numbers that no float can hold
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            raise refused(path) from None
-    return found
-
-
-def refused(path: Path) -> InputError:
-    """What to say of a file of a run that cannot be read."""
-    return InputError(f"--out must hold nothing but sound runs, and {path} is not of one")
-
-
-def tables(
+def write_tables(
     sections: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
     measures: Measures,
     directory: Path,
@@ -99,7 +43,7 @@ def tables(
         titles = ["method", "seeds", *(title for title, _ in measures.values())]
         rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
         found.append((heading, titles, rows))
-        if differing := paired.rows(groups, measure, style):
+        if differing := significance.rows(groups, measure, style):
             against = f"{title}, less that of {next(iter(groups))}"
             names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
             found.append(("", names, differing))
@@ -124,6 +68,22 @@ def view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for column in table.columns:
         column.overflow = "fold"  # half a number is worse than one on two lines
     return table
+
+
+def show_outcome(
+    title: str, lines: Mapping[str, str], summary: Mapping[str, Any], directory: Path
+) -> None:
+    """Print the lines of one run, and behind them what it has cost and where it is."""
+    table = Table(title=title, show_header=False)
+    costs = {
+        "cost": f"{summary['cost']:,.0f} gradient examples",
+        "sequential steps": f"{summary['sequential_steps']:,}",
+        "time": f"{summary['seconds']:.0f} s",
+        "written to": printable(directory),
+    }
+    for name, value in {**lines, **costs}.items():
+        table.add_row(name, value)
+    show(table)
 
 
 def _row(name: str, summaries: Sequence[Mapping[str, Any]], measures: Measures) -> list[str]:

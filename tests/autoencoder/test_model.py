@@ -1,13 +1,12 @@
 """The tied autoencoder against NumPy, and its parts against the whole."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gajax
-from experiments.autoencoder.model import LeNet5, TiedAutoencoder, block_params, unit_interval
+from experiments.autoencoder.model import TiedAutoencoder, block_params, unit_interval
 
 LAYERS = (9, 6, 4, 2)
 ACTIVATIONS = {"tanh": (jnp.tanh, np.tanh), "relu": (jax.nn.relu, lambda x: np.maximum(x, 0))}
@@ -138,20 +137,3 @@ def test_block_params_picks_blocks_by_number():
     assert list(block_params(params, 1, 3)) == ["blocks_1", "blocks_2"]
     assert block_params(params, 1, 3)["blocks_2"] is params["blocks_2"]
     assert block_params(params, 0, 0) == {}
-
-
-def test_lenet_convolves_as_flax_does():
-    images = jax.random.normal(jax.random.key(3), (2, 28, 28, 1))
-    network = LeNet5()
-    params = network.init(jax.random.key(4), images)["params"]
-
-    def convolved(values, layer, padding):
-        layer = nn.Conv(layer["kernel"].shape[-1], (5, 5), padding=padding).bind({"params": layer})
-        return nn.avg_pool(jnp.tanh(layer(values)), (2, 2), strides=(2, 2))
-
-    values = convolved(images, params["Conv_0"], "SAME")
-    values = convolved(values, params["Conv_1"], "VALID").reshape(2, -1)
-    for name in ("Dense_0", "Dense_1"):
-        values = jnp.tanh(values @ params[name]["kernel"] + params[name]["bias"])
-    expected = values @ params["Dense_2"]["kernel"] + params["Dense_2"]["bias"]
-    np.testing.assert_allclose(apply(network, params, images), expected, atol=1e-5)

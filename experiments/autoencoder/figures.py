@@ -1,47 +1,36 @@
-"""Pictures of a run, each written as one PNG; importing this module imports matplotlib."""
+"""Pictures of an autoencoder, of its training, and of comparisons; each is written as one PNG."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, style
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-Shape = tuple[int, int, int]
+from experiments.reporting.canvas import (
+    BLUE,
+    DARK,
+    GREY,
+    RED,
+    Shape,
+    canvas,
+    images_of,
+    place,
+    write,
+)
 
-_DPI = 150
-_BLUE, _RED, _DARK, _GREY = "#0072B2", "#D55E00", "#333333", "#8A8A8A"
-_MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6C9A8", _RED])
-_STYLE = {
-    "axes.edgecolor": "#BBBBBB",
-    "axes.grid": True,
-    "axes.labelcolor": _DARK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "figure.constrained_layout.h_pad": 0.1,  # inches
-    "figure.constrained_layout.w_pad": 0.1,
-    "figure.titlesize": 11,
-    "figure.titleweight": "bold",
-    "font.size": 8.5,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "text.color": _DARK,
-    "text.parse_math": False,
-    "xtick.color": _GREY,
-    "xtick.labelcolor": _DARK,
-    "ytick.color": _GREY,
-    "ytick.labelcolor": _DARK,
-}
+_MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6C9A8", RED])
+_COLORS = {"tanh": BLUE, "relu": RED}
+_PANELS = (
+    ("SVM accuracy on test images", "test_accuracy", "published_accuracy"),
+    ("RMSE on test images", "test_rmse", "published_rmse"),
+)
 
 
 def reconstructions(
@@ -55,7 +44,7 @@ def reconstructions(
 
     Values are uint8 or from 0 to 1; `titles` are the K names over the originals, if any.
     """
-    above, below = _images(originals, shape), _images(reconstructions, shape)
+    above, below = images_of(originals, shape), images_of(reconstructions, shape)
     errors = np.sqrt(np.mean((above - below) ** 2, axis=(1, 2, 3)))
     columns = min(10, len(above))
     zoom = max(1, 112 // shape[0])
@@ -64,42 +53,40 @@ def reconstructions(
     block = 2 * tile_height + gap + 2 * line
     width = max(520, left + columns * (tile_width + gap) + 20)
     height = head - 24 + math.ceil(len(above) / columns) * block
-    with _canvas(path, width, height) as figure:
-        _write(
-            figure, 30, 22, "Images and their reconstructions", ha="left", size=11, weight="bold"
-        )
+    with canvas(path, width, height) as figure:
+        write(figure, 30, 22, "Images and their reconstructions", ha="left", size=11, weight="bold")
         for index, (original, copy, error) in enumerate(zip(above, below, errors, strict=True)):
             x = left + index % columns * (tile_width + gap)
             y = head + index // columns * block
             second, foot = y + tile_height + gap, y + 2 * tile_height + gap + 8
-            _place(figure, x, y, original, zoom)
-            _place(figure, x, second, copy, zoom)
+            place(figure, x, y, original, zoom)
+            place(figure, x, second, copy, zoom)
             if titles:
-                _write(figure, x + tile_width / 2, y - 28, titles[index])
-            _write(figure, x + tile_width / 2, foot, f"{error:.3f}", color=_GREY)
+                write(figure, x + tile_width / 2, y - 28, titles[index])
+            write(figure, x + tile_width / 2, foot, f"{error:.3f}", color=GREY)
             if index % columns == 0:
                 labels = (y + tile_height / 2 - 9, "original"), (foot, "RMSE")
                 for top, label in (*labels, (second + tile_height / 2 - 9, "reconstruction")):
-                    _write(figure, left - 14, top, label, ha="right", color=_GREY)
+                    write(figure, left - 14, top, label, ha="right", color=GREY)
 
 
 def pair(
     path: Path, original: np.ndarray, reconstruction: np.ndarray, shape: Shape, title: str
 ) -> None:
     """Draw one image [H W C] beside its reconstruction, every pixel a crisp square."""
-    images = [_images(image[None], shape)[0] for image in (original, reconstruction)]
+    images = [images_of(image[None], shape)[0] for image in (original, reconstruction)]
     error = math.sqrt(np.mean((images[0] - images[1]) ** 2))
     zoom = max(1, 280 // shape[0])
     tile_height, tile_width = shape[0] * zoom, shape[1] * zoom
     margin, head = 30, 80
     step = max(tile_width, 280) + margin
-    with _canvas(path, 2 * step + margin, head + tile_height + 60) as figure:
-        _write(figure, step + margin / 2, 24, title, size=11, weight="bold")
+    with canvas(path, 2 * step + margin, head + tile_height + 60) as figure:
+        write(figure, step + margin / 2, 24, title, size=11, weight="bold")
         captions = ("input", f"reconstruction, RMSE {error:.3f}")
         for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
             centre = index * step + (step + margin) / 2
-            _place(figure, round(centre - tile_width / 2), head, image, zoom)
-            _write(figure, centre, head + tile_height + 16, caption)
+            place(figure, round(centre - tile_width / 2), head, image, zoom)
+            write(figure, centre, head + tile_height + 16, caption)
 
 
 def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
@@ -119,13 +106,13 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
     gap, margin, head = 6, 30, 80
     step_y, step_x = shape[0] * zoom + gap, shape[1] * zoom + gap
     width = max(2 * margin + columns * step_x + 150, 640)
-    with _canvas(path, width, head + max(rows * step_y, 126) + margin) as figure:
+    with canvas(path, width, head + max(rows * step_y, 126) + margin) as figure:
         which = f"its {len(tiles)} most used units" if kernel.shape[1] > 100 else "all its units"
         title = f"First layer: the weights of {which}"
-        _write(figure, margin, 26, title, ha="left", size=11, weight="bold")
+        write(figure, margin, 26, title, ha="left", size=11, weight="bold")
         for index, tile in enumerate(tiles):
             x, y = margin + index % columns * step_x, head + index // columns * step_y
-            _place(figure, x, y, tile, zoom)
+            place(figure, x, y, tile, zoom)
         across, down = figure.bbox.size
         tall = min(max(rows * step_y - gap, 120), 600)
         left, bottom = margin + columns * step_x + 24, down - head - tall
@@ -145,7 +132,7 @@ def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     columns = min(5, len(phases))
     lines = math.ceil(len(phases) / columns)
     size = (max(560, 330 * columns), 110 + 350 * lines)
-    with _canvas(path, *size, layout="constrained") as figure:
+    with canvas(path, *size, layout="constrained") as figure:
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for panel in panels[len(phases) :]:
             panel.remove()
@@ -171,10 +158,10 @@ def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     roof = np.nan_to_num(worst, nan=top, posinf=top).clip(max=10 * top)
     marker = "o" if len(rows) == 1 else ""
     panel.fill_between(
-        generation, best, roof, color=_BLUE, alpha=0.13, linewidth=0, label="best to worst"
+        generation, best, roof, color=BLUE, alpha=0.13, linewidth=0, label="best to worst"
     )
-    panel.plot(generation, median, "--", color=_RED, marker=marker, linewidth=1, label="median")
-    panel.plot(generation, best, color=_BLUE, marker=marker, linewidth=1.8, label="best")
+    panel.plot(generation, median, "--", color=RED, marker=marker, linewidth=1, label="median")
+    panel.plot(generation, best, color=BLUE, marker=marker, linewidth=1.8, label="best")
     panel.set_yscale("log")
     panel.set_ylim(bottom, top)
     if top < 8 * bottom:  # too few powers of ten for the ticks of a logarithmic axis
@@ -195,7 +182,7 @@ def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
     mistakes = matrix - np.diag(np.diag(matrix))
     totals = matrix.sum(axis=1)
     errors = 100 * mistakes.sum(axis=1) / np.maximum(totals, 1)
-    with _canvas(path, 1050, 860, layout="constrained") as figure:
+    with canvas(path, 1050, 860, layout="constrained") as figure:
         figure.suptitle(title)
         cells, bars = figure.subplots(1, 2, sharey=True, width_ratios=[5, 1])
         norm = PowerNorm(0.5, 0, max(1, mistakes.max()))  # single mistakes stay visible
@@ -204,12 +191,12 @@ def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
         cells.set_facecolor("#F2F2F2")
         for true, predicted in np.argwhere(matrix):
             dark = true != predicted and norm(mistakes[true, predicted]) > 0.75
-            color = _GREY if true == predicted else "white" if dark else _DARK
+            color = GREY if true == predicted else "white" if dark else DARK
             count = f"{matrix[true, predicted]}"
             cells.text(predicted, true, count, ha="center", va="center", color=color)
         cells.set(xlabel="predicted class", xticks=range(classes))
         cells.set(ylabel="true class", yticks=range(classes))
-        bars.barh(range(classes), errors, color=_RED, height=0.6)
+        bars.barh(range(classes), errors, color=RED, height=0.6)
         for index, (error, total) in enumerate(zip(errors, totals, strict=True)):
             label = f" {error:.1f} %" if total else " no images"
             bars.text(error, index, label, va="center")
@@ -220,31 +207,33 @@ def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
             panel.tick_params(length=0)
 
 
-@contextmanager
-def _canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figure]:
-    """A figure of so many pixels in the common style, written to `path` at the end."""
-    # "default" makes the result independent of the user's own matplotlib settings.
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, **options)
-        yield figure
-        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+def features(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw accuracy and RMSE of every group of summaries, a dot for each seed, a line through pca.
 
-
-def _images(values: np.ndarray, shape: Shape) -> np.ndarray:
-    """uint8 or float [K, H W C] as float [K, H, W, 3] from 0 to 1."""
-    scale = 255 if values.dtype == np.uint8 else 1
-    images = np.clip(np.nan_to_num(np.asarray(values, np.float64) / scale), 0, 1)
-    return np.broadcast_to(images.reshape(-1, *shape), (len(values), *shape[:2], 3))
-
-
-def _place(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None:
-    """Put `image` [H, W, 3] with `zoom` x `zoom` pixels each, its top left at pixel (x, y)."""
-    enlarged = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
-    bottom = round(figure.bbox.height) - y - len(enlarged)
-    figure.figimage(enlarged, x, bottom, origin="upper")
-
-
-def _write(figure: Figure, x: float, y: float, text: str, **font: Any) -> None:
-    """Write `text` at pixel (x, y) from the top left, centred unless `font` says otherwise."""
-    width, height = figure.bbox.size
-    figure.text(x / width, 1 - y / height, text, **{"ha": "center", "va": "top", **font})
+    Names of groups are in the order from top to bottom; the colour is that of their activation.
+    """
+    names = [name for name in groups if name != "pca"]
+    with canvas(path, 1600, 200 + 56 * max(len(names), 4), layout="constrained") as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        for panel, (title, measure, published) in zip(panels, _PANELS, strict=True):
+            panel.set_title(title, loc="left")
+            panel.set_yticks(range(len(names)), names)
+            panel.set_ylim(len(names) - 0.5, -0.5)
+            if measure.endswith("accuracy"):
+                panel.xaxis.set_major_formatter(PercentFormatter(1))
+            for line, name in enumerate(names):
+                color = _COLORS["relu" if "relu" in name else "tanh"]
+                values = np.array([row.get(measure) for row in groups[name]], float)
+                panel.plot(values, [line] * len(values), "o", color=color, ms=6, mec="white")
+                value = groups[name][0].get(published)
+                if value is not None:
+                    panel.plot(value, line, "x", color=GREY, ms=6, mew=1.5)
+            for value in np.array([row.get(measure) for row in groups.get("pca", ())], float):
+                panel.axvline(value, color=DARK, linestyle=(0, (6, 4)), linewidth=0.9)
+        handles = [
+            Line2D([], [], marker="o", linestyle="", color=BLUE, mec="white", label="tanh"),
+            Line2D([], [], marker="o", linestyle="", color=RED, mec="white", label="ReLU"),
+            Line2D([], [], marker="x", linestyle="", color=GREY, mew=1.5, label="published"),
+            Line2D([], [], color=DARK, linestyle=(0, (6, 4)), linewidth=0.9, label="PCA"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4)

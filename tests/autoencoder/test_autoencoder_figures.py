@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.reporting import figures
+from experiments.autoencoder import figures
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 

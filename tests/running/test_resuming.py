@@ -9,6 +9,7 @@ import pytest
 from small_runs import EVOLUTION, TRAINING, content, make_small, small_steps  # noqa: F401
 
 from experiments import gemonn, mnist_ga
+from experiments.front import config as front_config
 from experiments.running import checkpoints, run_directory
 from experiments.running.cli import InputError, Interrupted, run_main
 from experiments.running.keeper import Keeper
@@ -136,9 +137,9 @@ def test_settings_that_change_no_result_may_change(begun):
 
 
 def test_another_data_set_is_refused(begun, monkeypatch):
-    original = gemonn.load
+    original = front_config.load
     monkeypatch.setattr(
-        gemonn,
+        front_config,
         "load",
         lambda *source: (data := original(*source))._replace(train_images=data.train_images[::-1]),
     )

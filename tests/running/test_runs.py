@@ -2,7 +2,6 @@
 
 import csv
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from small_runs import EVOLUTION, TRAINING, content, few, small_steps  # noqa: F401
@@ -11,7 +10,7 @@ from experiments import gemonn, mnist_ga
 from experiments.autoencoder import training
 from experiments.datasets.catalog import load
 from experiments.front import training as front_training
-from experiments.running import memory, seeds, side_by_side
+from experiments.running import memory, runs, seeds, side_by_side
 from gajax import evaluation
 
 pytestmark = pytest.mark.usefixtures("small_steps")
@@ -23,17 +22,20 @@ def test_seeds_are_a_number_or_a_list():
     assert seeds.chosen((0, 4, 7), 9) == (0, 4, 7)
 
 
-def test_seeds_that_do_not_fit_go_in_turn(tmp_path):
+def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
     seen = []
 
-    def run_together(configs, dataset, places, title):
+    def run_together(training, configs, dataset, places, title):
         assert all(place.is_dir() for place in places)
         assert all(config.seeds is None for config in configs)
         seen.append(([config.seed for config in configs], [place.name for place in places], title))
 
     config = gemonn.Config(seed=2, seeds=(3,))
-    training = SimpleNamespace(fitting=lambda *_: memory.Fit(2, 0), run_together=run_together)
-    seeds.run(config, None, tmp_path, training, table=pytest.fail, table_of_all=seen.append)
+    monkeypatch.setattr(runs, "run_together", run_together)
+    few_fit = front_training.TRAINING._replace(
+        fitting=lambda *_: memory.Fit(2, 0), table=pytest.fail, table_of_all=seen.append
+    )
+    runs.run_seeds(few_fit, config, None, tmp_path)
     assert seen.pop() == tmp_path
     assert seen == [
         ([2, 3], ["seed-2", "seed-3"], "seeds 2 3 (shown: 2): "),

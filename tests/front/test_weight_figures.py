@@ -5,7 +5,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from pictures import check
 
-from experiments.front import figures as front_figures
+from experiments.front import weight_figures
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 
@@ -29,7 +29,7 @@ def texts(figure):
 def test_mosaic_shows_the_fullest_units_and_plain_white_zeros(tmp_path, seen):
     weights = np.zeros((784, 500))
     weights[:100, 30], weights[100:110, 30], weights[5, 60] = -1e-3, 1e-3, 2.0
-    front_figures.mosaic(tmp_path / "mosaic.png", {7: weights}, GREY)
+    weight_figures.mosaic(tmp_path / "mosaic.png", {7: weights}, GREY)
     drawn = check(tmp_path / "mosaic.png").astype(int)
     first, second, third = (drawn[106:162, x : x + 56] for x in (32, 90, 148))
     assert first[0, 0, 2] > first[0, 0, 0] + 40, "negative weights are blue, however small"
@@ -44,7 +44,7 @@ def test_mosaic_shows_the_fullest_units_and_plain_white_zeros(tmp_path, seen):
 def test_mosaic_has_one_scale_for_all_generations(tmp_path):
     kernels = {0: np.full((784, 4), 1.0), 9: np.full((784, 4), -3.0)}
     kernels[9][:, 0] = 1.0
-    front_figures.mosaic(tmp_path / "mosaic.png", kernels, GREY)
+    weight_figures.mosaic(tmp_path / "mosaic.png", kernels, GREY)
     drawn = check(tmp_path / "mosaic.png")
     step = 2 * (28 * 10 + 2) + 2 + 32
     np.testing.assert_array_equal(drawn[150, 60], drawn[150, 60 + step])
@@ -52,10 +52,10 @@ def test_mosaic_has_one_scale_for_all_generations(tmp_path):
 
 def test_only_four_generations_have_a_panel(tmp_path, seen):
     kernels = {generation: kernel(0.02) for generation in range(9, -1, -1)}
-    front_figures.mosaic(tmp_path / "mosaic.png", kernels, GREY)
+    weight_figures.mosaic(tmp_path / "mosaic.png", kernels, GREY)
     captions = [text for text in texts(seen.figure) if text.startswith("generation")]
     assert [text.split(",")[0].split()[1] for text in captions] == ["0", "3", "6", "9"]
-    front_figures.connections(tmp_path / "connections.png", kernels)
+    weight_figures.connections(tmp_path / "connections.png", kernels)
     titles = [panel.get_title() for panel in seen.panels]
     assert [title.split("\n")[0].split()[1] for title in titles] == ["0", "3", "6", "9"]
 
@@ -71,13 +71,13 @@ ODD = [
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kernels", ODD)
 def test_mosaics_of_odd_kernels(tmp_path, kernels):
-    front_figures.mosaic(tmp_path / "mosaic.png", kernels, GREY)
+    weight_figures.mosaic(tmp_path / "mosaic.png", kernels, GREY)
     check(tmp_path / "mosaic.png")
 
 
 @pytest.mark.parametrize("shape", [COLOUR, (4, 4, 1), (5, 9, 2), (300, 200, 3)])
 def test_mosaics_of_other_images(tmp_path, shape):
-    front_figures.mosaic(tmp_path / "a.png", {3: kernel(0.1, (math.prod(shape), 12))}, shape)
+    weight_figures.mosaic(tmp_path / "a.png", {3: kernel(0.1, (math.prod(shape), 12))}, shape)
     check(tmp_path / "a.png")
 
 
@@ -88,7 +88,7 @@ def drawn_weights(panel):
 def test_connections_join_the_units_of_each_weight(tmp_path, seen):
     weights = np.zeros((4, 2))
     weights[0, 1], weights[3, 0] = 1.0, -0.5
-    front_figures.connections(tmp_path / "connections.png", {3: weights})
+    weight_figures.connections(tmp_path / "connections.png", {3: weights})
     check(tmp_path / "connections.png")
     panel = seen.panels[0]
     found = drawn_weights(panel)
@@ -102,7 +102,7 @@ def test_connections_join_the_units_of_each_weight(tmp_path, seen):
 
 def test_connections_are_the_largest_weights(tmp_path, seen):
     weights = kernel(0.5)
-    front_figures.connections(tmp_path / "connections.png", {0: weights, 1: kernel(0.001)})
+    weight_figures.connections(tmp_path / "connections.png", {0: weights, 1: kernel(0.001)})
     check(tmp_path / "connections.png")
     many, few = seen.panels
     number = np.count_nonzero(weights)
@@ -117,7 +117,7 @@ def test_connections_are_the_largest_weights(tmp_path, seen):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kernels", ODD)
 def test_connections_of_odd_kernels(tmp_path, seen, kernels):
-    front_figures.connections(tmp_path / "connections.png", kernels)
+    weight_figures.connections(tmp_path / "connections.png", kernels)
     check(tmp_path / "connections.png")
     assert len(seen.panels) == len(kernels)
 
@@ -129,7 +129,7 @@ def test_evolved_reconstructions_show_every_pixel(tmp_path, seen, count, shape, 
     copies = {250: originals / 255, 0: (255 - originals) / 255}
     labels = [f"class {index}" for index in range(count)]
     path = tmp_path / "evolved.png"
-    front_figures.evolved_reconstructions(path, originals, copies, shape, labels)
+    weight_figures.evolved_reconstructions(path, originals, copies, shape, labels)
     drawn = check(path)
     for original in originals:
         first = np.broadcast_to(original.reshape(shape), (*shape[:2], 3))
@@ -146,8 +146,8 @@ def test_evolved_reconstructions_show_every_pixel(tmp_path, seen, count, shape, 
 def test_evolved_reconstructions_of_odd_images(tmp_path):
     originals, path = np.zeros((2, 784), np.uint8), tmp_path / "evolved.png"
     broken = np.array([[math.nan, math.inf, -math.inf, 1e30] * 196] * 2)
-    front_figures.evolved_reconstructions(path, originals, {0: broken}, GREY)
+    weight_figures.evolved_reconstructions(path, originals, {0: broken}, GREY)
     check(path)
     many = np.zeros((40, 784), np.uint8)
-    front_figures.evolved_reconstructions(path, many, {g: many for g in range(12)}, GREY)
+    weight_figures.evolved_reconstructions(path, many, {g: many for g in range(12)}, GREY)
     check(path)

@@ -10,6 +10,7 @@ from scipy.stats import chisquare, kstest
 
 from experiments.autoencoder import predict
 from experiments.datasets import catalog as datasets
+from experiments.datasets import command
 from experiments.datasets import generated as variations
 
 COUNT = 2_000
@@ -197,8 +198,8 @@ def test_every_name_of_a_flag_is_a_set():
 
 def test_a_contact_sheet_is_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    datasets.main(["show", "convex"])
+    command.main(["show", "convex"])
     assert (tmp_path / "convex.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == "written to convex.png\n"
     with pytest.raises(datasets.InputError, match="a command must be given"):
-        datasets.main([])
+        command.main([])

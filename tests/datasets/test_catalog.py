@@ -23,6 +23,7 @@ from dataset_files import (
 )
 
 from experiments.datasets import catalog as datasets
+from experiments.datasets import command
 from experiments.running.cli import InputError
 
 
@@ -56,7 +57,7 @@ def test_embed_takes_even_steps_and_is_deterministic(tmp_path):
     arrays[TEST_LABELS], arrays[TEST_IMAGES] = arrays[TRAIN_LABELS], arrays[TRAIN_IMAGES]
     folder = write_idx_files(tmp_path / "idx", arrays, compress=False)
     for name in ("one.npz", "two.npz"):
-        datasets._embed(folder, tmp_path / name)
+        command._embed(folder, tmp_path / name)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     with np.load(tmp_path / "one.npz", allow_pickle=False) as made:
         pixels, labels = made["test_images"][:, 0, :2, 0].astype(int), made["test_labels"]
@@ -196,7 +197,7 @@ def test_official_mnist_and_the_set_embedded_from_it(tmp_path):
     assert dataset.train_images.shape == (60000, 28, 28, 1)
     assert dataset.test_images.shape == (10000, 28, 28, 1)
     assert dataset.train_images.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
-    datasets._embed(folder / "mnist", tmp_path / "made.npz")
+    command._embed(folder / "mnist", tmp_path / "made.npz")
     with np.load(tmp_path / "made.npz", allow_pickle=False) as made:
         for field, array in datasets.load("mnist5k")._asdict().items():
             if field not in ("name", "source"):

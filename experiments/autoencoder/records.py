@@ -1,0 +1,52 @@
+"""The tables and the figure of a comparison of autoencoders."""
+
+from pathlib import Path
+from typing import Any
+
+from experiments.autoencoder import figures, methods
+from experiments.autoencoder.rows import (
+    MEASURES,
+    PUBLISHED,
+    ROWS,
+    SECTIONS,
+    is_rival,
+    name_of,
+    row_of,
+)
+from experiments.reporting.tables import write_tables
+from experiments.running import comparison
+from experiments.running.cli import printable, show
+
+
+def read_all(directory: Path) -> list[dict[str, Any]]:
+    """The summaries of all runs in a directory; InputError where one of them is not sound."""
+    return comparison.summaries(directory, methods.METHODS, MEASURES)
+
+
+def table(directory: Path) -> None:
+    """Write, draw and print the means over the seeds of all that the directory has runs of."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for summary in read_all(directory):
+        try:
+            row = row_of(summary["method"], summary["activation"])
+            budget = summary.get("equal", "steps")
+            if row not in ROWS or budget not in SECTIONS:
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise comparison.refused(summary["place"] / "summary.json") from None
+        accuracy, rmse = PUBLISHED.get(row, (None, None))
+        published = {"published_accuracy": accuracy, "published_rmse": rmse}
+        groups.setdefault(name_of(row, budget), []).append({**summary, **published})
+    for summaries in groups.values():
+        summaries.sort(key=lambda summary: summary["seed"])
+    sections = {}
+    for budget, title in SECTIONS.items():
+        names = [name_of(row, budget) for row in ROWS]
+        found = {name: groups[name] for name in names if name in groups}
+        if any(is_rival(name) for name in found):
+            sections[title] = found
+    views = write_tables(sections or {"": groups}, MEASURES, directory)
+    names = [name_of(row, budget) for row in ROWS for budget in SECTIONS]
+    ordered = {name: groups[name] for name in names if name in groups}
+    figures.features(directory / "compare.png", ordered)
+    show(*views, f"written to {printable(directory)}")

@@ -1,0 +1,22 @@
+"""What a training of an autoencoder comes to."""
+
+from typing import Any, NamedTuple
+
+from sklearn.pipeline import Pipeline
+
+from experiments.autoencoder.config import Config
+from experiments.autoencoder.methods import Trained
+from experiments.autoencoder.svm import Verdict
+from experiments.datasets.catalog import Dataset
+
+
+class Results(NamedTuple):
+    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+
+    config: Config
+    dataset: Dataset
+    trained: Trained
+    svm: Pipeline
+    verdict: Verdict  # on the test set
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]

@@ -1,0 +1,55 @@
+"""The rows of a comparison of autoencoders, and what was published of them."""
+
+from typing import Literal, get_args
+
+Row = Literal[
+    "ga-tanh",
+    "ga-relu",
+    "layerwise-tanh",
+    "layerwise-relu",
+    "pretrained-tanh",
+    "pretrained-relu",
+    "sgd-tanh",
+    "sgd-relu",
+    "pca",
+]
+ROWS: tuple[Row, ...] = get_args(Row)
+
+MEASURES = {
+    "test_accuracy": ("SVM accuracy", "{:.2%}"),
+    "published_accuracy": ("published", "{:.2%}"),
+    "test_rmse": ("test RMSE", "{:.4f}"),
+    "published_rmse": ("published", "{:.4f}"),
+    "density": ("density", "{:.4f}"),
+    "gradient_examples": ("gradient examples", "{:.3g}"),
+    "cost": ("cost", "{:.3g}"),
+    "sequential_steps": ("sequential steps", "{:,.0f}"),
+    "seconds": ("seconds", "{:.0f}"),
+}
+
+PUBLISHED = {
+    "ga-tanh": (0.9831, 0.0996),
+    "ga-relu": (0.9565, 0.1098),
+    "layerwise-tanh": (0.9784, 0.2926),
+    "layerwise-relu": (0.9401, 0.3122),
+    "sgd-tanh": (0.9811, 0.1315),
+    "sgd-relu": (0.9348, 0.3268),
+}
+"""SVM accuracy and RMSE on full MNIST (David & Greental, table of results)."""
+
+SECTIONS = {"steps": "At equal sequential steps", "cost": "At equal cost"}
+
+
+def row_of(method: str, activation: str) -> str:
+    """The row of a method and an activation."""
+    return method if method == "pca" else f"{method}-{activation}"
+
+
+def name_of(row: str, budget: str) -> str:
+    """The name of a row at a budget in tables and run directories."""
+    return f"{row}-{budget}" if is_rival(row) else row
+
+
+def is_rival(row: str) -> bool:
+    """Whether the row depends on what it takes as much of as the genetic algorithm."""
+    return not row.startswith(("ga", "pca"))

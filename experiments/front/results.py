@@ -1,0 +1,26 @@
+"""What the evolution of a front comes to."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.datasets.catalog import Dataset
+from experiments.front.config import Config
+from experiments.front.measures import Front
+from experiments.front.networks import Network
+from gajax.types import Params
+
+
+class Results(NamedTuple):
+    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+
+    config: Config
+    dataset: Dataset
+    network: Network
+    population: Params  # [P, ...], the front first, sparsest first
+    front: Front
+    everybody: Front  # the whole population, in its order
+    stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
+    snapshots: dict[int, Params]  # generation to its best network
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]

@@ -1,0 +1,71 @@
+"""What all figures share: their style, a canvas that becomes a PNG, and images at exact pixels.
+
+Importing this module imports matplotlib.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+
+Shape = tuple[int, int, int]
+
+_DPI = 150
+BLUE, RED, DARK, GREY = "#0072B2", "#D55E00", "#333333", "#8A8A8A"
+_STYLE = {
+    "axes.edgecolor": "#BBBBBB",
+    "axes.grid": True,
+    "axes.labelcolor": DARK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.1,  # inches
+    "figure.constrained_layout.w_pad": 0.1,
+    "figure.titlesize": 11,
+    "figure.titleweight": "bold",
+    "font.size": 8.5,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "text.color": DARK,
+    "text.parse_math": False,
+    "xtick.color": GREY,
+    "xtick.labelcolor": DARK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": DARK,
+}
+
+
+@contextmanager
+def canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figure]:
+    """A figure of so many pixels in the common style, written to `path` at the end."""
+    # "default" makes the result independent of the user's own matplotlib settings.
+    with style.context(["default", _STYLE]):
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, **options)
+        yield figure
+        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+
+
+def images_of(values: np.ndarray, shape: Shape) -> np.ndarray:
+    """uint8 or float [K, H W C] as float [K, H, W, 3] from 0 to 1."""
+    scale = 255 if values.dtype == np.uint8 else 1
+    images = np.clip(np.nan_to_num(np.asarray(values, np.float64) / scale), 0, 1)
+    return np.broadcast_to(images.reshape(-1, *shape), (len(values), *shape[:2], 3))
+
+
+def place(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None:
+    """Put `image` [H, W, 3] with `zoom` x `zoom` pixels each, its top left at pixel (x, y)."""
+    enlarged = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    bottom = round(figure.bbox.height) - y - len(enlarged)
+    figure.figimage(enlarged, x, bottom, origin="upper")
+
+
+def write(figure: Figure, x: float, y: float, text: str, **font: Any) -> None:
+    """Write `text` at pixel (x, y) from the top left, centred unless `font` says otherwise."""
+    width, height = figure.bbox.size
+    figure.text(x / width, 1 - y / height, text, **{"ha": "center", "va": "top", **font})

@@ -1,0 +1,121 @@
+"""The settings that every experiment has, and what they must satisfy."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments.running import resuming, seeds
+from experiments.running.cli import InputError, flag, load_config, require
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings that every experiment has; each adds its own and may give these other defaults."""
+
+    preset: Literal["gajax", "paper"] = "gajax"
+    """starting values: ours, or the published setting"""
+    config: Path | None = None
+    """a saved config.json to start from"""
+    method: str = ""
+    """how to train"""
+    dataset: str = "mnist5k"
+    """images and labels"""
+    data_dir: Path | None = None
+    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
+    validation: int = 0
+    """training images held out"""
+    population_size: int = 2
+    """individuals"""
+    batch_size: int = 1
+    """examples of one gradient step"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """that networks compute in while they learn; what is kept and reported is float32"""
+    chunk_size: int | None = None
+    """individuals computed side by side; where not given, as many as suit the device"""
+    devices: int | None = None
+    """that share the population; one CPU, or all accelerators that divide it, where not given"""
+    distributed: bool = False
+    """whether this is one of several processes, such as one for each host, that share it"""
+    coordinator: str | None = None
+    """distributed: address and port of process 0; detected on a cluster where not given"""
+    processes: int | None = None
+    """distributed: how many there are"""
+    process_id: int | None = None
+    """distributed: which of them this is, from 0"""
+    seed: int = 0
+    """of everything random"""
+    seeds: tuple[int, ...] | None = None
+    """independent runs: how many from --seed on, or a list of seeds"""
+    checkpoint_every: str = "2m"
+    """generations between two checkpoints, or minutes, such as 5m"""
+    dry_run: bool = False
+    """whether to print settings, memory and expected time, and to make no run"""
+    resume: Path | None = None
+    """a run directory to go on in, from its latest checkpoint and with its settings"""
+    out: Path | None = None
+    """run directory, which must be new"""
+    quiet: bool = False
+    """whether to show no progress"""
+
+
+LOWEST = {
+    "population_size": 2,
+    "batch_size": 1,
+    "validation": 0,
+    "chunk_size": 1,
+    "devices": 1,
+    "processes": 1,
+    "process_id": 0,
+}
+"""The lowest value of each number, for `cli.require_at_least`."""
+
+
+def check(config: RunConfig) -> None:
+    """InputError where seeds, processes, checkpoints or what is resumed do not fit together."""
+    require(config.seed >= 0, "--seed", config.seed, "0 or more")
+    require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
+    _check_processes(config)
+    if config.seeds is not None:
+        seeds.chosen(config.seeds, config.seed)
+    _check_resuming(config)
+
+
+def check_images(config: RunConfig, images: int) -> int:
+    """The number of images to learn from; InputError where the config does not fit it."""
+    half, validation = images // 2, config.validation
+    require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
+    learned, batch = images - validation, config.batch_size
+    require(batch <= learned, "--batch-size", batch, f"at most {learned}, the training images")
+    return learned
+
+
+def _check_processes(config: RunConfig) -> None:
+    """InputError where the flags of a distributed run contradict each other."""
+    given = config.coordinator, config.processes, config.process_id
+    if not config.distributed:
+        for name, value in zip(("coordinator", "processes", "process-id"), given, strict=True):
+            require(value is None, f"--{name}", value, "given together with --distributed")
+    elif any(value is not None for value in given) and None in given:
+        missing = "--coordinator, --processes and --process-id"
+        raise InputError(f"{missing} must be given together, or left to be detected")
+    elif config.processes is not None and config.process_id is not None:
+        below = config.processes
+        require(config.process_id < below, "--process-id", config.process_id, f"below {below}")
+
+
+def _check_resuming(config: RunConfig) -> None:
+    """InputError where `--checkpoint-every` or `--resume` is wrong, or goes with other settings."""
+    every = config.checkpoint_every
+    is_interval = re.fullmatch(r"0*[1-9]\d{0,8}|(\d{1,9}(\.\d*)?|\.\d+)m", every)
+    expected = "a number of generations, such as 10, or of minutes, such as 5m"
+    require(bool(is_interval), "--checkpoint-every", every, expected)
+    if config.dry_run and config.distributed:
+        raise InputError("--dry-run must be left out with --distributed")
+    if config.resume is None:
+        return
+    for name in ("config", "out", "distributed", "dry_run"):
+        if getattr(config, name):
+            raise InputError(f"{flag(name)} must be left out with --resume")
+    saved = load_config(type(config), config.resume / "config.json", type(config)())
+    resuming.refuse_differences(resuming.of_config(saved), resuming.of_config(config))

@@ -1,0 +1,67 @@
+"""The command line of an experiment: a training, or one of its commands."""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from experiments.running import devices, resuming, run_directory, seeds
+from experiments.running.cli import parse, split_command
+
+if TYPE_CHECKING:
+    from experiments.running.runs import Training
+
+
+class Program(NamedTuple):
+    """An experiment as its command line needs it, with nothing that takes long to import.
+
+    Attributes:
+      name: of the module below `experiments`, and of run directories.
+      description: what the help says first.
+      presets: configs by name, the default one first.
+      check: `check(config)`, the config filled in; InputError where it is wrong.
+      data_for: `data_for(config)`, its data set; InputError where it does not fit.
+      training: imports what a training needs, and returns it.
+      commands: each by its name takes the arguments that follow it.
+    """
+
+    name: str
+    description: str
+    presets: dict[str, Any]
+    check: Callable[[Any], Any]
+    data_for: Callable[[Any], Any]
+    training: "Callable[[], Training]"
+    commands: Mapping[str, Callable[[list[str]], None]]
+
+
+def main(program: Program, arguments: list[str]) -> None:
+    """Run the command line."""
+    command, rest = split_command(arguments, tuple(program.commands))
+    if command:
+        return program.commands[command](rest)
+    module = f"python -m experiments.{program.name}"
+    config = program.check(
+        parse(
+            type(next(iter(program.presets.values()))),
+            rest,
+            presets=program.presets,
+            program=module,
+            description=program.description,
+        )
+    )
+    with devices.connected(config, program.name) as reports:
+        dataset = program.data_for(config)
+        if config.dry_run:
+            from experiments.running import dry_run  # late, for it imports JAX
+
+            run_directory.require_free(config.out)
+            rows = {config.method: seeds.each(config)}
+            return dry_run.describe(config, rows, dataset, program.training(), together=True)
+        opened = run_directory.opened(config.out, config.resume, program.name, reports)
+        with opened as directory:
+            from experiments.running import runs  # late, for it imports JAX
+
+            advice = f"go on with: {module} --resume {directory}"
+            with resuming.advising(advice) if reports else nullcontext():
+                config = config if reports else replace(config, quiet=True)
+                runs.run_seeds(program.training(), config, dataset, directory)
