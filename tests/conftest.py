@@ -47,17 +47,6 @@ def small_config():
 
 
 @pytest.fixture(scope="session")
-def small_run(small_config, tmp_path_factory):
-    """The directory of a finished run of the small config."""
-    from experiments.autoencoder import training
-    from experiments.datasets.catalog import load
-
-    directory = tmp_path_factory.mktemp("run")
-    training.run(small_config, load("mnist5k"), directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
 def front_config():
     """A config of gemonn that evolves in seconds."""
     from experiments.front.config import Config, check
@@ -74,6 +63,17 @@ def front_config():
             quiet=True,
         )
     )
+
+
+@pytest.fixture(scope="session")
+def small_run(small_config, tmp_path_factory):
+    """The directory of a finished run of the small config."""
+    from experiments.autoencoder import training
+    from experiments.datasets.catalog import load
+
+    directory = tmp_path_factory.mktemp("run")
+    training.run(small_config, load("mnist5k"), directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,15 @@ from refusals import sparse_file
 
 KINDS = ["empty", "text", "picture", "archive", "pickle", "pipe", "folder", "endless", "huge"]
 KINDS += ["missing", "link to itself", "long name", "unicode"]
+
+SPECIAL = {
+    "pipe": os.mkfifo,
+    "folder": Path.mkdir,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "huge": lambda path: sparse_file(path, 3 * 10**8),
+    "nothing": lambda path: None,
+}
+"""What makes something that is no ordinary file, by its kind."""
 
 
 def make_wrong(kind, folder):
@@ -25,14 +35,8 @@ def make_wrong(kind, folder):
             archive.writestr("../config.json", "{}")
     elif kind == "pickle":
         np.array([{}]).dump(path)
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "endless":
-        path.symlink_to("/dev/zero")
-    elif kind == "huge":
-        sparse_file(path, 3 * 10**8)
+    elif kind in SPECIAL:
+        SPECIAL[kind](path)
     elif kind == "link to itself":
         path.symlink_to(path)
     elif kind == "long name":

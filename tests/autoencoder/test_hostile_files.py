@@ -1,7 +1,6 @@
 """Runs from others: whatever stands in their files, nothing runs, hangs or grows."""
 
 import json
-import os
 import shutil
 import struct
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from made_runs import LAYERS
 from refusals import sparse_file
 from safetensors.numpy import load_file, save_file
+from wrong_files import SPECIAL
 
 from experiments.autoencoder import predict
 from experiments.autoencoder.config import Config
@@ -105,16 +105,11 @@ def test_files_too_large_are_not_read(name, run, refuses):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "nothing"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "endless", "nothing"])
 def test_files_that_are_none(name, kind, run, refuses):
     path = run / name
     path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
+    SPECIAL[kind](path)
     refuses(name if name.startswith(("config", "digit")) else "--run")
 
 

@@ -1,14 +1,11 @@
 """Every mistake on the command line of the fronts is one sentence, and nothing is written."""
 
 import csv
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from refusals import refused
-from wrong_files import KINDS, make_wrong
 
 import gajax
 from experiments import gemonn
@@ -136,120 +133,6 @@ def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, m
     assert rows == [(0, 0), (1, 0)]
 
 
-LARGE = [
-    ("--population-size 1000000000", "--population-size"),
-    ("--method nsga2 --population-size 20000000", "--population-size"),
-    ("--hidden 1000000 --population-size 1000", "--hidden"),
-    ("--hidden 1000000 --method pruning", "--hidden"),
-    ("--hidden 1000000 --method descent", "--hidden"),
-    ("--hidden 1000001", "--hidden"),
-    ("--model mlp --hidden 1000000 1000000", "--hidden"),
-    ("--model deep-autoencoder --hidden" + " 9" * 101, "--hidden"),
-    ("--model deep-autoencoder --hidden" + " 9" * 2_000, "--hidden"),
-    ("--model lstm --hidden 1000000", "--hidden"),
-    ("--final-refine-steps 1000000000", "--final-refine-steps"),
-    ("--devices 1000000000", "--devices"),
-    ("--method pruning --budget 1e300", "--budget"),
-    ("--method pruning --budget 1000", "--budget"),
-    ("--method descent --budget 1", "--budget"),
-    ("--method regrowth --budget None --generations 1 --population-size 2", "--budget"),
-    ("compare --budget 1000", "--budget"),
-    ("--seeds" + " 1" * 2_000, "--seeds"),
-    ("--learning-rate 1e999", "--learning-rate"),
-    ("--budget -1e-999", "--budget"),
-]
-FILES = [
-    ["--config"],
-    ["--out"],
-    ["--dataset", "mnist", "--data-dir"],
-    ["export", "--best", "--to", "x.safetensors", "--run"],
-    ["compare", "--config"],
-]
-
-WORDS = [
-    ["--out", ""],
-    ["--out="],
-    ["--config", ""],
-    ["--data-dir", ""],
-    ["--dataset", ""],
-    ["--model", "autoencoder "],
-    ["--model", "АUTOENCODER"],
-    ["--seed", "½"],
-    ["--seed", "1e3"],
-    ["--seed", "0x1"],
-    ["--seed", "1 2"],
-    ["--hidden", "500,250"],
-    ["--hidden", "[500]"],
-    ["--budget", "1,5e6"],
-    ["--budget", "∞"],
-    ["--learning-rate", "--learning-rate"],
-    ["--", "--seed", "1"],
-    ["-"],
-    ["—seed", "1"],
-    ["--séed", "1"],
-    ["--seed\n", "1"],
-    ["--se\x1b[31med", "1"],
-    ["--quiet", "False"],
-    ["--no-seed"],
-    ["--no-quiet=yes"],
-    [""],
-    ["export", "--run", "", "--best", "--to", "x.safetensors"],
-    ["export", "--run", ".", "--best", "--to", ""],
-    ["export", "--run", ".", "--density", "", "--to", "x.safetensors"],
-    ["export", "--run", ".", "--density", "nan", "--to", "x.safetensors"],
-    ["export", "--run", ".", "--best", "--to", "x.safetensors", "\udcff"],
-    ["compare", "--methods", ""],
-    ["compare", "extra"],
-    ["🙂"],
-]
-
-
-@pytest.mark.parametrize("words", WORDS)
-def test_odd_words(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    refused(["gemonn", *words], tmp_path, monkeypatch, capsys)
-
-
 def test_rivals_are_refused_below_the_batches_that_their_stages_need():
     for method, schedule in (("pruning", pruning.PRUNING), ("regrowth", pruning.REGROWTH)):
         assert FEWEST_BATCHES[method] == pruning.FEWEST * len(schedule)
-
-
-COUNTS = [
-    *("--population-size", "--generations", "--batch-size", "--validation", "--refine-every"),
-    *("--refine-steps", "--final-refine-steps", "--chunk-size", "--devices", "--seed", "--hidden"),
-    *("--seeds", "--processes", "--process-id"),
-]
-
-
-@pytest.mark.parametrize("value", [10**10, 10**30, 10**300, "9" * 400, "9" * 5_000])
-@pytest.mark.parametrize("flag", COUNTS)
-def test_a_number_far_too_large(flag, value, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    line = refused(["gemonn", flag, value], tmp_path, monkeypatch, capsys, most=20_000_000)
-    assert flag in line
-
-
-@pytest.mark.parametrize("arguments, flag", [(line.split(), flag) for line, flag in LARGE])
-def test_what_no_machine_can_hold(arguments, flag, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert flag in refused(["gemonn", *arguments], tmp_path, monkeypatch, capsys)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("flags", FILES, ids=" ".join)
-def test_files_of_a_wrong_kind(flags, kind, tmp_path, monkeypatch, capsys):
-    path = make_wrong(kind, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    if flags[-1] == "--out" and kind in ("folder", "missing"):  # where a run may go
-        (path / "more").mkdir(parents=True)
-    refused(["gemonn", *flags, path], tmp_path, monkeypatch, capsys, most=20_000_000)
-
-
-@pytest.mark.parametrize("command", [[], ["compare"]])
-@pytest.mark.parametrize("name", ["seeds", "methods", "hidden"])
-def test_empty_lists_in_a_config(name, command, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({name: []}))
-    arguments = ["gemonn", *command, "--config", "config.json"]
-    assert name in refused(arguments, tmp_path, monkeypatch, capsys)

@@ -10,6 +10,7 @@ import pytest
 from made_runs import FRONT, SUMMARY, make_front
 from refusals import refused, sparse_file
 from safetensors.numpy import load_file, save_file
+from wrong_files import SPECIAL
 
 from experiments import gemonn
 from experiments.autoencoder import training
@@ -113,18 +114,12 @@ def test_populations_whose_parts_do_not_fit(name, front, refuses):
 
 
 @pytest.mark.parametrize("name", ["front.csv", "population.safetensors", "summary.json"])
-@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "huge", "nothing"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "endless", "huge", "nothing"])
 def test_paths_that_are_no_files(name, kind, front, refuses):
     path = front / name
     path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "huge" and name != "summary.json":  # of which nothing is read
-        sparse_file(path, 3 * 10**8)
+    if kind != "huge" or name != "summary.json":  # of which nothing is read
+        SPECIAL[kind](path)
     refuses("--run" if name != "front.csv" else name)
 
 
