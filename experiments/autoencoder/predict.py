@@ -11,15 +11,8 @@ from rich.table import Table
 
 from experiments.autoencoder.config import PRESETS, Config, check
 from experiments.running import run_directory
-from experiments.running.cli import (
-    CommandParser,
-    InputError,
-    a_path,
-    load_config,
-    printable,
-    require,
-    show,
-)
+from experiments.running.cli import CommandParser, InputError, a_path, printable, require, show
+from experiments.running.parsing import load_config
 
 if TYPE_CHECKING:
     from experiments.datasets.pictures import Invert

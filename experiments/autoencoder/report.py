@@ -14,7 +14,7 @@ from experiments.autoencoder.methods import Trained
 from experiments.autoencoder.model import TiedAutoencoder
 from experiments.autoencoder.results import Results
 from experiments.reporting.tables import show_outcome
-from experiments.running import model_files
+from experiments.running import meter, model_files
 from experiments.running.cli import InputError
 from experiments.running.run_directory import write_text
 
@@ -26,12 +26,7 @@ COLUMNS: tuple[str, ...] = (
     "worst_rmse",
     "best_density",
     "failed",
-    "gradient_examples",
-    "forward_examples",
-    "cost",
-    "sequential_steps",
-    "seconds",
-    "examples_per_second",
+    *meter.COLUMNS,
 )
 
 

@@ -166,6 +166,7 @@ def _judge(
 TRAINING = Training(
     fitting,
     train_together,
+    train,
     ignore=_ignore,
     watch=_watch,
     save=report.save,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from experiments.running.cli import parse, require, require_at_least
+from experiments.running.cli import require, require_at_least
+from experiments.running.parsing import parse
 
 if TYPE_CHECKING:
     from experiments.benchmark.measure import Row

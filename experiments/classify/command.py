@@ -9,7 +9,8 @@ from experiments.datasets.catalog import Dataset, Made, Name, load
 from experiments.front.compare import ENDLESS
 from experiments.front.config import PRESETS, check, check_against
 from experiments.running import comparison
-from experiments.running.cli import flag, parse, require, require_at_least
+from experiments.running.cli import flag, require, require_at_least
+from experiments.running.parsing import parse
 
 
 def main(arguments: list[str]) -> None:

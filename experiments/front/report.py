@@ -15,7 +15,7 @@ from experiments.front.config import Config
 from experiments.front.measures import Front, Step, log_hypervolume
 from experiments.front.results import Results
 from experiments.reporting.tables import show_outcome
-from experiments.running import files, model_files
+from experiments.running import files, meter, model_files
 from experiments.running.cli import InputError
 from experiments.running.run_directory import write_text
 
@@ -27,12 +27,7 @@ COLUMNS = (
     "lowest_density",
     "highest_density",
     "failed",
-    "gradient_examples",
-    "forward_examples",
-    "cost",
-    "sequential_steps",
-    "seconds",
-    "examples_per_second",
+    *meter.COLUMNS,
 )
 PUBLISHED = Path(__file__).with_name("published_front.csv")
 _SECONDS_BETWEEN_PREVIEWS = 5

@@ -162,6 +162,7 @@ def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict
 TRAINING = Training(
     fitting,
     train_together,
+    train,
     ignore=(_ignore, _ignore),
     watch=_watch,
     save=report.save,

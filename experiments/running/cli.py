@@ -1,14 +1,9 @@
-"""Command lines of the experiments: flags from a frozen dataclass, one sentence for a mistake."""
+"""Command lines of the experiments: their exit status, output, and one sentence for a mistake."""
 
 import argparse
-import contextlib
-import dataclasses
-import difflib
-import io
 import math
 import os
 import re
-import reprlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,24 +11,15 @@ from typing import (
     TYPE_CHECKING,
     Any,
     NoReturn,
-    TypeVar,
-    get_type_hints,
 )
-
-from experiments.running import files, setting_types
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
-
 MOST = 10**9
 """Whatever is counted; far more than anybody waits for, and numbers of 32 bits hold it."""
-_MOST_VALUES = 1_000
 _MOST_LAYERS, _MOST_WIDTH = 100, 1_000_000
 _FILE_WIDTH = 200
-_FEW = f"at most {_MOST_VALUES:,} values"
-_FLAG = re.compile(r"-(?!\.?\d|inf$|nan$|$)")  # negative numbers and a lone dash are values
 
 
 class InputError(Exception):
@@ -101,53 +87,6 @@ def require_widths(flag: str, widths: tuple[int, ...]) -> None:
     require(widest <= _MOST_WIDTH, flag, widest, f"widths of at most {_MOST_WIDTH:,}")
 
 
-def parse(
-    config_type: type[ConfigType],
-    arguments: list[str],
-    *,
-    presets: dict[str, ConfigType],
-    program: str,
-    description: str,
-) -> ConfigType:
-    """Return the config of a command line: its preset (else the first), saved config, flags.
-
-    Raises InputError for a mistake in them, and SystemExit after printing the help asked for.
-    """
-    # tyro reports mistakes in boxes of several lines, so it gets only what is checked here.
-    words = [word for word in arguments if word not in ("-h", "--help")]
-    given = _read_flags(config_type, words)
-    saved = {}
-    for source in {"config", "resume"} & {*given}:
-        path = Path(given[source][1])
-        try:
-            saved = _read_config(config_type, path / "config.json" if source == "resume" else path)
-        except InputError as error:
-            raise InputError(f"--{source} {error}") from None
-    preset = given["preset"][1] if "preset" in given else saved.get("preset", next(iter(presets)))
-    default = dataclasses.replace(presets[preset], **saved)
-
-    import tyro  # slow to import, and needed only here
-
-    def run_tyro(args: list[str]) -> ConfigType:
-        return tyro.cli(
-            config_type, args=args, default=default, prog=program, description=description
-        )
-
-    if len(words) < len(arguments):
-        run_tyro(["--help"])
-    checked = []
-    for flag, *values in given.values():
-        # A single value that is joined to its flag may start with a dash.
-        checked += [f"{flag}={values[0]}"] if len(values) == 1 else [flag, *values]
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            return run_tyro(checked)
-    except SystemExit:
-        text = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]|-{3,}", " ", output.getvalue())
-        raise InputError(text) from None
-
-
 def split_command(arguments: list[str], commands: tuple[str, ...]) -> tuple[str | None, list[str]]:
     """Return the command that the arguments start with, None where a flag does, and the rest.
 
@@ -159,14 +98,6 @@ def split_command(arguments: list[str], commands: tuple[str, ...]) -> tuple[str 
         names = " or ".join(commands)
         raise InputError(f"the first word must be {names} or a flag, not {arguments[0]!r}")
     return arguments[0], arguments[1:]
-
-
-def load_config(config_type: type[ConfigType], path: Path, base: ConfigType) -> ConfigType:
-    """Return the base with the values of a saved config in place of its own.
-
-    Raises InputError where the file is missing, too large, not JSON or does not fit the type.
-    """
-    return dataclasses.replace(base, **_read_config(config_type, path))
 
 
 def run_main(main: Callable[[list[str]], None], program: str) -> int:
@@ -208,60 +139,3 @@ def show(*views: Any) -> None:
 def _report(program: str, text: str, status: int) -> int:
     print(f"{program}: {' '.join(printable(text).split())}", file=sys.stderr)
     return status
-
-
-def _read_flags(config_type: type, arguments: list[str]) -> dict[str, list[str]]:
-    """Return the flag and the values after it for each field that the arguments name."""
-    types = get_type_hints(config_type)
-    names = {f"--{name}".replace("_", "-"): name for name in types}
-    names |= {f"--no-{name}".replace("_", "-"): name for name in types if types[name] is bool}
-    given = {}
-    latest = None
-    for word in arguments:
-        if _FLAG.match(word):
-            flag, equals, value = word.partition("=")
-            known = flag.replace("_", "-")
-            if known not in names:
-                raise InputError(f"{flag} is not a flag; {_advice(known, list(names))}")
-            given[names[known]] = latest = [known, *([value] if equals else [])]
-        elif latest is None:
-            raise InputError(f"{setting_types.shown(word)} must follow a flag such as {min(names)}")
-        else:
-            latest.append(word)
-    for name, (flag, *values) in given.items():
-        require(len(values) <= _MOST_VALUES, flag, f"{len(values):,}", _FEW)
-        shown = setting_types.shown(" ".join(values)) if values else "left without a value"
-        if types[name] is bool:
-            require(not values, flag, shown, "given without a value")
-        else:
-            fits = setting_types.accepts(types[name], values)
-            require(fits, flag, shown, setting_types.expected(types[name]))
-    return given
-
-
-def _advice(name: str, names: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else "--help lists what there is"
-
-
-def _read_config(config_type: type, path: Path) -> dict[str, Any]:
-    try:
-        values = files.read_json(path)
-    except OSError as error:
-        raise InputError(f"{path} must be a readable file ({error.strerror})") from None
-    except ValueError:
-        expected = "a saved config: a JSON object of at most a megabyte"
-        raise InputError(f"{path} must be {expected}") from None
-    types = get_type_hints(config_type)
-    for name, value in values.items():
-        if name not in types:
-            unknown = setting_types.shown(name)
-            raise InputError(f"{path}: {unknown} is not a setting; {_advice(name, [*types])}")
-        try:
-            values[name] = setting_types.from_json(types[name], value)
-        except (ValueError, OverflowError):
-            wrong = f"{setting_types.expected(types[name])}, not {reprlib.repr(value)}"
-            raise InputError(f"{path}: {name} must be {wrong}") from None
-        many = len(value) if isinstance(value, list) else 0
-        require(many <= _MOST_VALUES, f"{path}: {name}", f"{many:,}", _FEW)
-    return values

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.running import cache, devices, files, resuming, run_directory, seeds
-from experiments.running.cli import InputError, load_config, parse, require
+from experiments.running.cli import InputError, require
 from experiments.running.config import RunConfig
+from experiments.running.parsing import load_config, parse
 
 ConfigType = TypeVar("ConfigType", bound=RunConfig)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.running import resuming, seeds
-from experiments.running.cli import InputError, flag, load_config, require
+from experiments.running.cli import InputError, flag, require
+from experiments.running.parsing import load_config
 
 
 @dataclass(frozen=True)

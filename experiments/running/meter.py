@@ -12,6 +12,17 @@ OnRow = Callable[[Row], None]
 """Called with the metrics of each generation as it ends."""
 
 
+COLUMNS = (
+    "gradient_examples",
+    "forward_examples",
+    "cost",
+    "sequential_steps",
+    "seconds",
+    "examples_per_second",
+)
+"""That `Meter.add` adds to a row."""
+
+
 class Meter:
     """Counts the steps of a training and collects `rows`, one for each generation."""
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from experiments.running import devices, resuming, run_directory, seeds
-from experiments.running.cli import parse, split_command
+from experiments.running import cache, devices, resuming, run_directory, seeds
+from experiments.running.cli import run_main, split_command
+from experiments.running.parsing import parse
 
 if TYPE_CHECKING:
     from experiments.running.runs import Training
@@ -26,7 +28,7 @@ class Program(NamedTuple):
     """
 
     name: str
-    description: str
+    description: str | None
     presets: dict[str, Any]
     check: Callable[[Any], Any]
     data_for: Callable[[Any], Any]
@@ -34,8 +36,19 @@ class Program(NamedTuple):
     commands: Mapping[str, Callable[[list[str]], None]]
 
 
+def start(program: Program) -> NoReturn:
+    """Run the command line of this process and end it."""
+    cache.keep_compilations()
+    raise SystemExit(run_main(partial(main, program), program.name))
+
+
+def train(program: Program, config: Any, **options: Any) -> Any:
+    """The results of a training without a run directory; the options are those of its `train`."""
+    return program.training().train(config, **options)
+
+
 def main(program: Program, arguments: list[str]) -> None:
-    """Run the command line."""
+    """Run the command line: a training, or a command."""
     command, rest = split_command(arguments, tuple(program.commands))
     if command:
         return program.commands[command](rest)
@@ -46,7 +59,7 @@ def main(program: Program, arguments: list[str]) -> None:
             rest,
             presets=program.presets,
             program=module,
-            description=program.description,
+            description=program.description or "",
         )
     )
     with devices.connected(config, program.name) as reports:

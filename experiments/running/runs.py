@@ -59,6 +59,7 @@ class Training(NamedTuple):
       fitting: `fitting(config, dataset)`, the runs that fit side by side; InputError where there
         is no memory for one.
       train_together: `train_together(job)` yields the results of each config in turn.
+      train: `train(config, **options)`, the results of a single run without a directory.
       ignore: a watch that does nothing.
       watch: `watch(config, directory, stack)`, a watch that writes into the directory, and whose
         files the stack closes.
@@ -69,6 +70,7 @@ class Training(NamedTuple):
 
     fitting: Callable[[Any, Any], memory.Fit]
     train_together: Callable[[Job], Iterator[Any]]
+    train: Callable[..., Any]
     ignore: Any
     watch: Callable[[Any, Path, ExitStack], Any]
     save: Callable[[Any, Path], None]

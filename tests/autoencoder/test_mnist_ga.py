@@ -13,7 +13,7 @@ import gajax
 from experiments import mnist_ga
 from experiments.autoencoder import layerwise, methods, report
 from experiments.datasets.catalog import load
-from experiments.running.cli import load_config
+from experiments.running.parsing import load_config
 
 TIME_COLUMNS = {"seconds", "examples_per_second"}
 

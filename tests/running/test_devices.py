@@ -16,7 +16,8 @@ from experiments import gemonn, mnist_ga
 from experiments.autoencoder.config import multiple as autoencoder_multiple
 from experiments.front.config import multiple as front_multiple
 from experiments.running import devices
-from experiments.running.cli import InputError, parse
+from experiments.running.cli import InputError
+from experiments.running.parsing import parse
 
 FLAGS = (
     "--hidden 16 --population-size 8 --generations {generations} --budget 1e9 --batch-size 50 "

@@ -27,7 +27,7 @@ from experiments.datasets import pictures as digits
 from experiments.datasets.catalog import Dataset
 from experiments.front import records as front_records
 from experiments.front import report as front_report
-from experiments.running import cli
+from experiments.running import cli, parsing
 from experiments.running import model_files as sparse_files
 from experiments.running.cli import InputError
 
@@ -51,7 +51,7 @@ def dataset():
 def check(program, config):
     """What happens to a config before anything is trained."""
     checked = program.check(config)
-    program.check_against(checked, dataset())
+    program.PROGRAM.data_for(checked, dataset())
     assert program.check(checked) == checked
 
 
@@ -80,7 +80,7 @@ def run(name, words):
 
     def main(words):
         presets = program.PRESETS
-        config = cli.parse(program.Config, words, presets=presets, program=name, description="")
+        config = parsing.parse(program.Config, words, presets=presets, program=name, description="")
         check(program, config)
 
     said = io.StringIO()
@@ -123,7 +123,7 @@ def test_configs(name, places, values, folder):
     path.write_text(json.dumps(dict(zip(sorted(chosen), values, strict=False))))
     program = PROGRAMS[name]
     try:
-        check(program, cli.load_config(program.Config, path, program.Config()))
+        check(program, parsing.load_config(program.Config, path, program.Config()))
     except InputError as error:
         assert str(error)
 
