@@ -57,13 +57,13 @@ def main(arguments: list[str]) -> None:
 def _configs(given: CompareConfig) -> dict[str, list[Config]]:
     """The configs of each row at each budget, by its name; InputError where one is wrong."""
     common, numbers = comparison.common(Config, given), comparison.numbers(given)
-    found = {}
+    configs = {}
     for row in sorted({*given.rows}, key=ROWS.index):
         method, _, activation = row.partition("-")
-        own: dict[str, Any] = {"method": method, "activation": activation or "tanh"}
+        changes: dict[str, Any] = {"method": method, "activation": activation or "tanh"}
         for budget in given.budgets if is_rival(row) else ("steps",):
-            found[name_of(row, budget)] = [
-                check(replace(common, **own, equal=budget, seed=seed))
+            configs[name_of(row, budget)] = [
+                check(replace(common, **changes, equal=budget, seed=seed))
                 for seed in (numbers[:1] if method == "pca" else numbers)
             ]
-    return found
+    return configs

@@ -64,13 +64,13 @@ def predict(
         raise InputError(f"--run {run} has a model whose outputs are not finite")
     judged = margins(svm, features)
     run_directory.make_directory(out)
-    found = []
+    predictions = []
     for path, original, back, digit, margin in zip(
         paths, np.asarray(pixels), restored, *judged, strict=True
     ):
         target = _free(out / f"{path.stem}.png")
         figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
-        found.append(
+        predictions.append(
             {
                 "path": str(path),
                 "digit": int(digit),
@@ -78,7 +78,7 @@ def predict(
                 "reconstruction": str(target),
             }
         )
-    return found
+    return predictions
 
 
 def main(arguments: list[str]) -> None:
@@ -95,12 +95,12 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print a list instead of a table")
     given = parser.parse_args(arguments)
-    found = predict(given.run, given.images, given.out, given.invert)
+    predictions = predict(given.run, given.images, given.out, given.invert)
     if given.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(predictions, indent=2))
         return
     table = Table("image", "digit", "margin", "reconstruction")
-    for row in found:
+    for row in predictions:
         names = printable(row["path"]), printable(row["reconstruction"])
         table.add_row(names[0], str(row["digit"]), f"{row['margin']:.2f}", names[1])
     show(table)

@@ -31,7 +31,7 @@ class Recorder:
     def observe(self, step: layerwise.Progress) -> None:
         """Take one step of a training in, and its row where it ended a generation.
 
-        InputError where that generation has left nobody alive.
+        InputError where no loss of that generation is finite.
         """
         phase, info = step.phase, step.info
         self.meter.count(info)

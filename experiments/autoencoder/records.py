@@ -42,9 +42,9 @@ def table(directory: Path) -> None:
     sections = {}
     for budget, title in SECTIONS.items():
         names = [name_of(row, budget) for row in ROWS]
-        found = {name: groups[name] for name in names if name in groups}
-        if any(is_rival(name) for name in found):
-            sections[title] = found
+        present = {name: groups[name] for name in names if name in groups}
+        if any(is_rival(name) for name in present):
+            sections[title] = present
     views = write_tables(sections or {"": groups}, MEASURES, directory)
     names = [name_of(row, budget) for row in ROWS for budget in SECTIONS]
     ordered = {name: groups[name] for name in names if name in groups}

@@ -107,7 +107,7 @@ def train_together(job: Job) -> Iterator[Results]:
         model, params = method(key, config, images[:learned], observe, resumed)
     seconds = time.perf_counter() - started
     for config, recorder, place in zip(configs, recorders, places, strict=True):
-        trained = methods.Trained(model, side_by_side.own(params, place))
+        trained = methods.Trained(model, side_by_side.take_seed(params, place))
         yield _judge(config, dataset, trained, parts, recorder, job.progress, seconds)
 
 

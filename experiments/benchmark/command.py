@@ -126,11 +126,11 @@ def main(arguments: list[str]) -> None:
     from experiments.benchmark.measure import device
     from experiments.running.run_directory import write_text
 
-    measured, found = [], []
+    measured, records = [], []
     for row in rows(config):  # what follows may fail, or be interrupted
         measured.append(row)
-        found.append(row._asdict() | {"device": device()})
-        write_text(config.out, json.dumps(found, indent=2) + "\n")
+        records.append(row._asdict() | {"device": device()})
+        write_text(config.out, json.dumps(records, indent=2) + "\n")
     title = f"{device()}, jax {jax.__version__}"
     if config.markdown:
         print(f"{title}\n\n{markdown(measured)}")

@@ -35,16 +35,16 @@ def accuracies(
             panel.set_title(dataset, loc="left")
             panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
             panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
-            own = {name: values[dataset] for name, values in means.items() if dataset in values}
-            known = {name: published.get(name, {}).get(dataset) for name in own}
-            shown = [*own.values(), *(value for value in known.values() if value is not None)]
+            ours = {name: values[dataset] for name, values in means.items() if dataset in values}
+            known = {name: published.get(name, {}).get(dataset) for name in ours}
+            shown = [*ours.values(), *(value for value in known.values() if value is not None)]
             low, high = max(min(shown), max(shown) - _SPAN), max(shown)
             margin = 0.06 * max(high - low, 0.01)
             left = low - margin - 0.4 * (high - low) * (min(shown) < low)  # room for numbers
             panel.set_xlim(left, high + margin)
-            if reference in own:
-                panel.axvline(own[reference], color=DARK, linestyle=(0, (6, 4)), linewidth=0.9)
-            for name, value in own.items():
+            if reference in ours:
+                panel.axvline(ours[reference], color=DARK, linestyle=(0, (6, 4)), linewidth=0.9)
+            for name, value in ours.items():
                 place = names.index(name)
                 color = BLUE if name.partition(",")[0] == names[0].partition(",")[0] else DARK
                 far = ""

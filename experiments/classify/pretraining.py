@@ -86,7 +86,7 @@ def _chosen(
     if names:
         places = {name: names.index(name) for name in DENSE}
         return [
-            Encoder(name, gajax.take(population, place), float(results.everybody.density[place]))
+            Encoder(name, gajax.take(population, place), float(results.members.density[place]))
             for name, place in places.items()
         ]
     density = results.front.density
@@ -100,12 +100,12 @@ def _chosen(
     )
     members = finetuning.population(key_init, classifier, 1, candidates)
     learned = finetuning.train(classifier, members, train, keep_zeros=True)
-    found = measures.accuracies(classifier, learned, held_out)
-    best = int(np.argmax(found))
+    accuracies = measures.accuracies(classifier, learned, held_out)
+    best = int(np.argmax(accuracies))
     (method,) = config.methods
     place = int(tried[best])
     chosen = gajax.take(population, place)
-    return [Encoder(NAMES[method], chosen, float(density[place]), float(found[best]))]
+    return [Encoder(NAMES[method], chosen, float(density[place]), float(accuracies[best]))]
 
 
 def _judged(

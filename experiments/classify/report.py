@@ -41,13 +41,13 @@ class Judged(NamedTuple):
 
 def read_all(directory: Path) -> list[Judged]:
     """All that a directory has, the first seeds first; InputError where something is not sound."""
-    found = []
+    records = []
     for path in sorted(directory.glob("*/summary.json")):
         try:
-            found += _read(files.read_json(path))
+            records += _read(files.read_json(path))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise comparison.refused(path) from None
-    return sorted(found, key=lambda judged: judged.seed)
+    return sorted(records, key=lambda judged: judged.seed)
 
 
 def _read(summary: dict[str, Any]) -> list[Judged]:
@@ -55,58 +55,61 @@ def _read(summary: dict[str, Any]) -> list[Judged]:
     cost, seconds = summary["cost"], summary["seconds"]
     if dataset not in DATASETS or type(seed) is not int:
         raise ValueError
-    found = []
+    records = []
     for row in summary["rows"]:
         name, density = row["name"], row["density"]
         for title, values in ((name + KEPT, row["kept"]), (name, row["free"])):
             if values is not None:
                 costs = float(density), float(cost), float(seconds)
-                own = tuple(map(float, values))
-                if not (own and type(name) is str and all(map(math.isfinite, costs + own))):
+                repeats = tuple(map(float, values))
+                if not (repeats and type(name) is str and all(map(math.isfinite, costs + repeats))):
                     raise ValueError
-                found.append(Judged(dataset, title, seed, *costs, own))
-    return found
+                records.append(Judged(dataset, title, seed, *costs, repeats))
+    return records
 
 
 def published() -> dict[str, dict[str, float]]:
     """Published test accuracies by method and data set, those of full MNIST for its digits too."""
-    found: dict[str, dict[str, float]] = {}
+    by_method: dict[str, dict[str, float]] = {}
     with PUBLISHED.open(newline="") as file:
         for row in csv.DictReader(file):
             method = row.pop("method")
-            found[method] = {name: float(value) for name, value in row.items()}
-            found[method]["mnist5k"] = found[method]["mnist"]
-    return found
+            by_method[method] = {name: float(value) for name, value in row.items()}
+            by_method[method]["mnist5k"] = by_method[method]["mnist"]
+    return by_method
 
 
 def write_tables(directory: Path) -> None:
     """Write `classify.csv`, `classify.md` and `classify.png`, and print the accuracies."""
     judged = sorted(read_all(directory), key=lambda one: _place(one.method))
-    found: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
+    accuracies: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
     density: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in judged:
         values = {(one.seed, repeat): value for repeat, value in enumerate(one.accuracies)}
-        found[one.method].setdefault(one.dataset, {}).update(values)
+        accuracies[one.method].setdefault(one.dataset, {}).update(values)
         density[one.method][one.dataset].append(one.density)
     columns = [name for name in DATASETS if any(one.dataset == name for one in judged)]
     short = [name.replace("mnist_", "").replace("background", "bg") for name in columns]
     short = [name.replace("_", " ") for name in short]
-    accuracy = [[method, *(_mean(found[method].get(name)) for name in columns)] for method in found]
+    accuracy = [
+        [method, *(_mean(accuracies[method].get(name)) for name in columns)]
+        for method in accuracies
+    ]
     for method, values in published().items():
-        if method in found:
+        if method in accuracies:
             shown = (f"{values[name]:.1%}"[:-1] if name in values else "-" for name in columns)
             accuracy.append([f"{method}, published", *shown])
     views = [(["test accuracy, %", *short], accuracy)]
-    if NO_PRETRAINING in found:
+    if NO_PRETRAINING in accuracies:
         rows = [
-            [method, *(_difference(found, method, name) for name in columns)]
-            for method in found
+            [method, *(_difference(accuracies, method, name) for name in columns)]
+            for method in accuracies
             if method != NO_PRETRAINING
         ]
         views.append(([f"less that of {NO_PRETRAINING}, points", *short], rows))
     rows = [
         [method, *(_density(density[method].get(name)) for name in columns)]
-        for method in found
+        for method in accuracies
         if method.endswith(KEPT)
     ]
     if rows:
@@ -119,7 +122,7 @@ def write_tables(directory: Path) -> None:
     write_text(directory / "classify.md", "\n".join([*texts, note]))
     means = {
         method: {name: float(np.mean([*values.values()])) for name, values in by_name.items()}
-        for method, by_name in found.items()
+        for method, by_name in accuracies.items()
     }
     path = directory / "classify.png"
     figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
@@ -138,18 +141,19 @@ def _mean(values: Mapping[tuple[int, int], float] | None) -> str:
     """Mean and standard deviation over the seeds or, where there is one, over the repeats."""
     if not values:
         return "-"
-    own = 100 * np.array([*_units(values).values()])
-    return f"{own.mean():.1f}" + (f" ± {own.std(ddof=1):.1f}" if len(own) > 1 else "")
+    ours = 100 * np.array([*_units(values).values()])
+    return f"{ours.mean():.1f}" + (f" ± {ours.std(ddof=1):.1f}" if len(ours) > 1 else "")
 
 
-def _difference(found: Accuracies, method: str, name: str) -> str:
+def _difference(accuracies: Accuracies, method: str, name: str) -> str:
     """The mean difference and its interval, in points; a star where it holds."""
-    own, others = (_units(found[one].get(name, {})) for one in (method, NO_PRETRAINING))
-    told = significance.difference(own, others)
-    if told is None:
+    ours, others = (_units(accuracies[one].get(name, {})) for one in (method, NO_PRETRAINING))
+    compared = significance.difference(ours, others)
+    if compared is None:
         return "-"
-    star = "*" if told.holds else ""
-    return f"{100 * told.mean:+.1f} ({100 * told.low:+.1f} to {100 * told.high:+.1f}){star}"
+    star = "*" if compared.holds else ""
+    mean, low, high = (f"{100 * value:+.1f}" for value in compared[1:4])
+    return f"{mean} ({low} to {high}){star}"
 
 
 def _units(values: Mapping[tuple[int, int], float]) -> dict[int, float]:
@@ -158,7 +162,7 @@ def _units(values: Mapping[tuple[int, int], float]) -> dict[int, float]:
     for (seed, _), value in values.items():
         by_seed[seed].append(value)
     if len(by_seed) > 1:
-        return {seed: float(np.mean(own)) for seed, own in by_seed.items()}
+        return {seed: float(np.mean(ours)) for seed, ours in by_seed.items()}
     return {repeat: value for (_, repeat), value in values.items()}
 
 

@@ -27,7 +27,7 @@ _MNIST5K = Path(__file__).parent / "embedded" / "mnist5k.npz"
 
 
 class Dataset(NamedTuple):
-    """Images uint8 [N, H, W, C] and labels int32 [N]; `source` tells where they were read."""
+    """Images uint8 [N, H, W, C] and labels int32 [N]; `source` says where they were read."""
 
     name: str
     source: str

@@ -23,7 +23,7 @@ def _embed(data_dir: Path, to: Path) -> None:
         # Even steps, for the first half of the official test images is the easier one.
         of_class = [np.flatnonzero(labels == label) for label in range(10)]
         chosen = np.concatenate(
-            [found[np.arange(count) * len(found) // count] for found in of_class]
+            [indices[np.arange(count) * len(indices) // count] for indices in of_class]
         )
         # The legacy generator is the one whose stream NumPy never changes.
         chosen = np.random.RandomState(0).permutation(chosen)

@@ -54,13 +54,13 @@ def fronts(
         panel.set(xlabel="density (share of weights that are not zero)", ylabel=loss_name)
         handles = []
         for index, (density, loss) in enumerate(drawn.values()):
-            own, several = index < len(fronts), len(loss) > 1
-            color = COLORS[index % 10] if own else "#8F8F8F"
-            marker = _MARKERS[index % 10] if own else _GREY_MARKERS[(index - len(fronts)) % 10]
+            is_ours, several = index < len(fronts), len(loss) > 1
+            color = COLORS[index % 10] if is_ours else "#8F8F8F"
+            marker = _MARKERS[index % 10] if is_ours else _GREY_MARKERS[(index - len(fronts)) % 10]
             line = panel.step(density, np.minimum.accumulate(loss), color, where="post")[0]
-            line.set(linewidth=1.5 * (own and several), zorder=2.2)
+            line.set(linewidth=1.5 * (is_ours and several), zorder=2.2)
             dots = panel.plot(density, loss, marker, color=color, ms=4.5)[0]
-            if own:
+            if is_ours:
                 dots.set(mec="white", mew=0.4, ms=4.5 if several else 7, zorder=2.3)
             handles.append((line, dots))
         panel.axhline(zero_loss, color=DARK, linestyle=(0, (6, 4)), linewidth=0.8, zorder=1.8)

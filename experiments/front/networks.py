@@ -67,8 +67,8 @@ def make(
         return apply({"params": params}, inputs)
 
     def loss_fn(params: Params, batch: Batch) -> Float[Array, ""]:
-        found = logits(params, batch["images"])
-        return optax.softmax_cross_entropy_with_integer_labels(found, batch["labels"]).mean()
+        predicted = logits(params, batch["images"])
+        return optax.softmax_cross_entropy_with_integer_labels(predicted, batch["labels"]).mean()
 
     return Network(init, loss_fn, jax.value_and_grad(loss_fn), _bounds(init), logits=logits)
 

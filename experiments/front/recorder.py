@@ -33,14 +33,14 @@ class FrontRecorder:
         return {"meter": self.meter.saved(), "facts": (self.generation, self._evolved)}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `saved` has given, telling the rows once more."""
+        """Go on from what `saved` has given, passing the rows on once more."""
         self.meter.restore(saved["meter"])
         self.generation, self._evolved = saved["facts"]
 
     def observe(self, step: Step) -> None:
         """Take one step in, and its row where it ended a generation.
 
-        InputError where that generation has left nobody alive.
+        InputError where no loss of that generation is finite.
         """
         if step.phase == "evolved":
             return
@@ -81,7 +81,7 @@ class FrontRecorder:
     def _show(self, phase: str, fraction: float, metrics: dict[str, str]) -> None:
         """Show a phase of which, or of whose generation, that fraction is done."""
         cost = self.meter.cost()["cost"]
-        # Where the budget ends the run, the generations that there may be are too many to tell.
+        # Where the budget ends the run, the generations that there may be are too many to show.
         is_counted = phase == "evolution" and math.isinf(self._budget)
         if phase == "evolution":
             if not is_counted:

@@ -78,12 +78,12 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     if not names:
         front = report.load_front(place / "front.csv")
         return [_record(common, NAMES[method], front, (costs, columns["best_loss"]))]
-    everybody = report.load_front(place / "population.csv")
+    population = report.load_front(place / "population.csv")
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
-        front = everybody.cut(index + 1, index)
-        own = {**common, "place": common["place"] + descent.NAMES.index(name)}
-        records.append(_record(own, name, front, (costs, columns[title])))
+        front = population.cut(index + 1, index)
+        record = {**common, "place": common["place"] + descent.NAMES.index(name)}
+        records.append(_record(record, name, front, (costs, columns[title])))
     return records
 
 

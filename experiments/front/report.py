@@ -76,7 +76,7 @@ def save(results: Results, directory: Path) -> None:
     """Write population, front, figures and, last, the summary: a run that has one is whole."""
     model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
-    _save_front(results.everybody, directory / "population.csv")
+    _save_front(results.members, directory / "population.csv")
     _draw(results, directory / "figures")
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
 
@@ -84,8 +84,8 @@ def save(results: Results, directory: Path) -> None:
 def load_front(path: Path) -> Front:
     """Read a front or a population; InputError where the file is none."""
     try:
-        found = files.read_columns(path, Front._fields)
-        columns = {name: np.array(values) for name, values in found.items()}
+        values = files.read_columns(path, Front._fields)
+        columns = {name: np.array(column) for name, column in values.items()}
         front = Front(**{"test_accuracy": None, **columns})
         if not (len(front.density) and ((front.density >= 0) & (front.density <= 1)).all()):
             raise ValueError

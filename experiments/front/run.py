@@ -94,9 +94,9 @@ class FrontRun:
         config = self._config
         dataset, network, parts, zero_loss = self._setting
         self._snapshots[self._recorder.generation] = _best(step)
-        order, front, everybody = _measure(network, step, parts)
+        order, front, members = _measure(network, step, parts)
         generation = self._recorder.generation
-        require_living(everybody.train_loss, config.learning_rate, generation, step.phase)
+        require_living(members.train_loss, config.learning_rate, generation, step.phase)
         population = gajax.take(step.params, jnp.asarray(order))
         last = "after evolution" if len(self._stages) < 2 else "after refinement"
         self._stages[last] = (front.density, front.train_loss)
@@ -127,7 +127,7 @@ class FrontRun:
             network=network,
             population=population,
             front=front,
-            everybody=everybody,
+            members=members,
             stages=self._stages,
             snapshots=self._snapshots,
             rows=self._recorder.meter.rows,
@@ -135,7 +135,7 @@ class FrontRun:
         )
 
     def _points(self, step: measures.Step) -> tuple[np.ndarray, np.ndarray]:
-        """Density and loss of everybody on some training images."""
+        """Density and loss of all individuals on some training images."""
         data = self._setting.parts["train"]
         examples = jax.tree.map(lambda leaf: leaf[:_PREVIEW], data.examples)
         loss = measures.losses(self._setting.network, step.params, data._replace(examples=examples))
@@ -156,7 +156,7 @@ def whole(params: Params) -> Params:
 def _measure(
     network: Network, step: measures.Step, parts: dict[str, gajax.Data]
 ) -> tuple[np.ndarray, Front, Front]:
-    """The order that puts the front at the start, the front, and everybody in that order."""
+    """The order that puts the front at the start, the front, and all individuals in that order."""
     train_loss = measures.losses(network, step.params, parts["train"])
     front = measures.nondominated(step.density, train_loss)
     others = np.setdiff1d(np.arange(len(train_loss)), front)
@@ -165,8 +165,8 @@ def _measure(
     accuracy = None
     if network.logits:
         accuracy = measures.accuracies(network, step.params, parts["test"])[order]
-    everybody = Front(step.density[order], train_loss[order], test_loss, accuracy)
-    return order, everybody.cut(len(front)), everybody
+    members = Front(step.density[order], train_loss[order], test_loss, accuracy)
+    return order, members.cut(len(front)), members
 
 
 def _figures(front: Front, zero_loss: float) -> dict[str, Any]:

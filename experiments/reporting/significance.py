@@ -7,7 +7,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 _FEWEST = 6
-"""Pairs from which on Wilcoxon's test can tell at all: five differ alike too often by chance."""
+"""Pairs from which on Wilcoxon's test is used: five differ alike too often by chance."""
 
 
 class Difference(NamedTuple):
@@ -40,23 +40,23 @@ def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Diff
     """
     from scipy import stats  # late, for it takes half a second
 
-    found = np.array([values[seed] - others[seed] for seed in sorted({*values} & {*others})])
-    found = found[np.isfinite(found)]
-    if len(found) < 2:
+    differences = np.array([values[seed] - others[seed] for seed in sorted({*values} & {*others})])
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
         return None
-    mean, error = float(found.mean()), float(stats.sem(found))
-    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1))
+    mean, error = float(differences.mean()), float(stats.sem(differences))
+    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1))
     p_value = None
-    if len(found) >= _FEWEST and found.any():
-        tested: Any = stats.wilcoxon(found)
+    if len(differences) >= _FEWEST and differences.any():
+        tested: Any = stats.wilcoxon(differences)
         p_value = float(tested.pvalue)
-    return Difference(len(found), mean, mean - reach, mean + reach, p_value)
+    return Difference(len(differences), mean, mean - reach, mean + reach, p_value)
 
 
 def rows(
     groups: Mapping[str, Sequence[Mapping[str, Any]]], measure: str, style: str
 ) -> list[list[str]]:
-    """A row in words for each group after the first, whose difference from that can be told.
+    """A row in words for each group after the first, whose difference from that is known.
 
     Each group has summaries with a `seed` and the measure, whose values `style` formats.
     """
@@ -64,12 +64,12 @@ def rows(
         name: {row["seed"]: row[measure] for row in group if row.get(measure) is not None}
         for name, group in groups.items()
     }
-    found = []
+    lines = []
     for name in [*by_seed][1:]:
-        told = difference(by_seed[name], by_seed[[*by_seed][0]])
-        if told:
-            mean, low, high = (style.format(value) for value in told[1:4])
-            p_value = "-" if told.p_value is None else f"{told.p_value:.3f}"
-            holds = "yes" if told.holds else "no"
-            found.append([name, str(told.pairs), mean, f"{low} to {high}", p_value, holds])
-    return found
+        compared = difference(by_seed[name], by_seed[[*by_seed][0]])
+        if compared:
+            mean, low, high = (style.format(value) for value in compared[1:4])
+            p_value = "-" if compared.p_value is None else f"{compared.p_value:.3f}"
+            holds = "yes" if compared.holds else "no"
+            lines.append([name, str(compared.pairs), mean, f"{low} to {high}", p_value, holds])
+    return lines

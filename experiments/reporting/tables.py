@@ -33,7 +33,7 @@ def write_tables(
     columns = ["method", "seed", *measures]
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    found: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = []
+    tables: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = []
     (measure, (title, style)), *_ = measures.items()
     written = set()
     for heading, groups in sections.items():
@@ -42,14 +42,14 @@ def write_tables(
         written |= {*groups}
         titles = ["method", "seeds", *(title for title, _ in measures.values())]
         rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
-        found.append((heading, titles, rows))
+        tables.append((heading, titles, rows))
         if differing := significance.rows(groups, measure, style):
             against = f"{title}, less that of {next(iter(groups))}"
             names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
-            found.append(("", names, differing))
+            tables.append(("", names, differing))
     write_text(directory / "compare.csv", file.getvalue())
-    write_text(directory / "compare.md", "\n".join(markdown(*table) for table in found))
-    return [view(*table) for table in found]
+    write_text(directory / "compare.md", "\n".join(markdown(*table) for table in tables))
+    return [view(*table) for table in tables]
 
 
 def markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

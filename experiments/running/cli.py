@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MOST = 10**9
-"""Whatever is counted; far more than anybody waits for, and numbers of 32 bits hold it."""
+"""Of all that is counted: more than runs in any reasonable time, within 32 bits."""
 _MOST_LAYERS, _MOST_WIDTH = 100, 1_000_000
 _FILE_WIDTH = 200
 
 
 class InputError(Exception):
-    """A mistake of the user's, told in one sentence that names the flag."""
+    """A mistake of the user's, as one sentence that names the flag."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interruption that was waited for, told in one sentence."""
+    """An interruption that was waited for, as one sentence."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)

@@ -89,7 +89,7 @@ def summaries(
 
     InputError where one is not that of such a method and a seed, or a measure in it is no number.
     """
-    found = []
+    rows = []
     for path in sorted(directory.glob("*/summary.json")):
         try:
             summary = files.read_json(path)
@@ -97,11 +97,11 @@ def summaries(
             known = [summary[name] for name in measures if summary.get(name) is not None]
             if not (is_one and all(type(value) in (int, float) for value in known)):
                 raise ValueError
-            found.append({**summary, "place": path.parent})
+            rows.append({**summary, "place": path.parent})
             math.fsum(known)  # refuses whole numbers that no float can hold
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise refused(path) from None
-    return found
+    return rows
 
 
 def refused(path: Path) -> InputError:

@@ -1,4 +1,4 @@
-"""The settings that every experiment has, and what they must satisfy."""
+"""The settings that all experiments have, and what they must satisfy."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from experiments.running.parsing import load_config
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Settings that every experiment has; each adds its own and may give these other defaults."""
+    """Settings that all experiments have; each adds its own and may give these other defaults."""
 
     preset: Literal["gajax", "paper"] = "gajax"
     """starting values: ours, or the published setting"""
@@ -107,10 +107,10 @@ def _check_processes(config: RunConfig) -> None:
 
 def _check_resuming(config: RunConfig) -> None:
     """InputError where `--checkpoint-every` or `--resume` is wrong, or goes with other settings."""
-    every = config.checkpoint_every
-    is_interval = re.fullmatch(r"0*[1-9]\d{0,8}|(\d{1,9}(\.\d*)?|\.\d+)m", every)
+    interval = config.checkpoint_every
+    is_interval = re.fullmatch(r"0*[1-9]\d{0,8}|(\d{1,9}(\.\d*)?|\.\d+)m", interval)
     expected = "a number of generations, such as 10, or of minutes, such as 5m"
-    require(bool(is_interval), "--checkpoint-every", every, expected)
+    require(bool(is_interval), "--checkpoint-every", interval, expected)
     if config.dry_run and config.distributed:
         raise InputError("--dry-run must be left out with --distributed")
     if config.resume is None:

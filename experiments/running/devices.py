@@ -18,8 +18,8 @@ def connected(config: RunConfig, program: str) -> Iterator[bool]:
     """The other processes of a distributed run for the block; gives whether this one reports.
 
     What the others would print is lost.
-    Where one of them has died, the others end: at once and with a sentence where their connection
-    tells, else aborted by JAX after the 100 seconds that it allows without a sign of life.
+    Where one of them is gone, the others end: at once and with a sentence where their connection
+    breaks, else aborted by JAX after the 100 seconds that it allows without a heartbeat.
     """
     if not config.distributed:
         yield True

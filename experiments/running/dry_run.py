@@ -1,4 +1,4 @@
-"""What runs will be: their settings, and what their first steps foretell of memory and time."""
+"""The settings, memory and time of runs, estimated from their first steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -74,7 +74,7 @@ def describe(
         with Progress(quiet=shown.quiet) as progress:
             with progress.status(f"taking the first steps of {name}"):
                 fit = training.fitting(config, dataset)
-                seconds = _foretold(config, dataset, training)
+                seconds = _estimate(config, dataset, training)
         needed = fit.bytes * (min(fit.runs, runs) if together else 1)
         there = memory.gigabytes(memory.available())
         text = f"{memory.gigabytes(max(needed, memory.peak()))} of the {there} here"
@@ -87,7 +87,7 @@ def describe(
     show(view, "nothing is written; measuring what training comes to takes more time")
 
 
-def _foretold(config: RunConfig, dataset: Any, training: Training) -> float:
+def _estimate(config: RunConfig, dataset: Any, training: Training) -> float:
     """Seconds that the training will take, compilation of its first steps included."""
     watch = _Watch()
     try:

@@ -27,7 +27,7 @@ class Meter:
     """Counts the steps of a training and collects `rows`, one for each generation."""
 
     def __init__(self, on_row: OnRow) -> None:
-        """Start the clock; every row is told to `on_row` as it comes."""
+        """Start the clock; `on_row` is called with each row as it comes."""
         self.rows: list[Row] = []
         self._on_row = on_row
         self._gradient = self._forward = self._sequential = 0
@@ -66,7 +66,7 @@ class Meter:
         self._latest, self._examples = now, 0
 
     def remaining(self, phase: str, fraction: float) -> float | None:
-        """Seconds left once that fraction of the training is done; None while nobody can tell.
+        """Seconds left once that fraction of the training is done; None while it is unknown.
 
         The first step of each phase does not count, for it waits for its compilation.
         """
@@ -85,7 +85,7 @@ class Meter:
         return {"rows": self.rows, "costs": costs, "times": times}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `saved` has given, telling the rows once more."""
+        """Go on from what `saved` has given, passing the rows on once more."""
         now = time.perf_counter()
         self._started, self._latest = (now - elapsed for elapsed in saved["times"])
         self._gradient, self._forward, self._sequential, self._examples = saved["costs"]

@@ -30,11 +30,11 @@ HARMLESS = {
 _JAX = ("jax_default_matmul_precision", "jax_enable_x64", "jax_default_prng_impl")
 
 
-def interval(every: str) -> tuple[int | None, float]:
+def interval(text: str) -> tuple[int | None, float]:
     """Generations and seconds between two checkpoints, None and infinite where not meant."""
-    if every.endswith("m"):
-        return None, 60 * float(every.removesuffix("m"))
-    return int(every), math.inf
+    if text.endswith("m"):
+        return None, 60 * float(text.removesuffix("m"))
+    return int(text), math.inf
 
 
 def of_config(config: "DataclassInstance") -> dict[str, str]:

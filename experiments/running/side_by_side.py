@@ -16,11 +16,11 @@ from gajax import evaluation, take
 
 def keys(seeds: Sequence[int]) -> Key[Array, "*S"]:
     """The key of each seed; without an axis S where there is only one."""
-    found = [jax.random.key(seed) for seed in seeds]
-    if len(found) == 1:
-        return found[0]
+    single = [jax.random.key(seed) for seed in seeds]
+    if len(single) == 1:
+        return single[0]
     # The checker of keys takes those that were stacked as they are for used ones.
-    return jax.random.wrap_key_data(jnp.stack([jax.random.key_data(key) for key in found]))
+    return jax.random.wrap_key_data(jnp.stack([jax.random.key_data(key) for key in single]))
 
 
 def split(key: Key[Array, "*S"], number: int = 2) -> Key[Array, "K ..."]:
@@ -38,15 +38,15 @@ def fold_in(key: Key[Array, "*S"], number: int) -> Key[Array, "*S"]:
 
 
 def each(key: Key[Array, "*S"], function: Callable[..., Any], *trees: Any) -> Any:
-    """`function(*trees)` of every seed, one after another; a leaf of length 1 belongs to all."""
+    """`function(*trees)` of each seed, one after another; a leaf of length 1 belongs to all."""
     if not key.ndim:
         return function(*trees)
 
     def of(seed: int) -> Any:
         return jax.tree.map(lambda leaf: leaf[seed % len(leaf)], trees)
 
-    found = [function(*of(seed)) for seed in range(len(key))]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    results = [function(*of(seed)) for seed in range(len(key))]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
 def places(key: Key[Array, "*S"]) -> list[int | None]:
@@ -54,7 +54,7 @@ def places(key: Key[Array, "*S"]) -> list[int | None]:
     return [*range(len(key))] if key.ndim else [None]
 
 
-def own(tree: Any, seed: int | None) -> Any:
+def take_seed(tree: Any, seed: int | None) -> Any:
     """What belongs to the seed at that place."""
     return tree if seed is None else take(tree, seed)
 

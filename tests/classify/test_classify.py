@@ -221,4 +221,4 @@ def test_what_is_not_sound_is_refused(change, classified, tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "summary.json").write_text(json.dumps({**summary, **change}))
     with pytest.raises(InputError, match="--out must hold nothing but sound runs"):
-        classify_report.tables(tmp_path)
+        classify_report.write_tables(tmp_path)

@@ -97,4 +97,4 @@ def test_a_single_seed_has_no_axis():
     key = side_by_side.keys([5])
     assert key.ndim == 0 and side_by_side.places(key) == [None]
     tree = {"leaf": key}
-    assert side_by_side.for_all(key, tree) is tree and side_by_side.own(tree, None) is tree
+    assert side_by_side.for_all(key, tree) is tree and side_by_side.take_seed(tree, None) is tree
