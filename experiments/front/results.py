@@ -19,7 +19,7 @@ class Results(NamedTuple):
     network: Network
     population: Params  # [P, ...], the front first, sparsest first
     front: Front
-    members: Front  # the whole population, in its order
+    everybody: Front  # the whole population, in its order
     stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
     snapshots: dict[int, Params]  # generation to its best network
     rows: list[dict[str, Any]]

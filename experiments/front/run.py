@@ -127,7 +127,7 @@ class FrontRun:
             network=network,
             population=population,
             front=front,
-            members=members,
+            everybody=members,
             stages=self._stages,
             snapshots=self._snapshots,
             rows=self._recorder.meter.rows,
