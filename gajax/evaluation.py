@@ -5,7 +5,7 @@ An individual with a gene that is not finite has a loss of NaN, even where its n
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int8, PyTree
 
+from gajax import bits
 from gajax import population as populations
 from gajax.population import map_individuals
 from gajax.types import Data, LossFn, Params, ValueAndGrad
@@ -21,9 +22,9 @@ SCORE_BATCH = 1_000
 """Examples that go through a loss at once where no gradient is wanted."""
 
 
-def default_examples_per_step() -> int:
-    """Individuals x examples through a gradient in one step: about half a second of work."""
-    return 10_000 if jax.default_backend() == "cpu" else 200_000
+def default_examples_per_second() -> int:
+    """Individuals x examples through a gradient in a second, as long as nothing is measured."""
+    return 20_000 if jax.default_backend() == "cpu" else 400_000
 
 
 def example_count(data: Data) -> int:
@@ -31,38 +32,18 @@ def example_count(data: Data) -> int:
     return populations.size(data.examples)
 
 
-class Parts(NamedTuple):
-    """A loop of `total` turns, cut into parts of at most `size`."""
-
-    total: int
-    size: int
-
-    @property
-    def count(self) -> int:
-        """Number of parts."""
-        return -(-self.total // self.size)
-
-    def bounds(self, part: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        """First turn of a part, and the one behind its last."""
-        return part * self.size, jnp.minimum((part + 1) * self.size, self.total)
-
-
 def batch_order(
-    data: Data, generation: int | Int[Array, ""], *, batch_size: int, epochs: int = 1
+    data: Data, first: int | Int[Array, ""], count: int, *, batch_size: int
 ) -> Int[Array, "T B"]:
-    """The batches of one generation: in each of its epochs every example once, in random order.
+    """The examples of `count` batches of an endless sequence, from the batch `first` on.
 
-    Fewer than B examples an epoch, those which fill no batch, sit out.
+    Epoch after epoch, each in its own random order; within an epoch no example comes twice, and
+    fewer than B of them, those that fill no batch, are left out.
     """
     examples = example_count(data)
-    batches = examples // batch_size
-
-    def epoch_order(epoch):
-        order = jax.random.permutation(jax.random.fold_in(data.order_key, epoch), examples)
-        return order[: batches * batch_size].reshape(batches, batch_size)
-
-    orders = jax.vmap(epoch_order)(generation * epochs + jnp.arange(epochs))
-    return orders.reshape(epochs * batches, batch_size)
+    epoch, index = jnp.divmod(first + jnp.arange(count), examples // batch_size)
+    places = index[:, None] * batch_size + jnp.arange(batch_size)
+    return bits.permuted(data.order_key, epoch, places, examples)
 
 
 def batch_at(examples: PyTree, order: Int[Array, "T B"], index: int | Int[Array, ""]) -> Any:
@@ -77,7 +58,7 @@ def gradient_steps(
     optimizer_state: Any,
     data: Data,
     order: Int[Array, "T B"],
-    start: int | Int[Array, ""] | Int[Array, " P"],
+    start: int | Int[Array, ""],
     stop: int | Int[Array, ""] | Int[Array, " P"],
     *,
     total: Float[Array, " P"] | None = None,
@@ -85,38 +66,32 @@ def gradient_steps(
 ) -> tuple[Params, Any, Float[Array, " P"]]:
     """Train every individual by itself on the batches `start` to `stop` of `order`.
 
-    Each may have a stretch of its own. Returns the population, its optimiser states and `total`
-    (None: zero) with the losses of the batches added. A batch whose loss is not finite, or whose
-    gradient is NaN at a gene, teaches nothing there. A chunk of individuals takes all its steps
+    Each individual may have a `stop` of its own. Returns the population, its optimiser states and
+    `total` (None: zero) with the losses of the batches added. A batch whose loss is not finite is
+    skipped, and so is a gene whose gradient is NaN. A chunk of individuals takes all its steps
     before the next chunk starts, so that its weights and moments stay in the cache.
     """
 
-    def train(individual, examples, shared, order, start, stop):
+    def train(individual, stop, examples, shared, order, start):
         def body(batch, carry):
             params, state, total = carry
             loss, gradient = value_and_grad(params, batch_at(examples, order, batch), *shared)
-            gradient = jax.tree.map(partial(_taught, jnp.isfinite(loss)), gradient)
+            gradient = jax.tree.map(partial(_usable, jnp.isfinite(loss)), gradient)
             updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state, total + loss
 
         params, state, total = lax.fori_loop(start, stop, body, individual)
         return params, state, _of_finite(params, total)
 
-    size = populations.size(population)
-    total = jnp.zeros(size) if total is None else total
+    total = jnp.zeros(populations.size(population)) if total is None else total
     individuals = population, optimizer_state, total
-    common = data.examples, data.shared, order
-    if jnp.ndim(start) == jnp.ndim(stop) == 0:
-        # Bounds that are the same for all must not be mapped: a loop that ends at another moment
-        # for each individual of a vmap selects between old and new values in every turn.
-        return map_individuals(train, individuals, *common, start, stop, chunk_size=chunk_size)
-    bounds = [jnp.broadcast_to(bound, (size,)) for bound in (start, stop)]
-    return map_individuals(
-        lambda one, *common: train(one[0], *common, *one[1:]),
-        (individuals, *bounds),
-        *common,
-        chunk_size=chunk_size,
-    )
+    common = data.examples, data.shared, order, start
+    return _map_until(stop, train, individuals, *common, chunk_size=chunk_size)
+
+
+def score_batches(examples: int) -> int:
+    """Number of batches that `score` cuts so many examples into."""
+    return -(-examples // SCORE_BATCH)
 
 
 def score(
@@ -124,7 +99,7 @@ def score(
     population: Params,
     data: Data,
     start: int | Int[Array, ""],
-    stop: int | Int[Array, ""],
+    stop: int | Int[Array, ""] | Int[Array, " P"],
     *,
     examples: int,
     total: Float[Array, " P"] | None = None,
@@ -133,48 +108,33 @@ def score(
     """Add to `total` (None: zero) every individual's losses on a part of the first `examples`.
 
     These are cut into batches of `SCORE_BATCH`, the last one smaller where they do not divide;
-    `start` and `stop` count these batches, and each one's mean loss is weighted by its size.
+    `start` and `stop` count these batches, and each one's mean loss is weighted by its size. Each
+    individual may have a `stop` of its own.
     """
-
-    def add(individual, scored, shared, start, stop):
-        params, total = individual
-        return score_one(
-            loss_fn, params, scored, shared, start, stop, total=total, examples=examples
-        )
-
-    total = jnp.zeros(populations.size(population)) if total is None else total
-    common = data.examples, data.shared, start, stop
-    return map_individuals(add, (population, total), *common, chunk_size=chunk_size)
-
-
-def score_one(
-    loss_fn: LossFn,
-    params: Params,
-    scored: PyTree,
-    shared: tuple[Any, ...],
-    start: int | Int[Array, ""],
-    stop: int | Int[Array, ""],
-    *,
-    total: Float[Array, ""],
-    examples: int,
-) -> Float[Array, ""]:
-    """What `score` does for one individual."""
     whole, rest = divmod(examples, SCORE_BATCH)
 
-    def loss_at(first, size):
-        batch = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored)
-        return size * loss_fn(params, batch, *shared)
+    def add(individual, stop, scored, shared, start):
+        params, total = individual
 
-    def body(batch, total):
-        return total + loss_at(batch * SCORE_BATCH, SCORE_BATCH)
+        def add_batches(size, total, start, stop):
+            def body(batch, total):
+                first = batch * SCORE_BATCH
+                rows = jax.tree.map(
+                    lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored
+                )
+                return total + size * loss_fn(params, rows, *shared)
 
-    if whole:
-        total = lax.fori_loop(start, jnp.minimum(stop, whole), body, total)
-    if rest:
-        total += lax.cond(
-            stop > whole, lambda: loss_at(whole * SCORE_BATCH, rest), lambda: jnp.float32(0)
-        )
-    return _of_finite(params, total)
+            return lax.fori_loop(start, stop, body, total)
+
+        if whole:
+            total = add_batches(SCORE_BATCH, total, start, jnp.minimum(stop, whole))
+        if rest:  # the last batch, where it is asked for
+            total = add_batches(rest, total, jnp.maximum(start, whole), stop)
+        return _of_finite(params, total)
+
+    total = jnp.zeros(populations.size(population)) if total is None else total
+    common = data.examples, data.shared, start
+    return _map_until(stop, add, (population, total), *common, chunk_size=chunk_size)
 
 
 def losses(
@@ -182,7 +142,7 @@ def losses(
 ) -> Float[Array, " P"]:
     """Mean loss of every individual over all examples."""
     examples = example_count(data)
-    batches = -(-examples // SCORE_BATCH)
+    batches = score_batches(examples)
     total = score(loss_fn, population, data, 0, batches, examples=examples, chunk_size=chunk_size)
     return total / examples
 
@@ -222,7 +182,28 @@ def batch_losses_and_signs(
     return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
 
 
-def _taught(is_good: Bool[Array, ""], gradient: Array) -> Array:
+def _map_until(
+    stop: int | Int[Array, ""] | Int[Array, " P"],
+    function: Callable[..., Any],
+    individuals: Any,
+    *common: Any,
+    chunk_size: int | None,
+) -> Any:
+    """`function(individual, stop, *common)` of each, with one `stop` for all or one for each.
+
+    One for all is not mapped: under vmap, a loop that may end at another moment for each individual
+    selects between old and new values in every turn.
+    """
+    if jnp.ndim(stop) == 0:
+        return map_individuals(function, individuals, stop, *common, chunk_size=chunk_size)
+
+    def of_pair(pair: tuple[Any, Array], *common: Any) -> Any:
+        return function(*pair, *common)
+
+    return map_individuals(of_pair, (individuals, stop), *common, chunk_size=chunk_size)
+
+
+def _usable(is_good: Bool[Array, ""], gradient: Array) -> Array:
     return jnp.where(is_good & ~jnp.isnan(gradient), gradient, 0)
 
 

@@ -5,60 +5,66 @@ genes that are not zero, and its loss. Source: Deb et al., IEEE TEVC 6(2), on NS
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
-from gajax import breeding, evaluation, pareto, selection, sharding
+from gajax import breeding, evaluation, pareto, sharding, types
 from gajax import population as populations
-from gajax.types import Algorithm, Data, Info, LossFn, Params, ValueAndGrad
+from gajax.operators import selection
+from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
 
 Evaluate = Callable[[Params, Any, tuple[Any, ...]], tuple[Float[Array, " P"], Any]]
 """`evaluate(population, batch, shared) -> (loss, guide)`; the guide travels with its individual."""
 
-Breed = Callable[[Key[Array, ""], Params, Params, Any, Any], tuple[Params, Params]]
-"""`breed(key, first, second, first_guide, second_guide) -> two children`."""
+Crossover = Callable[
+    [Key[Array, ""], tuple[Params, Any], tuple[Params, Any]], tuple[Params, Params]
+]
+"""`crossover(key, (first, its guide), (second, its guide)) -> two children`."""
+
+Mutation = Callable[[Key[Array, ""], Params], Params]
+"""`mutation(key, child) -> child`."""
 
 
 class Refine(NamedTuple):
-    """Gradient steps of the offspring within a generation, each with a new optimiser.
+    """Gradient steps of the offspring within a generation, each time with a new optimiser.
 
     Attributes:
       optimizer: wrap it by `sparse`, or zeros will not stay zero.
       steps: batches that every child learns from, one after another.
-      every: generations from one refinement to the next.
+      interval: generations from one refinement to the next.
     """
 
     optimizer: optax.GradientTransformation
     steps: int
-    every: int = 1
+    interval: int = 1
 
 
 class FrontState(NamedTuple):
-    """What persists between steps; the individual of lowest loss stands first."""
+    """The individual of lowest loss stands first."""
 
     params: Params  # [P, ...]
-    guide: Any  # [P, ...], what a parent tells the crossover
-    loss: Float[Array, " P"]  # on the batch of the last whole generation, or of the own birth
+    guide: Any  # [P, ...], what an individual gives the crossover beside its genes
+    loss: Float[Array, " P"]  # on the batch of the last generation, or of its birth
     density: Float[Array, " P"]
-    level: Int[Array, " P"]  # place by rank and crowding
-    offspring: Any  # [P, ...] and their optimiser states, while they are refined
-    order: Int[Array, "T B"]  # the batches of this epoch
-    epoch: Int[Array, ""]
-    batch: Int[Array, ""]  # the first one of this generation
-    generation: Int[Array, ""]
-    slot: Int[Array, ""]  # steps done in this generation
+    level: Int[Array, " P"]  # order by rank and crowding, 0 the best
+    offspring: Params  # [P, ...]
+    optimizer_state: Any  # [P, ...], of the offspring while they are refined
+    offspring_guide: Any  # [P, ...]
+    offspring_loss: Float[Array, " P"]
+    parent_loss: Float[Array, " P"]  # what the parents compete with
+    failed: Int[Array, ""]
 
 
 def front(
     loss_fn: LossFn,
     evaluate: Evaluate,
-    breed: Breed,
+    crossover: Crossover,
+    mutation: Mutation,
     value_and_grad: ValueAndGrad,
     *,
     guided: bool,
@@ -66,183 +72,209 @@ def front(
     refine: Refine | None,
     stale_parents: bool,
     chunk_size: int | None,
-    examples_per_step: int | None,
 ) -> Algorithm:
     """Make the algorithm.
 
     Generation 0 evaluates the initial population. In each later one, the winners of binary
-    tournaments by rank and crowding mate, everybody entering twice; their children are refined, if
-    at all, evaluated, and compete with their parents for the places of the next generation.
-    The parents are scored anew on the batch of their children, unless `stale_parents`.
-    `guided` says that evaluating takes a gradient, so costs as much.
-
-    A step is a generation, or a part of its refinement: at most about `examples_per_step`
-    individuals x examples.
+    tournaments by rank and crowding mate, each individual entering twice; their children are
+    refined, if at all, evaluated, and compete with their parents for the places of the next
+    generation. Parents and children are judged on one batch, which no child has learned from; with
+    `stale_parents` parents keep the loss of the batch that they were born on. `guided` says that
+    evaluating takes a gradient.
     """
-
-    def plan(data: Data, size: int) -> evaluation.Parts:
-        examples = evaluation.example_count(data)
-        if not 0 < batch_size <= examples:
-            raise ValueError(f"batch_size must be from 1 to {examples}, not {batch_size}")
-        work = examples_per_step or evaluation.default_examples_per_step()
-        steps = refine.steps if refine else 1
-        return evaluation.Parts(steps, max(1, work // (size * batch_size)))
+    types.require_at_least(1, chunk_size=chunk_size)
+    if refine is not None:
+        types.require_at_least(
+            1, **{"refine.steps": refine.steps, "refine.interval": refine.interval}
+        )
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> FrontState:
         del key
         size = populations.size(population)
-        plan(data, size)
+        stages(size, evaluation.example_count(data))
         batch = jax.tree.map(lambda leaf: leaf[:batch_size], data.examples)
         _, guide = jax.eval_shape(evaluate, population, batch, data.shared)
+        guide = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), guide)
+        infinite = jnp.full(size, jnp.inf, jnp.float32)
         return FrontState(
             params=population,
-            guide=sharding.place(
-                jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), guide)
-            ),
-            loss=jnp.full(size, jnp.inf, jnp.float32),
-            density=sharding.replicate(_densities(population)),
+            guide=sharding.place(guide),
+            loss=infinite,
+            density=sharding.replicate(populations.density(population)),
             level=jnp.zeros(size, jnp.int32),
-            offspring=_to_learn(refine, lambda: population) if refine else None,
-            order=evaluation.batch_order(data, 0, batch_size=batch_size),
-            epoch=jnp.int32(0),
-            batch=jnp.int32(0),
-            generation=jnp.int32(0),
-            slot=jnp.int32(0),
+            offspring=population,
+            optimizer_state=new_optimizer(population),
+            offspring_guide=sharding.place(guide),
+            offspring_loss=infinite,
+            parent_loss=infinite,
+            failed=jnp.int32(0),
         )
 
-    def step(key: Key[Array, ""], state: FrontState, data: Data) -> tuple[FrontState, Info]:
-        size = populations.size(state.params)
-        parts = plan(data, size)
-        is_initial = state.generation == 0
-        refines = refine is not None and (state.generation % refine.every == 0) & ~is_initial
-        slots = jnp.where(refines, parts.count, 1)
-        done = state.slot == slots - 1
-        trained = jnp.where(refines, parts.total, 0)  # batches before the one that evaluates
-        state = lax.cond(state.slot == 0, partial(_next_batches, data, trained + 1), _same, state)
+    def new_optimizer(population: Params) -> Any:
+        return evaluation.map_individuals(refine.optimizer.init, population) if refine else None
 
-        def mate() -> Params:
-            key_mate, key_breed = jax.random.split(jax.random.fold_in(key, state.generation))
-            pairs = -(-size // 2)
-            parents = selection.tournament(key_mate, state.level, 2 * pairs)
-            living = jnp.sum(jnp.isfinite(state.loss))  # they stand first, and mate for the dead
-            parents %= jnp.where(living > 0, living, size)
-            keys = jax.random.split(key_breed, pairs)
+    @cache
+    def stages(size: int, examples: int) -> Plan:
+        # A batch to judge by, and others to learn from.
+        types.require_batch_size(batch_size, examples // 2 if refine else examples)
+        per_epoch = examples // batch_size
+        needed = min(per_epoch, 1 + (refine.steps if refine else 0))
 
-            def couple(key: Key[Array, ""], mother: Any, father: Any) -> tuple[Params, Params]:
-                return breed(key, mother[0], father[0], mother[1], father[1])
+        def order(data: Data, generation: Int[Array, ""], number: int, count: int) -> Array:
+            """Batches of a generation, all of one epoch; 0 judges, children learn from others."""
+            epoch, index = jnp.divmod(generation, per_epoch // needed)
+            first = epoch * per_epoch + index * needed + number
+            return evaluation.batch_order(data, first, count, batch_size=batch_size)
 
-            known = state.params, state.guide
-            mothers, fathers = parents[:pairs], parents[pairs:]
-            return breeding.breed(couple, keys, known, mothers, fathers, size, chunk_size)
+        def judging_batch(data: Data, generation: Int[Array, ""]) -> Any:
+            return evaluation.batch_at(data.examples, order(data, generation, 0, 1), 0)
 
-        def born() -> Params:
-            return lax.cond(is_initial, lambda: state.params, mate)
-
-        if refine is None:
-            offspring = born()
-        else:
-            offspring, optimizer_state = lax.cond(
-                state.slot == 0, partial(_to_learn, refine, born), lambda: state.offspring
+        def breed(key, state: FrontState, data: Data, generation, start, stop) -> FrontState:
+            del data, generation, start, stop
+            individuals = state.params, state.guide
+            # The individuals with a finite loss stand first, and mate in place of the others.
+            finite = jnp.sum(jnp.isfinite(state.loss))
+            offspring = mate(
+                crossover,
+                mutation,
+                key,
+                individuals,
+                state.level,
+                finite,
+                chunk_size=chunk_size,
             )
-            start, stop = parts.bounds(state.slot)
-            stop = jnp.where(refines, stop, start)
+            return state._replace(offspring=offspring, optimizer_state=new_optimizer(offspring))
+
+        def refine_offspring(
+            key, state: FrontState, data: Data, generation, start, stop
+        ) -> FrontState:
+            del key
+            assert refine is not None
             offspring, optimizer_state, _ = evaluation.gradient_steps(
                 value_and_grad,
                 refine.optimizer,
-                offspring,
-                optimizer_state,
+                state.offspring,
+                state.optimizer_state,
                 data,
-                state.order,
-                state.batch + start,
-                state.batch + stop,
+                order(data, generation, 1, needed - 1),
+                start,
+                stop,
                 chunk_size=chunk_size,
             )
-            state = state._replace(offspring=(offspring, optimizer_state))
+            return state._replace(offspring=offspring, optimizer_state=optimizer_state)
 
-        def anew(batch: Any) -> Array:
-            losses = evaluation.batch_losses(
+        def evaluate_offspring(
+            key, state: FrontState, data: Data, generation, start, stop
+        ) -> FrontState:
+            del key, start, stop
+            loss, guide = evaluate(state.offspring, judging_batch(data, generation), data.shared)
+            loss = sharding.replicate(loss.astype(state.loss.dtype))
+            return state._replace(offspring_loss=loss, offspring_guide=guide)
+
+        def evaluate_parents(
+            key, state: FrontState, data: Data, generation, start, stop
+        ) -> FrontState:
+            del key, start, stop
+            batch = judging_batch(data, generation)
+            loss = evaluation.batch_losses(
                 loss_fn, state.params, batch, data.shared, chunk_size=chunk_size
             )
-            return sharding.replicate(losses.astype(state.loss.dtype))
-
-        def survive(state: FrontState) -> tuple[FrontState, Array]:
-            batch = evaluation.batch_at(data.examples, state.order, state.batch + trained)
-            loss, guide = evaluate(offspring, batch, data.shared)
             loss = sharding.replicate(loss.astype(state.loss.dtype))
-            own = state.loss
-            if not stale_parents:
-                own = lax.cond(is_initial, lambda: state.loss, partial(anew, batch))
-            # A batch of which nobody has a finite loss tells nothing about the parents.
-            is_good = jnp.isfinite(jnp.stack([own, loss])).any()
-            own = jnp.where(is_good, own, state.loss)
-            died = jnp.isfinite(state.loss) & ~jnp.isfinite(own)
-            failed = jnp.sum(died) + jnp.sum(~jnp.isfinite(loss))
-            density = sharding.replicate(_densities(offspring))
-            densities, losses = populations.concatenate((state.density, own), (density, loss))
-            objectives = jnp.stack([densities, losses], axis=1)
-            chosen = pareto.survivors(objectives, size)
-            chosen = chosen[jnp.lexsort((losses[chosen], ~jnp.isfinite(losses[chosen])))]
-            objectives = objectives[chosen]
-            rank = pareto.ranks(objectives)
-            params, guide = sharding.take(((state.params, state.guide), (offspring, guide)), chosen)
-            state = state._replace(
+            # A batch on which no loss is finite tells nothing about the parents.
+            is_usable = jnp.isfinite(loss).any() | jnp.isfinite(state.offspring_loss).any()
+            return state._replace(parent_loss=jnp.where(is_usable, loss, state.loss))
+
+        def select(key, state: FrontState, data: Data, generation, start, stop) -> FrontState:
+            del key, data, generation, start, stop
+            died = jnp.isfinite(state.loss) & ~jnp.isfinite(state.parent_loss)
+            failed = jnp.sum(died) + jnp.sum(~jnp.isfinite(state.offspring_loss))
+            density = sharding.replicate(populations.density(state.offspring))
+            objectives = (
+                jnp.stack([state.density, state.parent_loss], axis=1),
+                jnp.stack([density, state.offspring_loss], axis=1),
+            )
+            individuals = (state.params, state.guide), (state.offspring, state.offspring_guide)
+            (params, guide), chosen, level = survive(*individuals, *objectives)
+            return state._replace(
                 params=params,
                 guide=guide,
-                density=objectives[:, 0],
-                loss=objectives[:, 1],
-                level=pareto.levels(rank, pareto.crowding(objectives, rank)),
-                batch=state.batch + trained + 1,
+                density=chosen[:, 0],
+                loss=chosen[:, 1],
+                level=level,
+                parent_loss=chosen[:, 1],
+                failed=failed,
             )
-            return state, failed
 
-        generation = state.generation
-        state, failed = lax.cond(done, survive, lambda state: (state, jnp.int32(0)), state)
-        start, stop = parts.bounds(state.slot)
-        learned = jnp.where(refines, stop - start, 0)
-        scored = jnp.where(is_initial | stale_parents, 0, size) + (0 if guided else size)
-        info = Info(
-            generation=generation,
-            fraction=(state.slot + 1) / slots,
-            done=done,
-            loss=state.loss,
-            failed=failed,
-            gradient_examples=(learned + (done if guided else 0)) * size * batch_size,
-            forward_examples=jnp.where(done, scored, 0) * batch_size,
-            sequential_steps=learned + done,
+        work = size * batch_size
+        judge = Stage(
+            evaluate_offspring,
+            gradient_examples=work if guided else 0,
+            forward_examples=0 if guided else work,
+            sequential_steps=1,
         )
-        state = state._replace(
-            generation=jnp.where(done, generation + 1, generation),
-            slot=jnp.where(done, 0, state.slot + 1),
-        )
-        return state, info
+        # At the same time as the offspring, so no further sequential step.
+        ending = (Stage(select),)
+        if not stale_parents:
+            ending = Stage(evaluate_parents, forward_examples=work), *ending
+        unrefined = refined = (Stage(breed), judge, *ending)
+        if refine is not None:
+            steps = refine.steps
+            learning = Stage(refine_offspring, steps, steps * work, sequential_steps=steps)
+            refined = (Stage(breed), learning, judge, *ending)
 
-    return Algorithm(init, step)
+        def plan(generation: int) -> tuple[Stage, ...]:
+            if generation == 0:
+                return judge, Stage(select)
+            is_refined = refine is not None and generation % refine.interval == 0
+            return refined if is_refined else unrefined
 
+        return plan
 
-def _same(state: FrontState) -> FrontState:
-    return state
-
-
-def _next_batches(data: Data, needed: Int[Array, ""], state: FrontState) -> FrontState:
-    """Begin a new epoch where this one has too few batches left for the generation."""
-
-    def renew() -> FrontState:
-        order = evaluation.batch_order(data, state.epoch + 1, batch_size=state.order.shape[1])
-        return state._replace(order=order, epoch=state.epoch + 1, batch=jnp.int32(0))
-
-    ends = (state.batch > 0) & (state.batch + needed > len(state.order))
-    return lax.cond(ends, renew, lambda: state)
+    return Algorithm(init, stages)
 
 
-def _to_learn(refine: Refine, born: Callable[[], Params]) -> tuple[Params, Any]:
-    population = born()
-    return population, evaluation.map_individuals(refine.optimizer.init, population)
+def mate(
+    crossover: Crossover,
+    mutation: Mutation,
+    key: Key[Array, ""],
+    individuals: tuple[Params, Any],
+    level: Int[Array, " P"],
+    eligible: int | Int[Array, ""],
+    *,
+    chunk_size: int | None = None,
+) -> Params:
+    """P children of the winners of binary tournaments by level, in which each enters twice.
+
+    Winners behind the first `eligible` individuals are replaced by some of these, where there are
+    any. `individuals` are the genes and the guides, [P, ...] each.
+    """
+    key_tournament, key_children = jax.random.split(key)
+    size = len(level)
+    pairs = -(-size // 2)
+    parents = selection.tournament(key_tournament, level, 2 * pairs)
+    parents %= jnp.where(eligible > 0, eligible, size)
+    couples = parents[:pairs], parents[pairs:]
+    return breeding.breed(
+        crossover, mutation, key_children, individuals, *couples, size, chunk_size=chunk_size
+    )
 
 
-def _densities(population: Params) -> Float[Array, " P"]:
-    """What `populations.density` gives, individual by individual: a CPU counts faster so."""
+def survive(
+    parents: Any,
+    offspring: Any,
+    parent_objectives: Real[Array, "P 2"],
+    offspring_objectives: Real[Array, "P 2"],
+) -> tuple[Any, Real[Array, "P 2"], Int[Array, " P"]]:
+    """The P individuals of lowest rank, then of largest crowding, of parents and offspring.
 
-    def of_one(individual: Params) -> Float[Array, ""]:
-        return populations.density(jax.tree.map(lambda leaf: leaf[None], individual))[0]
-
-    return populations.map_individuals(of_one, population)
+    Parents and offspring are trees of everything that belongs to an individual. Returns that of the
+    survivors, their objectives and their levels, sorted by the last objective.
+    """
+    size = len(parent_objectives)
+    objectives = jnp.concatenate([parent_objectives, offspring_objectives])
+    rank = pareto.ranks(objectives)
+    level = pareto.levels(rank, pareto.crowding(objectives, rank))
+    chosen = jnp.argsort(level)[:size]
+    last = objectives[chosen, -1]
+    chosen = chosen[jnp.lexsort((last, ~jnp.isfinite(last)))]
+    return sharding.take((parents, offspring), chosen), objectives[chosen], level[chosen]

@@ -16,7 +16,7 @@ _BLOCK = 128
 
 
 def ranks(objectives: Real[Array, "P M"]) -> Int[Array, " P"]:
-    """Rank of every point's front, 0 for those that nobody dominates.
+    """Rank of every point's front, 0 for those that no point dominates.
 
     Two objectives take O(P log P) time, other numbers of them O(P x P); both take O(P) memory.
     """
@@ -79,7 +79,7 @@ def survivors(objectives: Real[Array, "P M"], count: int) -> Int[Array, " count"
     Best first; points that are equal in both stand in the order given.
     """
     rank = ranks(objectives)
-    return _order(-crowding(objectives, rank), rank, below=len(rank) + 1)[:count]
+    return jnp.argsort(levels(rank, crowding(objectives, rank)))[:count]
 
 
 def knee(objectives: Real[Array, "P 2"]) -> Int[Array, ""]:
@@ -226,7 +226,7 @@ def _many_objectives(objectives: Real[Array, "P M"], finite: Bool[Array, " P"]) 
             no_worse &= theirs <= mine[:, None]
             better |= theirs < mine[:, None]
         dominated_by = no_worse & better
-        # Those without a rank yet have -1 and so count as nobody.
+        # Those without a rank yet have -1 and so do not count.
         above = jnp.max(jnp.where(dominated_by, rank + 1, 0), axis=1)
         within = lax.dynamic_slice_in_dim(dominated_by, start, block, axis=1)
         return lax.dynamic_update_slice_in_dim(rank, _chains(within.T, above), start, 0), None

@@ -5,17 +5,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import bits, sharding
-from gajax.types import LeafPredicate, Params
+from gajax.types import LeafPredicate, Params, require_at_least
 
 
-def every_leaf(path: str, leaf: Any) -> bool:
+def all_leaves(path: str, leaf: Any) -> bool:
     """The predicate of a model all of whose genes may become zero."""
     del path, leaf
     return True
+
+
+def all_but_biases(path: str, leaf: Any) -> bool:
+    """The predicate of a model whose biases, the leaves named "...bias", stay as they are."""
+    del leaf
+    return not path.endswith("bias")
 
 
 def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
@@ -35,7 +42,7 @@ def _name(entry: Any) -> Any:
     return entry
 
 
-def graded(size: int) -> Float[Array, " P"]:
+def linear_densities(size: int) -> Float[Array, " P"]:
     """Densities spread evenly from 1/P to 1 (Yang et al., IEEE TNNLS 33(9))."""
     return jnp.arange(1, size + 1) / size
 
@@ -46,12 +53,12 @@ def init(
     size: int,
     *,
     densities: Float[Array, " P"] | None = None,
-    may_be_zero: LeafPredicate = every_leaf,
+    may_be_zero: LeafPredicate = all_leaves,
 ) -> Params:
     """Draw `size` individuals from `init_fn(key) -> params` and stack them.
 
-    With `densities`, such as `graded(size)`, individual i keeps each gene that may become zero
-    with probability `densities[i]`; the others are zero.
+    With `densities`, such as `linear_densities(size)`, individual i keeps each gene that may become
+    zero with probability `densities[i]`; the others are zero.
     """
     if densities is None:
         return map_individuals(init_fn, jax.random.split(key, size))
@@ -63,33 +70,33 @@ def init(
         key_init, key_keep, density = individual
         drawn = init_fn(key_init)
 
-        def keep(key: Key[Array, ""], leaf: Array, may: bool) -> Array:
-            kept = random_mask(key, density, leaf.shape) if may else True
-            return jnp.where(kept, leaf, jnp.zeros_like(leaf))
+        def keep(leaf: Array, mask: Array, may: bool) -> Array:
+            return jnp.where(mask, leaf, jnp.zeros_like(leaf)) if may else leaf
 
-        return map_with_key(key_keep, keep, drawn, leaf_mask(drawn, may_be_zero))
+        masks = random_masks(key_keep, density, drawn)
+        return jax.tree.map(keep, drawn, masks, leaf_mask(drawn, may_be_zero))
 
     keys = jax.random.split(key_init, size), jax.random.split(key_keep, size)
     return map_individuals(draw, (*keys, densities))
 
 
-def around(
+def sparse_copies(
     key: Key[Array, ""],
     params: Params,
     size: int,
     *,
     densities: Float[Array, " P"] | None = None,
     noise: float = 0.01,
-    may_be_zero: LeafPredicate = every_leaf,
+    may_be_zero: LeafPredicate = all_leaves,
 ) -> Params:
     """A population of sparser copies of one trained network, to evolve its front from there.
 
-    Individual i keeps of the genes that may become zero the share `densities[i]` (None: `graded`)
-    of largest magnitude. The last one of `graded` is the network itself; the genes of all others
-    get normal noise of `noise` times the root mean square of their leaf's, so that they differ in
-    more than their zeros.
+    Individual i keeps of the genes that may become zero the share `densities[i]` (None:
+    `linear_densities`) of largest magnitude. Where that is all of them, it is the network itself;
+    the genes of all others get normal noise of `noise` times the root mean square of their leaf's,
+    so that they differ in more than their zeros.
     """
-    densities = graded(size) if densities is None else densities
+    densities = linear_densities(size) if densities is None else densities
     if densities.shape != (size,):
         raise ValueError(f"there must be {size} densities, not {densities.shape}")
     mask = leaf_mask(params, may_be_zero)
@@ -118,15 +125,21 @@ def around(
     return map_individuals(copy, (jax.random.split(key, size), densities))
 
 
-def default_chunk_size(genes: int) -> int:
-    """Individuals of so many genes that run side by side where nothing else is said.
+def default_chunk_size(genes: int, count: int) -> int:
+    """How many of `count` individuals with so many genes run side by side by default.
 
     A CPU is fastest while the weights at work stay in its nearest cache and every core works on the
     same matrix product. A GPU or TPU wants large products, but no more than fill it, so that what
-    they need on the way stays small beside a large population.
+    they need on the way stays small beside a large population. Where a divisor of the count is near
+    that size it is taken, for a last smaller chunk would be compiled apart.
     """
     at_once = 2**13 if jax.default_backend() == "cpu" else 2**27
-    return max(1, at_once // max(1, genes))
+    wanted = max(1, at_once // max(1, genes))
+    if wanted == 1 or wanted >= count:
+        return wanted
+    near = range(wanted // 2 + 1, min(count, 2 * wanted) + 1)
+    divisors = [size for size in near if count % size == 0]
+    return min(divisors, key=lambda size: abs(size - wanted), default=wanted)
 
 
 def map_individuals(
@@ -140,13 +153,14 @@ def map_individuals(
     Within a mesh every device does so with its own individuals; what all of them need, such as a
     batch, must come as `common` there, not by closing over it.
     """
+    require_at_least(1, chunk_size=chunk_size)
 
     def in_chunks(individuals: Any, *common: Any) -> Any:
         def one(individual: Any) -> Any:
             return function(individual, *common)
 
         count = size(individuals)
-        chunk = chunk_size or default_chunk_size(genes(individuals) // max(1, count))
+        chunk = chunk_size or default_chunk_size(genes(individuals) // max(1, count), count)
         if chunk == 1:  # even where there is but one, so that devices do not change its numbers
             return lax.map(one, individuals)
         if chunk >= count:
@@ -156,9 +170,9 @@ def map_individuals(
     return sharding.on_shards(in_chunks, individuals, common=common)
 
 
-def size(population: Params) -> int:
+def size(population: PyTree) -> int:
     """Number of individuals; ValueError where the leaves disagree about it or there are none."""
-    leaves: list[Array] = jax.tree.leaves(population)
+    leaves = jax.tree.leaves(population)
     sizes = {leaf.shape[:1] for leaf in leaves}
     if len(sizes) != 1 or () in sizes:
         raise ValueError(f"the leaves must share one leading axis, not {sizes or 'none'}")
@@ -189,9 +203,21 @@ def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: PyTr
 
 def density(population: Params) -> Float[Array, " P"]:
     """Share of the genes of each individual that are not zero, biases included."""
-    leaves = jax.tree.leaves(population)
-    nonzero = [jnp.sum((leaf != 0).reshape(leaf.shape[0], -1), axis=1) for leaf in leaves]
-    return jnp.sum(jnp.stack(nonzero), axis=0) / sum(leaf[0].size for leaf in leaves)
+
+    def of_one(individual: Params) -> Float[Array, ""]:
+        nonzero = [jnp.sum(leaf != 0) for leaf in jax.tree.leaves(individual)]
+        return jnp.sum(jnp.stack(nonzero)) / genes(individual)
+
+    return map_individuals(of_one, population)
+
+
+def where(mask: Bool[Array, " P"], population: Any, others: Any) -> Any:
+    """The individuals of the population where the mask is true, else those of `others`."""
+
+    def choose(leaf: Array, other: Array) -> Array:
+        return jnp.where(mask.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)
+
+    return jax.tree.map(choose, population, others)
 
 
 def is_finite(individual: Params) -> Bool[Array, ""]:
@@ -202,6 +228,16 @@ def is_finite(individual: Params) -> Bool[Array, ""]:
 def random_mask(
     key: Key[Array, ""], rate: float | Float[Array, ""], shape: tuple[int, ...]
 ) -> Bool[Array, "..."]:
-    """True with probability `rate`, exact to 1/65536, from 16 random bits an element."""
-    drawn = bits.words(key, shape) & 0xFFFF
-    return drawn < jnp.round(jnp.asarray(rate, jnp.float32) * 65536).astype(jnp.uint32)
+    """True with probability `rate`, exact to 2**-32 for small rates, from a word each."""
+    drawn = bits.words(key, shape).astype(jnp.float32) * 2.0**-32
+    rate = jnp.asarray(rate, jnp.float32)
+    return (drawn < rate) | (rate >= 1)
+
+
+def random_masks(key: Key[Array, ""], rate: float | Float[Array, ""], tree: Params) -> Params:
+    """A tree like this one of what `random_mask` gives, from one draw for all genes."""
+    leaves, structure = jax.tree.flatten(tree)
+    mask = random_mask(key, rate, (genes(tree),))
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    parts = zip(jnp.split(mask, ends), leaves, strict=True)
+    return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in parts])

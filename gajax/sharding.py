@@ -87,7 +87,7 @@ def on_shards(
 ) -> Any:
     """`function(*populations, *common)` of each device's shares; what it gives are shares too.
 
-    Arrays that everybody needs must come as `common`: what a device computes cannot close over
+    Arrays that all individuals need must come as `common`: what a device computes cannot close over
     arrays that lie on all of them.
     """
     if device_count() == 1:

@@ -1,13 +1,15 @@
 """Axis letters and the few types that every module shares.
 
 Letters in shape annotations: S seeds, G generations, P population, B batch, N examples,
-T batches of an epoch, M objectives.
+T batches, M objectives.
 """
 
 from collections.abc import Callable
+from functools import lru_cache, partial, wraps
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 Params = PyTree[Array]
 """One individual's genes: any tree of arrays. A population has a leading axis P on each of them."""
@@ -24,13 +26,13 @@ that lead to it, such as "blocks_0/kernel", or from the leaf of one individual i
 
 
 class Data(NamedTuple):
-    """What an algorithm learns from; an argument of every step, so that no program contains it.
+    """What an algorithm learns from; an argument of every program, so that none contains it.
 
     Attributes:
       examples: a tree whose leaves all start with the axis N; a batch is the same tree with B.
       order_key: decides the order of the examples and nothing else, so that methods given the same
         key see the same batches.
-      shared: further arguments of the loss that no example owns, such as frozen layers.
+      shared: further arguments of the loss that belong to no example, such as frozen layers.
     """
 
     examples: PyTree
@@ -38,40 +40,159 @@ class Data(NamedTuple):
     shared: tuple[Any, ...] = ()
 
 
-class Info(NamedTuple):
-    """What one step of an algorithm tells about itself.
+class Stage(NamedTuple):
+    """A part of a generation: a pure function of the state that the host may cut into pieces.
+
+    `run(key, state, data, generation, start, stop) -> state` does the turns `start` to `stop`.
+    Pieces one after another give the same bits as all turns at once. The key is the same for all
+    pieces of a stage and differs between stages and generations.
 
     Attributes:
-      generation: the generation this step worked on.
-      fraction: how much of that generation is done after the step, in (0, 1].
-      done: whether the step ended the generation, so that `loss` is new.
-      loss: mean loss of every individual at the end of the last whole generation.
-      failed: individuals whose loss or genes the end of the generation has found not finite, 0
-        before; where children compete with parents, the children, and the parents that were fine.
-      gradient_examples: individuals x examples that went through a gradient in this step.
-      forward_examples: individuals x examples scored without one in this step.
-      sequential_steps: batches that had to follow one another in this step; scoring a population
-        counts one, for its batches may all run at once.
+      run: the function; its name is the name of the stage.
+      turns: number of turns, such as batches.
+      gradient_examples: individuals x examples through a gradient in all turns.
+      forward_examples: individuals x examples through a loss alone in all turns.
+      sequential_steps: batches that have to follow one another in all turns.
+      cost: `cost(state, generation, start, stop) -> (gradient examples, forward examples)` of some
+        turns where they depend on the state; the numbers above are then the largest possible.
     """
 
-    generation: Int[Array, ""]
-    fraction: Float[Array, ""]
-    done: Bool[Array, ""]
-    loss: Float[Array, " P"]
-    failed: Int[Array, ""]
-    gradient_examples: Int[Array, ""]
-    forward_examples: Int[Array, ""]
-    sequential_steps: Int[Array, ""]
+    run: Callable[..., Any]
+    turns: int = 1
+    gradient_examples: int = 0
+    forward_examples: int = 0
+    sequential_steps: int = 0
+    cost: Callable[..., tuple[Array, Array]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return self.run.__name__
+
+
+Plan = Callable[[int], tuple[Stage, ...]]
+"""`plan(generation)`: the stages of a generation, empty before the first one and behind the last.
+
+Generations are counted from 0 where the initial population is evaluated, else from 1."""
 
 
 class Algorithm(NamedTuple):
-    """A pair of pure functions that trains a population.
+    """A pair of functions that trains a population.
 
-    `init(key, population, data) -> state` and `step(key, state, data) -> (state, info)`. A step
-    folds the number of its generation into the key, so every step of a run takes the same key and
-    a run does not depend on how its steps are grouped or interrupted. Scalars of a state count its
-    steps: they depend on neither the key nor the population.
+    Every state has the fields `params` [P, ...], `loss` [P], the loss of each individual at the end
+    of the last generation, and `failed`, the number of individuals that this end found with a loss
+    or genes that are not finite.
+
+    Attributes:
+      init: `init(key, population, data) -> state`.
+      stages: `stages(P, N) -> plan` for a population size and a number of examples. Equal arguments
+        give the same objects, so that nothing is compiled twice.
     """
 
     init: Callable[[Key[Array, ""], Params, Data], Any]
-    step: Callable[[Key[Array, ""], Any, Data], tuple[Any, Info]]
+    stages: Callable[[int, int], Plan]
+
+
+class Position(NamedTuple):
+    """Where a run stands: what it does next.
+
+    Attributes:
+      generation: number of the generation.
+      stage: index of the stage among those of the generation.
+      turn: the first turn of the stage that has not been done.
+    """
+
+    generation: int
+    stage: int = 0
+    turn: int = 0
+
+
+class Info(NamedTuple):
+    """What has been done since the state before.
+
+    With several seeds at once, `loss`, `failed` and the two kinds of examples have their axis S.
+
+    Attributes:
+      generation: the generation that has been worked on.
+      stage: name of the stage that has been worked on.
+      fraction: share of the generation that is done, by cost, in [0, 1].
+      done: whether the generation has ended, so that `loss` and `failed` are new.
+      loss: loss of every individual at the end of the last whole generation.
+      failed: individuals that this end has found with a loss or genes that are not finite.
+      gradient_examples: individuals x examples that went through a gradient.
+      forward_examples: individuals x examples that went through a loss alone.
+      sequential_steps: batches that had to follow one another; scoring a population counts as one,
+        for its batches may all run at once.
+      position: where the run goes on.
+    """
+
+    generation: int
+    stage: str
+    fraction: float
+    done: bool
+    loss: Float[np.ndarray, "*S P"]
+    failed: Int[np.ndarray, "*S"]
+    gradient_examples: Int[np.ndarray, "*S"]
+    forward_examples: Int[np.ndarray, "*S"]
+    sequential_steps: int
+    position: Position
+
+
+def require_at_least(lowest: int, **arguments: int | None) -> None:
+    """ValueError where an argument is neither None nor `lowest` or more."""
+    for name, value in arguments.items():
+        if value is not None and value < lowest:
+            raise ValueError(f"{name} must be {lowest} or more, not {value}")
+
+
+def require_batch_size(batch_size: int, most: int) -> None:
+    """ValueError where a batch size is not from 1 to `most`."""
+    if not 0 < batch_size <= most:
+        raise ValueError(f"batch_size must be from 1 to {most}, not {batch_size}")
+
+
+def cached(factory: Callable[..., Algorithm]) -> Callable[..., Algorithm]:
+    """Let the factory return the same algorithm for equal arguments, so that it compiles once.
+
+    Functions are equal to themselves alone, `functools.partial` objects where their parts are.
+    Arguments that cannot be compared, such as arrays, give a new algorithm on every call.
+    """
+
+    @lru_cache(maxsize=64)
+    def of(arguments: _Arguments) -> Algorithm:
+        return factory(*arguments.positional, **arguments.named)
+
+    @wraps(factory)
+    def make(*positional: Any, **named: Any) -> Algorithm:
+        arguments = _Arguments(positional, named)
+        try:
+            hash(arguments)
+        except TypeError:
+            return factory(*positional, **named)
+        return of(arguments)
+
+    return make
+
+
+class _Arguments:
+    """The arguments of a call, which are equal where all of them are."""
+
+    def __init__(self, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.positional, self.named = positional, named
+        self._key = _comparable((positional, named))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Arguments) and self._key == other._key
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, partial):
+        return partial, _comparable((value.func, value.args, value.keywords))
+    if isinstance(value, dict):
+        return dict, tuple((name, _comparable(value[name])) for name in sorted(value))
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_comparable, value))
+    return type(value), value

@@ -11,13 +11,29 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("gajax", "beartype.beartype")
-# Compiling is what takes the time: the older of two code generators takes half as much of it.
-OLD_EMITTERS = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+# Compiling takes most of the time: the older of two code generators, told not to optimise, takes a
+# third of it. Tests of results that are equal to the bit take the fixture `user_flags` instead.
+OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLD_EMITTERS}".strip()
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones; a program that asks for none gets one
+
+
+def pytest_configure(config):
+    """What is compiled once serves all processes of these tests, and the next time they run.
+
+    JAX names a program by what it computes, its flags, and the version of the compiler.
+    """
+    settings = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("compilations")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for the processes that tests start
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,6 +42,15 @@ def forget_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def user_flags():
+    """Programs of the test are compiled as for users."""
+    from user_flags import users_flags
+
+    with users_flags():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Properties that hold for whatever Hypothesis finds: a few examples, or thousands if heavy."""
+"""Properties that hold for any values of Hypothesis: a few examples, or thousands if heavy."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

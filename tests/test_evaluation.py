@@ -53,16 +53,16 @@ def test_map_individuals_gives_what_a_loop_gives(chunk_size):
 
 @pytest.mark.parametrize("examples", [7, 1_000, 2_000, 2_345])
 def test_losses_are_the_means_over_all_examples(examples):
-    found = evaluation.losses(loss_fn, population(), data(examples))
+    result = evaluation.losses(loss_fn, population(), data(examples))
     expected = expected_errors(population(), data(examples)).mean(axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunk_size", [2, 5])
 def test_losses_do_not_depend_on_the_chunks(chunk_size):
-    found = evaluation.losses(loss_fn, population(), data(2_345), chunk_size=chunk_size)
+    result = evaluation.losses(loss_fn, population(), data(2_345), chunk_size=chunk_size)
     expected = evaluation.losses(loss_fn, population(), data(2_345))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("examples", [25, 30])
@@ -70,12 +70,38 @@ def test_score_sums_the_losses_of_its_part_alone(examples, monkeypatch):
     monkeypatch.setattr(evaluation, "SCORE_BATCH", 10)
     errors = expected_errors(population(), data(33))[:, :examples]
     for start, stop in [(0, 1), (1, 3), (0, 3), (2, 3), (1, 1)]:
-        found = evaluation.score(loss_fn, population(), data(33), start, stop, examples=examples)
-        np.testing.assert_allclose(found, errors[:, 10 * start : 10 * stop].sum(1), rtol=1e-5)
+        result = evaluation.score(loss_fn, population(), data(33), start, stop, examples=examples)
+        np.testing.assert_allclose(result, errors[:, 10 * start : 10 * stop].sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 5])
+def test_score_adds_to_each_individual_up_to_a_stop_of_its_own(chunk_size, monkeypatch):
+    monkeypatch.setattr(evaluation, "SCORE_BATCH", 10)
+    errors, begun = expected_errors(population(), data(33)), np.arange(5.0)
+    stops = [0, 1, 2, 3, 4]  # batches of 10, 10, 10 and 3 examples
+    totals = evaluation.score(
+        loss_fn,
+        population(),
+        data(33),
+        1,
+        jnp.array(stops),
+        examples=33,
+        total=jnp.asarray(begun, jnp.float32),
+        chunk_size=chunk_size,
+    )
+    for index, stop in enumerate(stops):
+        expected = begun[index] + errors[index, 10 : 10 * stop].sum()
+        np.testing.assert_allclose(totals[index], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [0, -1])
+def test_a_chunk_has_at_least_one_individual(chunk_size):
+    with pytest.raises(ValueError, match="^chunk_size must be 1 or more, not"):
+        evaluation.losses(loss_fn, population(), data(7), chunk_size=chunk_size)
 
 
 @pytest.mark.parametrize("name, chunk_size", [("adam", 1), ("clipped momentum", 2), ("adam", 5)])
-def test_gradient_steps_train_everybody_alone(name, chunk_size):
+def test_gradient_steps_train_each_individual_by_itself(name, chunk_size):
     optimizer = {
         "adam": optax.adam(0.1),
         "clipped momentum": optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, 0.9)),
@@ -104,31 +130,31 @@ def test_gradient_steps_train_everybody_alone(name, chunk_size):
             updates, state = optimizer.update(gradient, state, params)
             params, total = optax.apply_updates(params, updates), total + loss
         expected = (params, state, total)
-        found = gajax.take((trained, states, totals), index)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), found, expected)
+        result = gajax.take((trained, states, totals), index)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), result, expected)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 5])
-def test_gradient_steps_train_everybody_on_a_stretch_of_its_own(chunk_size):
+def test_gradient_steps_train_each_individual_up_to_a_stop_of_its_own(chunk_size):
     optimizer, value_and_grad = optax.adam(0.1), jax.value_and_grad(loss_fn)
     order = jnp.array([[3, 1], [0, 19], [7, 7], [2, 5]])
     states = jax.vmap(optimizer.init)(population())
     begun = jnp.arange(SIZE, dtype=jnp.float32)
-    starts, stops = [0, 1, 3, 2, 0], [4, 1, 6, 3, 2]  # nothing at all, and beyond the last batch
+    start, stops = 1, [4, 1, 6, 3, 0]  # no step at all, and beyond the last batch
     train = partial(evaluation.gradient_steps, value_and_grad, optimizer)
-    bounds = jnp.array(starts), jnp.array(stops)
-    found = train(
-        population(), states, data(20), order, *bounds, total=begun, chunk_size=chunk_size
+    common = data(20), order, start
+    result = train(
+        population(), states, *common, jnp.array(stops), total=begun, chunk_size=chunk_size
     )
-    for index, stretch in enumerate(zip(starts, stops, strict=True)):
+    for index, stop in enumerate(stops):
         alone = gajax.take((population(), states), slice(index, index + 1))
-        expected = train(*alone, data(20), order, *stretch, total=begun[index : index + 1])
-        one = gajax.take(found, slice(index, index + 1))
+        expected = train(*alone, *common, stop, total=begun[index : index + 1])
+        one = gajax.take(result, slice(index, index + 1))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, expected)
     jax.tree.map(
         lambda before, after: np.testing.assert_array_equal(before[1], after[1]),
         (population(), states, begun),
-        found,
+        result,
     )
 
 
@@ -142,19 +168,19 @@ def test_behind_the_last_batch_the_first_comes_again():
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2, 5])
-def test_everybody_has_a_loss_and_the_signs_of_its_gradient_on_one_batch(chunk_size):
+def test_each_individual_has_a_loss_and_the_signs_of_its_gradient_on_one_batch(chunk_size):
     batch, shared = data(9).examples, data(9).shared
-    people = population()
-    people["kernel"] = people["kernel"].at[:, 1].set(0)
+    individuals = population()
+    individuals["kernel"] = individuals["kernel"].at[:, 1].set(0)
     batch["inputs"] = batch["inputs"].at[:, 1].set(0)  # so that this gradient is zero
     losses, signs = evaluation.batch_losses_and_signs(
-        jax.value_and_grad(loss_fn), people, batch, shared, chunk_size=chunk_size
+        jax.value_and_grad(loss_fn), individuals, batch, shared, chunk_size=chunk_size
     )
-    expected = expected_errors(people, gajax.Data(batch, None)).mean(axis=1)
+    expected = expected_errors(individuals, gajax.Data(batch, None)).mean(axis=1)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    only = evaluation.batch_losses(loss_fn, people, batch, shared, chunk_size=chunk_size)
+    only = evaluation.batch_losses(loss_fn, individuals, batch, shared, chunk_size=chunk_size)
     np.testing.assert_allclose(only, expected, rtol=1e-5)
-    gradient = jax.vmap(jax.grad(loss_fn), (0, None, None))(people, batch, *shared)
+    gradient = jax.vmap(jax.grad(loss_fn), (0, None, None))(individuals, batch, *shared)
     for sign, slope in zip(jax.tree.leaves(signs), jax.tree.leaves(gradient), strict=True):
         assert sign.dtype == jnp.int8
         np.testing.assert_array_equal(sign, np.sign(slope))
@@ -208,39 +234,6 @@ def test_a_tied_autoencoder_in_numpy():
     agree = np.sign(into) == np.sign(out)
     assert agree.any() and not agree.all()
     np.testing.assert_allclose(gradient, np.where(agree, into + out, 0), rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize("examples", [12, 14])
-def test_an_epoch_is_a_permutation_and_its_leftover_sits_out(examples):
-    order = np.asarray(evaluation.batch_order(data(examples), 3, batch_size=4, epochs=5))
-    assert order.shape == (15, 4)
-    epochs = order.reshape(5, 12)
-    for epoch in epochs:
-        assert len(set(epoch)) == 12 and set(epoch) <= set(range(examples))
-    assert len({tuple(epoch) for epoch in epochs}) == 5
-    assert not (np.diff(epochs) > 0).all(axis=1).any(), "no epoch is in the order of the data"
-
-
-def test_the_leftover_changes_from_epoch_to_epoch():
-    order = evaluation.batch_order(data(14), 0, batch_size=4, epochs=20)
-    assert set(np.ravel(order)) == set(range(14))
-
-
-def test_the_batches_depend_on_the_key_and_the_count_of_epochs_alone():
-    whole = evaluation.batch_order(data(14), 1, batch_size=4, epochs=2)
-    single = [evaluation.batch_order(data(14), epoch, batch_size=4) for epoch in (2, 3)]
-    np.testing.assert_array_equal(whole, np.concatenate(single))
-    other = data(14)._replace(order_key=jax.random.key(99))
-    assert (evaluation.batch_order(other, 1, batch_size=4, epochs=2) != whole).any()
-
-
-@pytest.mark.parametrize("total, size", [(7, 3), (6, 3), (5, 1), (4, 10), (1, 1)])
-def test_parts_cover_each_turn_exactly_once(total, size):
-    parts = evaluation.Parts(total, size)
-    bounds = [parts.bounds(jnp.int32(part)) for part in range(parts.count)]
-    turns = [turn for start, stop in bounds for turn in range(int(start), int(stop))]
-    assert turns == list(range(total))
-    assert all(0 < stop - start <= size for start, stop in bounds)
 
 
 def test_examples_must_agree_about_their_number():

@@ -26,8 +26,8 @@ POINTS = {
 def judge(points):
     rank = pareto.ranks(points)
     distance = pareto.crowding(points, rank)
-    everybody = pareto.survivors(points, len(points))
-    return rank, distance, pareto.levels(rank, distance), everybody
+    ordered = pareto.survivors(points, len(points))
+    return rank, distance, pareto.levels(rank, distance), ordered
 
 
 @jax.jit
@@ -86,8 +86,8 @@ def test_a_permutation_changes_only_which_copy_is_first(seed, values, kind, fold
 def test_survivors_are_a_valid_selection(seed, values, kind, share, folder):
     points = draw(seed, values, kind)
     count = max(1, round(share * len(points)))
-    rank, distance, _, everybody = map(np.asarray, judge(points))
-    chosen = everybody[:count]
+    rank, distance, _, ordered = map(np.asarray, judge(points))
+    chosen = ordered[:count]
     assert len({*chosen.tolist()}) == len(chosen) == count
     assert (np.diff(rank[chosen]) >= 0).all()
     left = np.setdiff1d(np.arange(len(points)), chosen)
@@ -118,7 +118,7 @@ def area(points, reference):
 def test_the_knee_is_on_the_front_and_the_hypervolume_exact(seed, values, kind, reference, folder):
     points = draw(seed, values, kind)
     exact = flushed(points)
-    index, found, alone = map(float, measure(points, np.float32(reference)))
+    index, result, alone = map(float, measure(points, np.float32(reference)))
     finite = np.isfinite(exact).all(axis=1)
     assert 0 <= index < len(points)
     assert not finite.any() or (finite[int(index)] and expected_ranks(exact)[int(index)] == 0)
@@ -126,5 +126,5 @@ def test_the_knee_is_on_the_front_and_the_hypervolume_exact(seed, values, kind, 
         return
     # Each width and height is rounded once, relative to the largest numbers there are.
     scale = (abs(exact[np.isfinite(exact)]).max(initial=0) + max(map(abs, reference))) ** 2
-    assert abs(found - area(exact, np.float64(reference))) <= 1e-5 * scale
-    assert 0 <= alone <= found + 1e-5 * scale
+    assert abs(result - area(exact, np.float64(reference))) <= 1e-5 * scale
+    assert 0 <= alone <= result + 1e-5 * scale

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding"},
     {"population"},
-    {"operators", "crossover", "mutation", "selection", "evaluation", "sparse", "pareto"},
+    {"operators", "crossover", "mutation", "selection", "evaluation", "sparsity", "pareto"},
     {"breeding"},
     {"fronts"},
-    {"algorithms", "ga", "nsga2", "gemonn", "gradient", "refinement"},
-    {"loop", "run"},
+    {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
+    {"loop"},
     {"__init__", "io"},
 ]
 """Modules and packages of `gajax` from the lowest on; none imports another one of its level."""
@@ -38,7 +38,7 @@ EXPERIMENT_LEVELS = [
 APART = ("gajax.operators", "gajax.algorithms")
 """Packages whose modules do not import each other."""
 
-COMPILING = {"gajax.loop", "gajax.run"}
+COMPILING = {"gajax.loop"}
 """The modules of `gajax` that may compile."""
 
 

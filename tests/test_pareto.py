@@ -57,8 +57,8 @@ def expected_crowding(points, rank):
     return total
 
 
-def check(found, points):
-    np.testing.assert_array_equal(found, expected_ranks(points))
+def check(result, points):
+    np.testing.assert_array_equal(result, expected_ranks(points))
 
 
 @pytest.mark.parametrize("size, count", SHAPES)
@@ -162,17 +162,17 @@ def test_survivors_are_cut_from_whole_fronts_by_crowding(objectives, broken):
     points = draw(90, objectives, broken=broken)
     rank = expected_ranks(points)
     distance = expected_crowding(points, rank).astype(np.float32)
-    found = np.asarray(SURVIVORS(jnp.asarray(points), 90))
-    assert sorted(found) == list(range(90))
-    places = [(rank[index], -distance[index], index) for index in found]
+    result = np.asarray(SURVIVORS(jnp.asarray(points), 90))
+    assert sorted(result) == list(range(90))
+    places = [(rank[index], -distance[index], index) for index in result]
     for one, two in zip(places, places[1:], strict=False):
         assert one < two or (one[0] == two[0] and np.isclose(one[1], two[1]))
-    finite = np.isfinite(points).all(axis=1)[found]
+    finite = np.isfinite(points).all(axis=1)[result]
     assert (np.diff(finite.astype(int)) <= 0).all(), "finite ones stand before all others"
 
 
 @pytest.mark.parametrize("objectives", [2, 3])
-def test_no_one_survives_from_behind_the_front_that_is_cut(objectives):
+def test_no_point_survives_from_behind_the_front_that_is_cut(objectives):
     points = draw(40, objectives, broken=0.1)
     rank = expected_ranks(points)
     first, second, *_ = np.cumsum(np.bincount(rank))
@@ -216,7 +216,7 @@ def test_the_knee_is_the_point_of_the_front_farthest_from_the_line_of_its_ends()
         ([[2, 3]], 0),
         ([[np.nan, 0], [np.inf, 1]], 0),
         ([[np.nan, 0], [5, 5], [5, 5]], 1),
-        ([[9, 9], [0, 1], [1, 0]], 1),  # nobody is off the line
+        ([[9, 9], [0, 1], [1, 0]], 1),  # no point is off the line
         ([[-3e37, 3e37], [0, -1e37], [3e37, -3e37]], 1),
     ],
 )
@@ -240,8 +240,8 @@ def test_hypervolume_is_that_of_moocore():
     moocore = pytest.importorskip("moocore")
     points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32) + 1
     expected = moocore.hypervolume(points.astype(float), ref=[1.5, 1.2])
-    found = pareto.hypervolume(jnp.asarray(points), (1.5, 1.2))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    result = pareto.hypervolume(jnp.asarray(points), (1.5, 1.2))
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_hypervolume_is_zero_where_nothing_dominates_the_reference():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
+from scipy import stats
 
 import gajax
 from gajax import population
@@ -35,11 +36,11 @@ def ones(key):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_graded_individuals_keep_each_gene_with_their_own_probability(jit):
-    draw = partial(gajax.init, init_fn=ones, size=8, densities=gajax.graded(8))
+def test_individuals_of_linear_densities_keep_each_gene_with_their_own_probability(jit):
+    draw = partial(gajax.init, init_fn=ones, size=8, densities=gajax.linear_densities(8))
     drawn = (jax.jit(draw) if jit else draw)(jax.random.key(1))
     share = np.arange(1, 9) / 8
-    np.testing.assert_allclose(gajax.graded(8), share)
+    np.testing.assert_allclose(gajax.linear_densities(8), share)
     for leaf, full in zip(jax.tree.leaves(drawn), jax.tree.leaves(ones(None)), strict=True):
         kept = np.asarray(leaf).reshape(8, -1) != 0
         assert (abs(kept.mean(1) - share) <= 5 * np.sqrt(share * (1 - share) / full.size)).all()
@@ -67,7 +68,7 @@ def test_leaves_that_may_not_become_zero_are_drawn_whole():
     drawn = gajax.init(jax.random.key(3), ones, 4, densities=jnp.zeros(4), may_be_zero=may_be_zero)
     assert (drawn["kernel"] == 0).all()
     jax.tree.map(
-        lambda found, full: np.testing.assert_array_equal(found, jnp.stack([full] * 4)),
+        lambda result, full: np.testing.assert_array_equal(result, jnp.stack([full] * 4)),
         drawn["rest"],
         ones(None)["rest"],
     )
@@ -87,10 +88,10 @@ def may_be_zero(path, leaf):
 DENSITIES = jnp.array([0.3, 0.0, 0.95, 1.0, 0.05])  # of the network: 0.9
 
 
-def around(**options):
+def copies_of_network(**options):
     """Five copies as rows, the genes of the leaf that may not become zero last."""
     options = {"densities": DENSITIES, "may_be_zero": may_be_zero} | options
-    copies = gajax.around(jax.random.key(5), network(), 5, **options)
+    copies = gajax.sparse_copies(jax.random.key(5), network(), 5, **options)
     assert jax.tree.structure(copies) == jax.tree.structure(network())
     return np.concatenate([np.reshape(leaf, (5, -1)) for leaf in jax.tree.leaves(copies)], axis=1)
 
@@ -99,7 +100,7 @@ GENES = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(network())])
 
 
 def test_copies_keep_the_largest_genes_of_the_whole_network():
-    rows, free = around(noise=0.0), GENES.size - 30
+    rows, free = copies_of_network(noise=0.0), GENES.size - 30
     for row, density in zip(rows, DENSITIES, strict=True):
         kept = row[:free] != 0
         assert kept.sum() == min(round(float(density) * free), np.count_nonzero(GENES[:free]))
@@ -112,7 +113,7 @@ def test_copies_keep_the_largest_genes_of_the_whole_network():
 
 
 def test_copies_but_the_full_one_have_noise_in_proportion_to_their_leaf():
-    rows, plain = around(noise=0.02), around(noise=0.0)
+    rows, plain = copies_of_network(noise=0.02), copies_of_network(noise=0.0)
     np.testing.assert_array_equal(rows[3], GENES)
     np.testing.assert_array_equal(rows == 0, plain == 0)
     kept, start = plain[2] != 0, 0
@@ -125,10 +126,10 @@ def test_copies_but_the_full_one_have_noise_in_proportion_to_their_leaf():
     assert abs(np.corrcoef(noise)[0, 1]) < 5 / np.sqrt(noise.shape[1])
 
 
-def test_copies_are_graded_up_to_the_network_itself():
-    copies = gajax.around(jax.random.key(6), network(), 4)
-    found = np.asarray(gajax.density(copies)) * GENES.size
-    np.testing.assert_allclose(found, np.minimum(GENES.size * np.arange(1, 5) / 4, 2280), atol=1)
+def test_densities_of_copies_rise_linearly_to_the_network_itself():
+    copies = gajax.sparse_copies(jax.random.key(6), network(), 4)
+    result = np.asarray(gajax.density(copies)) * GENES.size
+    np.testing.assert_allclose(result, np.minimum(GENES.size * np.arange(1, 5) / 4, 2280), atol=1)
     jax.tree.map(np.testing.assert_array_equal, gajax.take(copies, 3), network())
 
 
@@ -137,7 +138,7 @@ def test_there_is_one_density_for_each_individual(densities):
     with pytest.raises(ValueError, match="must be 4 densities"):
         gajax.init(jax.random.key(0), ones, 4, densities=densities)
     with pytest.raises(ValueError, match="must be 4 densities"):
-        gajax.around(jax.random.key(0), network(), 4, densities=densities)
+        gajax.sparse_copies(jax.random.key(0), network(), 4, densities=densities)
 
 
 class Layer(NamedTuple):
@@ -207,15 +208,26 @@ def test_map_with_key_gives_every_leaf_another_key():
         assert abs(noise[first] - noise[second]).max() > 0.1
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("rate", [0.0, 0.003, 0.2, 0.5, 0.99, 1.0])
-def test_random_mask_is_true_at_its_rate(rate, jit):
-    def draw(key, rate):
-        return population.random_mask(key, rate, (1_000, 1_000))
+MASK = jax.jit(population.random_mask, static_argnums=2)
 
-    mask = np.asarray((jax.jit(draw) if jit else draw)(jax.random.key(2), jnp.float32(rate)))
-    deviation = 5 * np.sqrt(rate * (1 - rate) / mask.size) + 1 / 65536 * (0 < rate < 1)
-    assert abs(mask.mean() - rate) <= deviation
+
+@pytest.mark.parametrize(
+    "rate, draw",
+    [*((rate, MASK) for rate in (0.0, 0.003, 0.2, 0.5, 0.99, 1.0)), (0.2, population.random_mask)],
+)
+def test_random_mask_is_true_at_its_rate(rate, draw):
+    mask = np.asarray(draw(jax.random.key(2), jnp.float32(rate), (1_000, 1_000)))
+    assert abs(mask.mean() - rate) <= 5 * np.sqrt(rate * (1 - rate) / mask.size)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-7, 1 / 392_000, 1e-5, 1 - 1e-6, 1.0])
+def test_random_mask_is_exact_at_rates_far_below_one_in_65536(rate):
+    """The count of 4 million binomial draws, where a word of 16 bits would give 0 or all."""
+    size = 4_000_000
+    count = int(MASK(jax.random.key(7), jnp.float32(rate), (size,)).sum())
+    lowest, highest = stats.binom.ppf([1e-6, 1 - 1e-6], size, rate)
+    assert lowest <= count <= highest
+    assert rate not in (0, 1) or count == rate * size
 
 
 def test_shapes_are_checked_while_tests_run():

@@ -7,62 +7,49 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from small_model import (
+    BATCH,
+    DATA,
+    FIRST,
+    GENES,
+    INPUTS,
+    OPTIONS,
+    SIZE,
+    SURVIVORS,
+    loss_fn,
+    make,
+    population,
+)
+from user_flags import users_flags
 
 import gajax
-from gajax import breeding, sharding
+from gajax import breeding, loop, sharding
 
-SIZE, SURVIVORS, BATCH = 16, 8, 16
-GENES = 6 * 5 + 5 * 2
 BYTES = {"f32": 4, "s32": 4, "s8": 1, "u32": 4, "pred": 1}
-
-
-def loss_fn(params, batch):
-    outputs = jnp.tanh(batch["inputs"] @ params["first"]) @ params["second"]
-    return jnp.mean((outputs - batch["targets"]) ** 2)
-
-
-def draw(key):
-    key_first, key_second = jax.random.split(key)
-    return {
-        "first": jax.random.normal(key_first, (6, 5)),
-        "second": jax.random.normal(key_second, (5, 2)),
-    }
-
-
-INPUTS = jax.random.normal(jax.random.key(5), (48, 6))
 # Outside of a mesh, in which every operation by itself is compiled anew for each share.
-POPULATION = gajax.init(jax.random.key(1), draw, SIZE, densities=gajax.graded(SIZE))
-DATA = gajax.Data({"inputs": INPUTS, "targets": jnp.tanh(INPUTS[:, :2])}, jax.random.key(7))
-ADAM = optax.adam(0.01)
+POPULATION = population()
 # One individual after another, so that no product is larger on one device than on many.
-COMMON = {"batch_size": BATCH, "chunk_size": 1}
-ALGORITHMS = {
-    "ga": gajax.ga(loss_fn, optimizer=ADAM, survivors=SURVIVORS, **COMMON),
-    "gradient": gajax.gradient(loss_fn, optimizer=ADAM, **COMMON),
-    "nsga2": gajax.nsga2(loss_fn, **COMMON),
-    "gemonn": gajax.gemonn(loss_fn, refine=gajax.Refine(gajax.sparse(ADAM), 2), **COMMON),
-    "refinement": gajax.refinement(loss_fn, optimizer=gajax.sparse(ADAM), steps=30, **COMMON),
-}
+ALGORITHMS = {name: make(name, loss_fn, chunk_size=1) for name in FIRST}
 
 
 def on(devices):
     return jax.set_mesh(sharding.mesh(jax.devices()[:devices]))
 
 
-def evolved(name, dead=0):
-    """Individuals as rows [P, genes], best first, and their losses, after some generations.
+def evolved(name, broken=0):
+    """Individuals as rows [P, genes], best first, and their losses, after two generations.
 
-    So many of the initial population are no numbers.
+    So many of the initial population are not finite.
     """
-    algorithm, generations = ALGORITHMS[name], 1 if name == "refinement" else 2
-    population = {**POPULATION, "first": POPULATION["first"].at[:dead].set(jnp.nan)}
-    compiled = gajax.run._cache_size()
-    steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=generations)
+    algorithm = ALGORITHMS[name]
+    population = {**POPULATION, "first": POPULATION["first"].at[:broken].set(jnp.nan)}
+    compiled = loop._piece._cache_size()
+    steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=2)
+    stages = set()
     for state, info in steps:  # noqa: B007
-        pass
-    assert gajax.run._cache_size() <= compiled + 1, "one program for all steps"
+        stages |= {stage.name for stage in algorithm.stages(SIZE, len(INPUTS))(info.generation)}
+    assert loop._piece._cache_size() <= compiled + len(stages), "one program for each stage"
     if sharding.device_count() > 1:
         shares = [shard.data.shape[0] for shard in state.params["first"].addressable_shards]
         assert shares == [SIZE // len(shares)] * sharding.device_count()
@@ -75,12 +62,14 @@ def evolved(name, dead=0):
 @pytest.fixture(scope="module")
 def alone():
     """What each algorithm comes to on one device."""
-    return {name: evolved(name) for name in ALGORITHMS}
+    with users_flags():
+        return {name: evolved(name) for name in ALGORITHMS}
 
 
 HEAVY = pytest.mark.heavy
 
 
+@pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize("devices", [pytest.param(2, marks=HEAVY), pytest.param(4, marks=HEAVY), 8])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_devices_change_no_bit(alone, name, devices):
@@ -90,21 +79,24 @@ def test_devices_change_no_bit(alone, name, devices):
     np.testing.assert_array_equal(loss, alone[name][1])
 
 
-def test_the_living_mate_for_the_dead_of_all_devices():
-    expected = evolved("ga", dead=12)
+def test_finite_individuals_mate_in_place_of_the_others_of_all_devices():
+    expected = evolved("ga", broken=12)
     with on(4):
-        found = evolved("ga", dead=12)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+        result = evolved("ga", broken=12)
+    jax.tree.map(np.testing.assert_array_equal, result, expected)
     assert np.isfinite(expected[1]).all() and np.isfinite(expected[0]).all()
 
 
-def collectives(algorithm, devices):
-    """Number of each kind in the compiled step, and the bytes that arrive at a device by each."""
+def collectives(name, devices):
+    """Number of each kind in a compiled generation, and the bytes that arrive at a device."""
+    algorithm = ALGORITHMS[name]
+    stages = algorithm.stages(SIZE, len(INPUTS))(1)
     with on(devices):
         population = sharding.place(POPULATION)
         data = sharding.replicate(DATA)
         state = gajax.start(algorithm, jax.random.key(2), population, data)
-        program = gajax.run.lower(algorithm, jax.random.key(3), state, data).compile().as_text()
+        lowered = gajax.run_generations.lower(stages, jax.random.key(3), state, data, 1, count=1)
+        program = lowered.compile().as_text()
     number, traffic = Counter(), Counter()
     kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
     for kind, shape, name in re.findall(rf"= (\w+)\[([\d,]*)\]\S* ({kinds})(?:-start)?\(", program):
@@ -116,7 +108,7 @@ def collectives(algorithm, devices):
 def test_what_moves_is_the_parents_and_the_survivors():
     """Each device gets two parents for each pair of its children, then its survivors."""
     devices = 4
-    number, traffic = collectives(ALGORITHMS["gemonn"], devices)
+    number, traffic = collectives("gemonn", devices)
     share, leaves = SIZE // devices, 2 * 2  # genes and the signs of their gradients
     assert set(number) == {"all-gather", "collective-permute"}
     assert number["collective-permute"] == (devices - 1) * leaves * 3  # mothers, fathers, survivors
@@ -127,10 +119,10 @@ def test_what_moves_is_the_parents_and_the_survivors():
 
 def test_a_genetic_algorithm_moves_the_optimisers_of_survivors_alone():
     devices = 4
-    number, traffic = collectives(ALGORITHMS["ga"], devices)
-    optimiser = 2 * GENES + 1
+    number, traffic = collectives("ga", devices)
+    optimizer = 2 * GENES + 1
     parents, heirs = SIZE - SURVIVORS, SIZE - SURVIVORS
-    moved = (parents + SIZE) * GENES + (heirs + SURVIVORS) * optimiser
+    moved = (parents + SIZE) * GENES + (heirs + SURVIVORS) * optimizer
     assert set(number) == {"all-gather", "collective-permute"}
     assert traffic["collective-permute"] == (devices - 1) * moved // devices * 4
     assert number["all-gather"] == 2, "losses, and which of the survivors are still alive"
@@ -138,7 +130,7 @@ def test_a_genetic_algorithm_moves_the_optimisers_of_survivors_alone():
 
 
 def test_descent_moves_nothing_but_losses():
-    number, traffic = collectives(ALGORITHMS["gradient"], 4)
+    number, traffic = collectives("descent", 4)
     assert number == {"all-gather": 1} and traffic == {"all-gather": 4 * SIZE}
 
 
@@ -150,9 +142,11 @@ def test_a_device_needs_memory_for_its_own_share():
         with on(devices):
             keys = jax.random.split(jax.random.key(1), size)
             population = sharding.place(jax.vmap(partial(jax.random.normal, shape=(genes,)))(keys))
-            algorithm = gajax.nsga2(lambda params, batch: jnp.mean(params**2), **COMMON)
+            algorithm = make("nsga2", lambda params, batch: jnp.mean(params**2), chunk_size=1)
             state = gajax.start(algorithm, jax.random.key(2), population, sharding.replicate(DATA))
-            compiled = gajax.run.lower(algorithm, jax.random.key(3), state, DATA).compile()
+            stages = algorithm.stages(size, len(INPUTS))(1)
+            setting = stages, jax.random.key(3), state, DATA, 1
+            compiled = gajax.run_generations.lower(*setting, count=1).compile()
         memory = compiled.memory_analysis()
         return memory.temp_size_in_bytes + memory.argument_size_in_bytes
 
@@ -179,9 +173,9 @@ def test_children_of_a_couple_may_live_on_two_devices():
         return mother, father
 
     def children():
-        keys = jax.random.split(jax.random.key(0), 6)
         mothers, fathers = jnp.array([0, 1, 2, 3, 4, 5]), jnp.array([7, 6, 5, 4, 3, 2])
-        return breeding.breed(couple, keys, population, mothers, fathers, 12)
+        operators = couple, lambda key, child: child, jax.random.key(0)
+        return breeding.breed(*operators, population, mothers, fathers, 12)
 
     expected = [0, 7, 1, 6, 2, 5, 3, 4, 4, 3, 5, 2]
     np.testing.assert_array_equal(children(), expected)
@@ -196,9 +190,8 @@ def test_a_population_that_does_not_divide_is_refused():
         pytest.raises(ValueError, match="must be a multiple of the 4 devices.* 8 or 12, not"),
     ):
         sharding.place(population)
-    algorithm = gajax.ga(loss_fn, optimizer=ADAM, survivors=6, **COMMON)
-    population = gajax.init(jax.random.key(1), draw, SIZE)
-    steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=1)
+    algorithm = gajax.ga(loss_fn, **OPTIONS["ga"] | {"survivors": 6}, batch_size=BATCH)
+    steps = gajax.evolve(algorithm, jax.random.key(2), POPULATION, DATA, generations=1)
     with on(4), pytest.raises(ValueError, match="number of survivors must be a multiple of the 4"):
         next(steps)
 

@@ -16,11 +16,15 @@ class CompareConfig(Config):
     """A config for all rows; `rows` and `budgets` stand in for its method, activation and equal."""
 
     rows: tuple[Row, ...] = tuple(row for row in ROWS if not row.startswith("pretrained"))
-    """of the tables: methods and activations; pretrained-tanh and pretrained-relu are there too"""
+    """rows of the tables: methods and activations; by default all but pretrained-tanh and
+    pretrained-relu"""
     budgets: tuple[Literal["steps", "cost"], ...] = ("steps", "cost")
-    """what gradient descent takes as much of as ga, in a table each"""
+    """what gradient descent spends as much of as ga, in a table each"""
     seeds: tuple[int, ...] | None = None
-    """of each row: how many from --seed on, 1 where not given, or a list; pca has only the first"""
+    """runs of each row: their number, from --seed on, or a list of seeds; by default one; pca has
+    only the first"""
+
+    GROUPS = {"comparison": ("rows", "budgets", "seeds"), **Config.GROUPS}
 
 
 def main(arguments: list[str]) -> None:

@@ -16,61 +16,98 @@ class Config(RunConfig):
     """Everything that decides the result of a run."""
 
     method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
-    """the genetic algorithm; gradient descent of the layers alone, of the layers and then of all,
-    or of all from the start; or principal components"""
+    """how to train: the genetic algorithm; gradient descent of single layers, of single layers and
+    then all, or of all from the start; or principal components"""
     equal: Literal["steps", "cost"] = "steps"
-    """what gradient descent takes as much of as ga: sequential steps, or cost"""
+    """what gradient descent spends as much of as ga: sequential steps, or cost"""
     dataset: Name = "mnist5k"
-    """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
-    fetched once"""
+    """images to learn from: mnist5k is built in and most others are made of it; mnist,
+    fashion_mnist and cifar10 are fetched once"""
     validation: int = 0
-    """training images held out to choose settings by"""
+    """number of training images held out to choose settings by"""
     layers: tuple[int, ...] = (784, 500, 250, 100, 50)
-    """widths, from the image to the code"""
+    """widths of the layers, from the image to the code"""
     activation: Literal["tanh", "relu"] = "tanh"
-    """between layers"""
+    """activation between layers"""
     biases: bool = False
-    """whether layers have biases"""
+    """give layers biases"""
     target: Literal["image", "layer"] = "image"
     """what a layer learns to give back: the image, or the layer before"""
     population_size: int = 10
-    """individuals; the better half survives"""
+    """number of individuals; the better half survives"""
     generations: tuple[int, ...] = (1,)
-    """for each layer, or one number for all"""
+    """generations of each layer, or one number for all layers"""
     whole_generations: int = 10
-    """of all layers together, after the last layer"""
+    """generations of all layers together, after the last single layer"""
     finetune_epochs: int = 1
-    """passes over the data that survivors learn for in a generation"""
+    """passes over the data in which survivors learn in a generation"""
     optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
-    """of the fine-tuning; sgd has momentum 0.9"""
+    """optimiser of the fine-tuning; sgd has momentum 0.9"""
     learning_rate: float = 0.05
-    """its highest rate"""
+    """highest learning rate"""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """of the rate, over a phase"""
+    """schedule of the learning rate over a phase"""
     fresh_optimizer: bool = False
-    """whether every generation starts with a new optimiser"""
+    """start each generation with a new optimiser"""
     batch_size: int = 250
-    """examples of one gradient step"""
+    """number of images in a gradient step"""
     crossover: Literal["uniform", "one_point"] = "uniform"
-    """how two parents mix"""
+    """crossover of two parents"""
     crossover_rate: float = 0.2
-    """uniform: share of genes from the father"""
+    """share of the genes that uniform crossover swaps"""
     mutation: Literal["zero", "gaussian"] = "zero"
-    """set genes to zero, or add noise"""
+    """mutation of children: set genes to zero, or add noise"""
     mutation_rate: float = 0.01
     """share of the genes that mutate"""
     mutation_scale: float = 0.01
-    """gaussian: standard deviation of the noise"""
+    """standard deviation of the noise of gaussian mutation"""
     selection: Literal["truncation", "tournament"] = "truncation"
-    """who survives: the better half, or the winners of pairs"""
+    """selection of survivors: the better half, or the winners of tournaments of two"""
     score_examples: int | None = None
-    """training images that decide the ranking; all where not given"""
+    """number of training images that decide the ranking; by default all"""
     svm_c: float | None = None
-    """C of the SVM; from a grid where not given"""
+    """C of the SVM; by default chosen from a grid"""
     svm_gamma: float | None = None
-    """gamma of the SVM in units of 1 / (features x variance); from a grid where not given"""
+    """gamma of the SVM in units of 1 / (features x variance); by default chosen from a grid"""
     out: Path | None = None
-    """run directory, which must be new; runs/<time>-mnist_ga where not given"""
+    """new directory for the results; by default runs/<time>-mnist_ga"""
+
+    GROUPS = {
+        "common options": (
+            "method",
+            "dataset",
+            "data_dir",
+            "layers",
+            "population_size",
+            "generations",
+            "whole_generations",
+            "seed",
+            "out",
+            "quiet",
+            "preset",
+        ),
+        "network": ("activation", "biases", "target"),
+        "evolution": (
+            "crossover",
+            "crossover_rate",
+            "mutation",
+            "mutation_rate",
+            "mutation_scale",
+            "selection",
+            "score_examples",
+        ),
+        "fine-tuning": (
+            "optimizer",
+            "learning_rate",
+            "schedule",
+            "batch_size",
+            "finetune_epochs",
+            "fresh_optimizer",
+            "equal",
+        ),
+        "support vector machine": ("svm_c", "svm_gamma"),
+        **RunConfig.GROUPS,
+    }
 
 
 PRESETS = {

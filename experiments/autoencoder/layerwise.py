@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
 from experiments.autoencoder.model import TiedAutoencoder, block_params, unit_interval
-from experiments.running import side_by_side
+from experiments.running import side_by_side, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.precision import computing_in
 
@@ -51,13 +51,13 @@ class Progress(NamedTuple):
         """
         if seed is None:
             return self
-        info = gajax.take(self.info, seed)
+        info = steps.take_seed(self.info, seed)
         state = gajax.take(self.state, seed) if info.done else None
         return Progress(self.phase, gajax.take(self.frozen, seed), state, info)
 
     def saved(self) -> tuple[Any, dict[str, Any]]:
         """The trees and facts from which `train` goes on behind this step."""
-        return (self.frozen, self.state, self.info), {"phase": self.phase.name}
+        return (self.frozen, self.state), {"phase": self.phase.name, **steps.facts(self.info)}
 
     def best_index(self) -> int:
         """The individual of lowest loss, the first one where no loss is a number."""
@@ -186,18 +186,19 @@ def train(
     target: Target = "image",
     precision: str = "float32",
     resumed: Checkpoint | None = None,
+    on_compile: steps.OnCompile | None = None,
 ) -> Iterator[Progress]:
     """Train phase after phase, yielding after every step; the last one holds the result.
 
     A layer's population is drawn fresh; once it is trained, its best individual is frozen, and the
     inputs of the next layer are computed once. The phase of all layers starts from the frozen
-    layers and everybody in the last layer's population. `make_algorithm(loss_fn, phase)` makes the
+    layers and the last layer's population. `make_algorithm(loss_fn, phase)` makes the
     algorithm of a phase. Epoch e of phase p has the same order of examples for every method.
-    Several keys train as many seeds at once. With a checkpoint, the first thing yielded is the step
-    at which it was made.
+    Several keys train as many seeds at once. With a checkpoint, the first step is the one at
+    which it was made.
     """
 
-    def everybody(params: dict) -> dict:
+    def copies_of(params: dict) -> dict:
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (population_size, *leaf.shape)), params
         )
@@ -220,7 +221,7 @@ def train(
         frozen = resumed.take(jax.eval_shape(partial(each, _first), blocks))
         for phase in phases[:first] if frozen else ():
             encoded = encode_by(phase)
-        population |= each(everybody, frozen)
+        population |= each(copies_of, frozen)
     for number, phase in enumerate(phases[first:], first):
         examples = {"inputs": images if phase.start == 0 else encoded}
         if phase.start > 0 and target == "image":
@@ -231,12 +232,14 @@ def train(
         algorithm = make_algorithm(loss_fn, phase)
         learning = block_params(population, phase.start, phase.stop)
         setting = algorithm, side_by_side.fold_in(key_run, number), learning, data
-        after = progress = None
-        if resumed and number == first:
-            after = resumed.take(gajax.yielded_like(*setting))
-            progress = Progress(phase, frozen, *after)
-            yield progress
-        for step in gajax.evolve(*setting, generations=phase.generations, after=after):
+        walk = steps.evolve(
+            setting,
+            generations=phase.generations,
+            resumed=resumed if number == first else None,
+            on_compile=on_compile,
+        )
+        progress = None
+        for step in walk:
             progress = Progress(phase, frozen, *step)
             yield progress
         assert progress is not None, "a phase has a step"
@@ -244,7 +247,7 @@ def train(
         if phase.stop < len(model.layers) - 1:
             frozen = best(key, progress)
             encoded = encode_by(phase)
-            population |= each(everybody, frozen)
+            population |= each(copies_of, frozen)
 
 
 def _first(population: dict) -> dict:

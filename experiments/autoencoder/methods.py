@@ -16,7 +16,7 @@ from experiments.autoencoder import layerwise
 from experiments.autoencoder.config import Config
 from experiments.autoencoder.layerwise import Phase
 from experiments.autoencoder.model import TiedAutoencoder, block_params
-from experiments.running import memory, side_by_side
+from experiments.running import memory, steps
 from experiments.running.checkpoints import Checkpoint
 
 Observe = Callable[[layerwise.Progress], None]
@@ -97,7 +97,7 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     return [*phases[:-1], phases[-1]._replace(generations=phases[-1].generations + extra)]
 
 
-def ga(config: Config, examples: int, examples_per_step: int | None = None) -> MakeAlgorithm:
+def ga(config: Config, examples: int) -> MakeAlgorithm:
     """The genetic algorithm (arXiv 1711.07655)."""
     crossover = {
         "uniform": partial(gajax.crossover.uniform, rate=config.crossover_rate),
@@ -123,23 +123,21 @@ def ga(config: Config, examples: int, examples_per_step: int | None = None) -> M
             fresh_optimizer=config.fresh_optimizer,
             score_examples=config.score_examples,
             chunk_size=config.chunk_size,
-            examples_per_step=examples_per_step,
         )
 
     return make_algorithm
 
 
-def descent(config: Config, examples: int, examples_per_step: int | None = None) -> MakeAlgorithm:
+def descent(config: Config, examples: int) -> MakeAlgorithm:
     """Gradient descent of one network."""
 
     def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
-        return gajax.gradient(
+        return gajax.descent(
             loss_fn,
             optimizer=_optimizer(config, phase, examples),
             batch_size=config.batch_size,
             epochs=config.finetune_epochs,
             chunk_size=config.chunk_size,
-            examples_per_step=examples_per_step,
         )
 
     return make_algorithm
@@ -151,7 +149,7 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
     "pretrained": descent,
     "sgd": descent,
 }
-"""Name to `algorithm(config, examples, examples_per_step)`, of methods that have phases."""
+"""Name to `algorithm(config, examples)`, of methods that have phases."""
 
 
 def individuals(config: Config) -> int:
@@ -189,23 +187,24 @@ def descended(
     images: np.ndarray,
     observe: Observe,
     resumed: Checkpoint | None = None,
+    on_compile: steps.OnCompile | None = None,
 ) -> Trained:
     """What an algorithm comes to in the phases of its method, for each seed that has a key."""
     model = autoencoder(config)
-    examples_per_step = side_by_side.examples_per_step(key)
-    steps = layerwise.train(
+    walk = layerwise.train(
         key,
         model,
         jnp.asarray(images),
         schedule(config, len(images)),
-        ALGORITHMS[config.method](config, len(images), examples_per_step),
+        ALGORITHMS[config.method](config, len(images)),
         population_size=individuals(config),
         target=config.target,
         precision=config.precision,
         resumed=resumed,
+        on_compile=on_compile,
     )
-    progress = next(steps) if resumed else None
-    for progress in steps:
+    progress = next(walk) if resumed else None
+    for progress in walk:
         observe(progress)
     assert progress is not None, "there is always a phase"
     return Trained(model, layerwise.best(key, progress))
@@ -217,11 +216,12 @@ def pca(
     images: np.ndarray,
     observe: Observe,
     resumed: Checkpoint | None = None,
+    on_compile: steps.OnCompile | None = None,
 ) -> Trained:
     """Principal components, written as a linear tied autoencoder of one layer with biases."""
     from sklearn.decomposition import PCA
 
-    del observe, resumed
+    del observe, resumed, on_compile
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     fitted = PCA(config.layers[-1], random_state=seed).fit(images / np.float32(255))
     kernel = np.asarray(fitted.components_, np.float32).T

@@ -32,9 +32,7 @@ COLUMNS: tuple[str, ...] = (
 
 def save(results: Results, directory: Path) -> None:
     """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
-    from safetensors.numpy import save_file
-
-    save_file(_flat(results.trained.params), directory / "model.safetensors")
+    model_files.save_arrays(_flat(results.trained.params), directory / "model.safetensors")
     svm_file.save(results.svm, directory / "svm.skops")
     _draw(results, directory / "figures")
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")

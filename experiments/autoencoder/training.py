@@ -93,18 +93,20 @@ def train_together(job: Job) -> Iterator[Results]:
             facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
             return trees, {**facts, "seconds": time.perf_counter() - started}
 
-        with keeper.keeping_the_dead(collect) if keeper else nullcontext():
+        with keeper.saving_failures(collect) if keeper else nullcontext():
             for recorder, place in zip(recorders, places, strict=True):
                 recorder.observe(step.own(place))
         if keeper:
-            keeper.step(bool(step.info.done.all()), collect)
+            keeper.step(step.info.done, collect)
 
     if resumed:
         for recorder, saved in zip(recorders, resumed.facts["recorders"], strict=True):
             recorder.meter.restore(saved)
     method = methods.METHODS[config.method]
     with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
-        model, params = method(key, config, images[:learned], observe, resumed)
+        model, params = method(
+            key, config, images[:learned], observe, resumed, job.progress.compiling
+        )
     seconds = time.perf_counter() - started
     for config, recorder, place in zip(configs, recorders, places, strict=True):
         trained = methods.Trained(model, side_by_side.take_seed(params, place))

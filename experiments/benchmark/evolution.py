@@ -32,7 +32,7 @@ def gemonn(sizes: Sizes, repeats: int) -> Iterator[Row]:
     """A generation at the published setting, and its crossover alone."""
     pixels, hidden = layers = sizes.layers[:2]
     network = networks.make("autoencoder", (hidden,), (pixels, 1, 1), 10)
-    densities = gajax.graded(sizes.front)
+    densities = gajax.linear_densities(sizes.front)
     population = gajax.init(jax.random.key(1), network.init, sizes.front, densities=densities)
     images = jax.random.bits(jax.random.key(2), (4 * sizes.front_batch, pixels), jnp.uint8)
     data = gajax.Data({"images": images}, jax.random.key(3))
@@ -46,8 +46,10 @@ def gemonn(sizes: Sizes, repeats: int) -> Iterator[Row]:
             stale_parents=stale_parents,
         )
 
-        def step(state: Any, algorithm: gajax.Algorithm = algorithm) -> Any:
-            return gajax.run(algorithm, key, state, data)[0]
+        stages = algorithm.stages(sizes.front, len(images))(1)
+
+        def step(state: Any, stages: tuple[gajax.Stage, ...] = stages) -> Any:
+            return gajax.run_generations(stages, key, state, data, 1)[0]
 
         forward = 0 if stale_parents else 4 * weights(layers)
         operations = (training_operations(layers) + forward) * sizes.front_batch * sizes.front
@@ -121,18 +123,14 @@ def generation(losses: jax.Array, genes: int) -> Function:
     pairs = len(losses) // 2
     noise = partial(mutation.gaussian, rate=1.0, scale=STANDARD_DEVIATION)
 
-    def couple(keys: Any, mother: Params, father: Params) -> list[Params]:
-        key_cross, *keys_mutate = keys
-        return list(map(noise, keys_mutate, crossover.uniform(key_cross, mother, father)))
-
     @partial(jax.jit, donate_argnames="state")
     def breed(key: jax.Array, state: Any, losses: jax.Array) -> Any:
         parents, number = state
-        key_select, key_mate, *keys = jax.random.split(jax.random.fold_in(key, number), 5)
+        key_select, key_mate, key_breed = jax.random.split(jax.random.fold_in(key, number), 3)
         elite = selection.truncation(key_select, losses, pairs)
         mothers, fathers = elite[jax.random.randint(key_mate, (2, pairs), 0, pairs)]
-        keys = [jax.random.split(key, pairs) for key in keys]
-        born = breeding.breed(couple, keys, parents, mothers, fathers, 2 * pairs)
+        couples = mothers, fathers
+        born = breeding.breed(crossover.uniform, noise, key_breed, parents, *couples, 2 * pairs)
         return born, number + 1
 
     state = jax.random.normal(jax.random.key(4), (len(losses), genes)), jnp.int32(0)

@@ -57,10 +57,11 @@ def generation(name: str, steps: int, individuals: int, genes: int, repeats: int
     data = gajax.Data(jnp.zeros((1, 1)), key_order)
     state = gajax.start(algorithm, key, population, data)
     del population
-    compiled = gajax.run.lower(algorithm, key, state, data, steps=steps).compile()
+    stages = algorithm.stages(individuals, 1)(1)
+    compiled = gajax.run_generations.lower(stages, key, state, data, 1, count=steps).compile()
 
     def step(state: Any) -> Any:
-        return compiled(key, state, data)[0]
+        return compiled(key, state, data, 1)[0]
 
     row = measure(
         7,

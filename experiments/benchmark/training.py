@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from jaxtyping import Array, Int
 
 import gajax
 from experiments.autoencoder import layerwise
@@ -111,12 +112,18 @@ def trainer(task: Task, batch: int) -> Function:
 
     @jax.jit
     def train(population: dict, state: Any, data: gajax.Data) -> Any:
-        order = evaluation.batch_order(data, 0, batch_size=batch)
+        order = epoch(data, batch)
         return evaluation.gradient_steps(
             gradient, optimizer, population, state, data, order, 0, len(order)
         )
 
     return partial(train, task.population, jax.vmap(optimizer.init)(task.population), task.data)
+
+
+def epoch(data: gajax.Data, batch: int) -> Int[Array, "T B"]:
+    """The batches of the first epoch."""
+    batches = evaluation.example_count(data) // batch
+    return evaluation.batch_order(data, 0, batches, batch_size=batch)
 
 
 def scorer(task: Task) -> Function:
@@ -136,7 +143,7 @@ def torch_trainers(task: Task, batch: int) -> dict[str, Function]:
     """The same epoch in PyTorch, in two forms that give the summed losses [P]."""
     from experiments.benchmark import rivals
 
-    order = np.asarray(evaluation.batch_order(task.data, 0, batch_size=batch))
+    order = np.asarray(epoch(task.data, batch))
     return rivals.trainers(*task.arrays(), order, LEARNING_RATE)
 
 

@@ -14,7 +14,7 @@ class ClassifyConfig(Config):
     """A config of all pre-trainings; `datasets` and `methods` stand in for one of each."""
 
     datasets: tuple[Name, ...] | None = None
-    """columns of the table; digits and all that is made of them where not given"""
+    """columns of the table; by default digits and all that is made of them"""
     methods: tuple[Pretraining, ...] = ("gemonn", "none", "descent", "pruning")
     """rows of the table: pre-training by these; none starts from random weights"""
     repeats: int = 5
@@ -22,11 +22,13 @@ class ClassifyConfig(Config):
     validation: int = 0
     """training images that choose the front's member; a fifth where it is 0"""
     initial_densities: Literal["geometric", "graded"] = "graded"
-    """of the first population: a fixed factor apart, or a fixed difference as published, for
-    fronts with more dense networks to choose from"""
+    """densities of the first population: a fixed factor apart, or a fixed difference as published,
+    for fronts with more dense networks to choose from"""
     learning_rate: float = 0.01
-    """of the refinements; dense networks need a lower one than a front down to the sparsest"""
+    """learning rate of the refinements; dense networks need a lower one than sparse ones"""
     budget: float | None = 4e5
-    """end pre-training when this much cost is spent: gradient examples + forward examples / 3"""
+    """cost at which pre-training ends: gradient examples + forward examples / 3"""
     seeds: tuple[int, ...] | None = None
-    """of everything: how many from --seed on, 1 where not given, or a list of seeds"""
+    """repeat everything: number of seeds, from --seed on, or a list; by default one"""
+
+    GROUPS = {"comparison": ("datasets", "methods", "repeats", "seeds"), **Config.GROUPS}

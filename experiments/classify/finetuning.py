@@ -80,7 +80,7 @@ def _algorithm(
     optimizer: optax.GradientTransformation = optax.sgd(LEARNING_RATE, MOMENTUM)
     if keep_zeros:
         optimizer = gajax.sparse(optimizer, may_be_zero=lambda path, _: path.startswith("encoder"))
-    return gajax.gradient(
+    return gajax.descent(
         loss_fn,
         optimizer=optimizer,
         batch_size=batch_size,

@@ -86,7 +86,7 @@ def _chosen(
     if names:
         places = {name: names.index(name) for name in DENSE}
         return [
-            Encoder(name, gajax.take(population, place), float(results.everybody.density[place]))
+            Encoder(name, gajax.take(population, place), float(results.members.density[place]))
             for name, place in places.items()
         ]
     density = results.front.density

@@ -21,7 +21,9 @@ class CompareConfig(Config):
     methods: tuple[Method, ...] = get_args(Method)
     """rows of the table; descent makes six, SGD and Adam at three rates each"""
     seeds: tuple[int, ...] | None = None
-    """of each row: how many from --seed on, 1 where not given, or a list of seeds"""
+    """runs of each row: their number, from --seed on, or a list of seeds; by default one"""
+
+    GROUPS = {"comparison": ("methods", "seeds"), **Config.GROUPS}
 
 
 def main(arguments: list[str]) -> None:

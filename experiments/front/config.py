@@ -22,44 +22,78 @@ class Config(RunConfig):
     method: Method = "gemonn"
     """gemonn, or one of its rivals"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
-    """the first two reconstruct, the others classify"""
+    """network to train: the first two reconstruct images, the others classify them"""
     hidden: tuple[int, ...] | None = None
     """widths of the hidden layers, or of the memory of lstm; lenet has its own"""
     dataset: Name = "mnist5k"
-    """mnist5k is built in and most others are made of it; mnist, fashion_mnist and cifar10 are
-    fetched once"""
+    """images to learn from: mnist5k is built in and most others are made of it; mnist,
+    fashion_mnist and cifar10 are fetched once"""
     validation: int = 0
     """training images held out, for which the front is reported too"""
     population_size: int = 50
-    """networks of a generation"""
+    """number of networks"""
     initial_densities: Literal["geometric", "graded"] = "geometric"
-    """of the first population: a fixed factor apart, or a fixed difference as published"""
+    """densities of the first population: a fixed factor apart, or, as published, a difference"""
     lowest_density: float = 0.002
-    """geometric: density of the sparsest network"""
+    """density of the sparsest network where the initial densities are geometric"""
     generations: int = 1_000
-    """at most"""
+    """largest number of generations"""
     budget: float | None = 1.5e6
-    """end when this much cost is spent: gradient examples + forward examples / 3"""
+    """cost at which the run ends: gradient examples + forward examples / 3; None: no limit"""
     batch_size: int = 128
-    """images of a batch"""
+    """number of images in a batch"""
     gradient: Literal["own", "paper"] = "own"
-    """whose gradient guides the child of the higher parent: its own, or the lower one's"""
+    """gradient that guides the child of the higher parent: its own, or the lower one's as in the
+    published code"""
     stale_parents: bool = False
-    """whether parents keep the loss of the batch that they were born on, as published"""
+    """let parents keep the loss of the batch that they were born on, as published"""
     refine_every: int = 1
     """generations from one refinement of the offspring to the next"""
     refine_steps: int = 20
-    """sparse gradient steps of a refinement"""
+    """sparse gradient steps of the offspring in a refinement"""
     final_refine_steps: int = 0
     """sparse gradient steps of the densest network at the end, fewer for sparser ones"""
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    """of the refinements; sgd has momentum 0.9"""
+    """optimiser of the refinements; sgd has momentum 0.9"""
     learning_rate: float = 0.06
-    """of the refinements"""
+    """learning rate of the refinements"""
     out: Path | None = None
-    """run directory, which must be new; runs/<time>-gemonn where not given"""
+    """new directory for the results; by default runs/<time>-gemonn"""
     plot: bool = False
-    """whether to draw the front into the run directory every few seconds"""
+    """draw the front into the run directory every few seconds"""
+
+    GROUPS = {
+        "common options": (
+            "method",
+            "model",
+            "dataset",
+            "data_dir",
+            "population_size",
+            "budget",
+            "seed",
+            "out",
+            "plot",
+            "quiet",
+            "preset",
+        ),
+        "network": ("hidden",),
+        "evolution": (
+            "generations",
+            "batch_size",
+            "initial_densities",
+            "lowest_density",
+            "gradient",
+            "stale_parents",
+        ),
+        "refinement": (
+            "optimizer",
+            "learning_rate",
+            "refine_steps",
+            "refine_every",
+            "final_refine_steps",
+        ),
+        **RunConfig.GROUPS,
+    }
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)

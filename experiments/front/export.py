@@ -1,6 +1,5 @@
 """Write one network of a finished front into a file of its own."""
 
-import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,15 +72,11 @@ def choose(front: "Front", *, density: float | None = None, knee: bool = False) 
 
 def save(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write the file whole or not at all; InputError where that fails."""
-    from safetensors.numpy import save_file
+    from experiments.running import model_files
 
-    part = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, part)
-        os.replace(part, path)
-    except Exception as error:  # safetensors has exceptions of its own for a full disk
-        with contextlib.suppress(OSError):
-            part.unlink()
+        model_files.save_arrays(arrays, path)
+    except OSError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--to must be a file that can be written, not {path}: {reason}") from None

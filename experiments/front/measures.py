@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 import gajax
 from experiments.front.networks import Network
+from experiments.running import steps
 from gajax.types import Params
 
 LOWEST_DENSITY = 1e-3
@@ -24,8 +25,8 @@ class Step(NamedTuple):
     """What a method gives as it goes: the population it would end with, and what that has cost.
 
     `info.loss` and `density` belong to the individuals of `params`. The phase `evolved` stands
-    for a moment, the end of the evolution: what it costs has been told. With several seeds at
-    once, all but the phase has their axis S. `saved` has the trees and facts from which the method
+    for a moment, the end of the evolution, at no further cost. With several seeds at once, all but
+    the phase has their axis S. `saved` has the trees and facts from which the method
     goes on behind this step, where it can.
     """
 
@@ -36,13 +37,10 @@ class Step(NamedTuple):
     saved: tuple[Any, dict[str, Any]] | None = None
 
     def own(self, seed: int | None) -> "Step":
-        """The step of the seed at that place, its `params` only where a generation ended.
-
-        Where there is no axis S, the place is None.
-        """
+        """The step of the seed at that place (None: no axis), `params` where a generation ended."""
         if seed is None:
             return self
-        info = gajax.take(self.info, seed)
+        info = steps.take_seed(self.info, seed)
         params = gajax.take(self.params, seed) if info.done else None
         return Step(info, params, self.density[seed], self.phase)
 
@@ -88,7 +86,7 @@ def log_hypervolume(density: Any, loss: Any, zero_loss: float) -> float:
     """
     density, loss = (np.asarray(values, np.float64) for values in (density, loss))
     sparsity = -np.log(np.maximum(density, LOWEST_DENSITY)) / -math.log(LOWEST_DENSITY)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.log(zero_loss / np.maximum(loss, zero_loss / LOSS_RANGE)) / math.log(LOSS_RANGE)
     points = np.stack([1 - sparsity, 1 - gain], axis=1)
     return float(gajax.pareto.hypervolume(jnp.asarray(points, jnp.float32), (1.0, 1.0)))

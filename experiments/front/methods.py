@@ -12,13 +12,14 @@ import optax
 from jaxtyping import Array, Float, Key
 
 import gajax
-from experiments.front import descent, pruning
+from experiments.front import rivals
 from experiments.front.config import Config
 from experiments.front.measures import Step
 from experiments.front.networks import Network
-from experiments.running import memory, side_by_side
+from experiments.running import memory, side_by_side, steps
 from experiments.running.checkpoints import Checkpoint
-from gajax.refinement import budgets
+from experiments.running.steps import OnCompile
+from gajax.algorithms.refinement import budgets, generation_count
 from gajax.types import Params
 
 Method = Callable[..., Iterator[Step]]
@@ -39,13 +40,11 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 def densities(config: Config) -> Float[Array, " P"]:
     """Densities of the initial population, as published or a fixed factor apart."""
     if config.initial_densities == "graded":
-        return gajax.graded(config.population_size)
+        return gajax.linear_densities(config.population_size)
     return jnp.geomspace(config.lowest_density, 1, config.population_size)
 
 
-def gemonn(
-    config: Config, network: Network, examples_per_step: int | None = None
-) -> gajax.Algorithm:
+def gemonn(config: Config, network: Network) -> gajax.Algorithm:
     """GEMONN, before its final refinement."""
     refine = None
     if config.refine_steps:
@@ -60,14 +59,12 @@ def gemonn(
         refine=refine,
         stale_parents=config.stale_parents,
         chunk_size=config.chunk_size,
-        examples_per_step=examples_per_step,
     )
 
 
 def nsga2(
     config: Config,
     network: Network,
-    examples_per_step: int | None = None,
     *,
     optimizer: optax.GradientTransformation | None = None,
 ) -> gajax.Algorithm:
@@ -79,7 +76,6 @@ def nsga2(
         refine=gajax.Refine(optimizer, 1) if optimizer else None,
         stale_parents=config.stale_parents,
         chunk_size=config.chunk_size,
-        examples_per_step=examples_per_step,
     )
 
 
@@ -102,7 +98,7 @@ ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
     "nsga2-gradient": partial(nsga2, optimizer=optax.sgd(PLAIN_RATE)),
     "nsga2-gradient-0": partial(nsga2, optimizer=gajax.sparse(optax.sgd(PLAIN_RATE))),
 }
-"""Name to `algorithm(config, network, examples_per_step)`, of methods that evolve."""
+"""Name to `algorithm(config, network)`, of methods that evolve."""
 
 
 def budget(config: Config) -> float:
@@ -142,37 +138,20 @@ def descended(
     config: Config,
     network: Network,
     data: gajax.Data,
-    resumed: Checkpoint | None = None,
-) -> Iterator[Step]:
-    """SGD and Adam at three rates each, of dense networks."""
-    return descent.descent(
-        key,
-        network,
-        data,
-        budget=budget(config),
-        batch_size=config.batch_size,
-        resumed=resumed,
-    )
-
-
-def pruned(
-    key: Key[Array, ""],
-    config: Config,
-    network: Network,
-    data: gajax.Data,
-    resumed: Checkpoint | None = None,
+    resumed: Checkpoint | None,
+    on_compile: OnCompile | None,
     *,
-    regrowth: bool,
+    rival: Callable[..., Iterator[Step]],
 ) -> Iterator[Step]:
-    """One network that is trained and made sparser in turns."""
-    return pruning.snapshots(
+    """A rival without a population, at the budget."""
+    return rival(
         key,
         network,
         data,
-        budget=budget(config),
+        batches=int(budget(config) // config.batch_size),
         batch_size=config.batch_size,
-        regrowth=regrowth,
         resumed=resumed,
+        on_compile=on_compile,
     )
 
 
@@ -181,7 +160,8 @@ def evolved(
     config: Config,
     network: Network,
     data: gajax.Data,
-    resumed: Checkpoint | None = None,
+    resumed: Checkpoint | None,
+    on_compile: OnCompile | None,
 ) -> Iterator[Step]:
     """Evolve until the generations or the budget are spent, leaving enough for the refinement.
 
@@ -190,67 +170,67 @@ def evolved(
     each = partial(side_by_side.each, key)
     key_init, key_run, key_refine = side_by_side.split(key, 3)
     population = each(lambda key: _draw(key, network.init, densities(config)), key_init)
-    examples_per_step = side_by_side.examples_per_step(key)
-    algorithm = ALGORITHMS[config.method](config, network, examples_per_step)
-    if resumed and resumed.facts["phase"] == "refinement":
-        setting = refinement(config, network), key_refine, population, data
-        shape = jax.ShapeDtypeStruct((*key.shape, config.population_size), jnp.float32)
-        after, density = resumed.take((gajax.yielded_like(*setting), shape))
-        density = np.asarray(density)
-        yield Step(after[1], after[0].params, density, "refinement")
-    else:
+    in_refinement = resumed is not None and resumed.facts["phase"] == "refinement"
+    if not in_refinement:
+        setting = ALGORITHMS[config.method](config, network), key_run, population, data
         step = None
-        for step in _evolution((algorithm, key_run, population, data), config, resumed):
+        for step in _evolution(setting, config, resumed, on_compile):
             yield step
         assert step is not None, "generation 0 is always there"
         if not is_refined(config):
             return
         yield step._replace(phase="evolved", saved=None)
-        setting = refinement(config, network), key_refine, step.params, data
-        after, density = None, step.density
-    for state, info in gajax.evolve(*setting, generations=1, after=after):
-        if info.done.all():  # before, it is at most some genes off that became zero by chance
-            density = gajax.sharding.gather(each(gajax.density, state.params))
-        saved = ((state, info), density), {"phase": "refinement"}
+        population, resumed = step.params, None
+    algorithm = refinement(config, network)
+    walk = steps.evolve(
+        (algorithm, key_refine, population, data), resumed=resumed, on_compile=on_compile
+    )
+    last = generation_count(config.final_refine_steps, CHECKS)
+    for state, info in walk:
+        density = gajax.sharding.gather(each(gajax.density, state.params))
+        saved = state, {"phase": "refinement", **steps.facts(info)}
+        done = info.done and info.generation == last
+        fraction = max(0.0, info.generation - 1 + info.fraction) / last
+        info = info._replace(generation=1, fraction=fraction, done=done)
         yield Step(info, state.params, density, "refinement", saved)
 
 
-def _evolution(setting: tuple, config: Config, resumed: Checkpoint | None) -> Iterator[Step]:
+def _evolution(
+    setting: tuple, config: Config, resumed: Checkpoint | None, on_compile: OnCompile | None
+) -> Iterator[Step]:
     """The steps before the refinement; `setting` is what `gajax.evolve` takes."""
-    spent = latest = dearest = 0.0
-    is_over, after = False, None
-    if resumed:
-        after = state, info = resumed.take(gajax.yielded_like(*setting))
-        spent, latest, dearest, is_over = resumed.facts["costs"]
-        yield Step(info, state.params, np.asarray(state.density))
-    if is_over:
-        return
-    for state, info in gajax.evolve(*setting, generations=config.generations, after=after):
+    spent, since, dearest, is_over = resumed.facts["costs"] if resumed else (0.0, 0.0, 0.0, False)
+    is_old = resumed is not None
+    walk = steps.evolve(
+        setting, generations=config.generations, resumed=resumed, on_compile=on_compile
+    )
+    for state, info in walk:
         density = jax.device_get(state.density)
-        latest += _cost(info)
-        if info.done.all():
-            spent, dearest, latest = spent + latest, max(dearest, latest), 0.0
+        since += _cost(info)
+        if info.done and not is_old:
+            spent, dearest, since = spent + since, max(dearest, since), 0.0
             if config.budget is not None:
                 reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
                 is_over = spent + dearest + reserve > config.budget
-        facts = {"phase": "evolution", "costs": (spent, latest, dearest, is_over)}
-        yield Step(info, state.params, density, saved=((state, info), facts))
+        is_old = False
+        facts = {"phase": "evolution", "costs": (spent, since, dearest, is_over)}
+        yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
         if is_over:
             return
 
 
 METHODS: dict[str, Method] = {
     **dict.fromkeys(ALGORITHMS, evolved),
-    "descent": descended,
-    "pruning": partial(pruned, regrowth=False),
-    "regrowth": partial(pruned, regrowth=True),
+    "descent": partial(descended, rival=rivals.descent),
+    "pruning": partial(descended, rival=partial(rivals.pruning, regrowth=False)),
+    "regrowth": partial(descended, rival=partial(rivals.pruning, regrowth=True)),
 }
-"""Name to `method(key, config, network, data, resumed) -> the steps it takes`.
+"""Name to `method(key, config, network, data, resumed, on_compile) -> the steps it takes`.
 
 With a checkpoint, the first step is the one at which it was made.
 """
 
-NAMES = {"descent": descent.NAMES}
+NAMES = {"descent": rivals.NAMES}
 """Names of the individuals where each is a method by itself."""
 
 
@@ -265,12 +245,13 @@ def _cost(info: gajax.Info) -> float:
 
 def _refinement_cost(density: np.ndarray | Array, config: Config) -> float:
     """What the final refinement costs at most: its gradient steps, and the scoring in between."""
-    steps = config.final_refine_steps
-    moves = budgets(jnp.asarray(density), steps)
-    checks = 2 + moves // max(1, steps // CHECKS)
+    most = config.final_refine_steps
+    moves = budgets(jnp.asarray(density), most)
+    checks = 2 + moves // max(1, most // CHECKS)
     return float(moves.sum() * config.batch_size + checks.sum() * gajax.evaluation.SCORE_BATCH / 3)
 
 
-@partial(jax.jit, static_argnames="init")
+# Compiled with few optimisations, which take longer than what runs only once.
+@partial(jax.jit, static_argnames="init", compiler_options={"xla_backend_optimization_level": 1})
 def _draw(key: Key[Array, ""], init: Callable, densities: Float[Array, " P"]) -> Params:
     return gajax.init(key, init, len(densities), densities=densities)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.front import descent, figures, report
+from experiments.front import figures, report, rivals
 from experiments.front.config import Config
 from experiments.front.measures import log_hypervolume
 from experiments.front.methods import METHODS
@@ -82,7 +82,7 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = population.cut(index + 1, index)
-        record = {**common, "place": common["place"] + descent.NAMES.index(name)}
+        record = {**common, "place": common["place"] + rivals.NAMES.index(name)}
         records.append(_record(record, name, front, (costs, columns[title])))
     return records
 

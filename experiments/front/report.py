@@ -76,7 +76,7 @@ def save(results: Results, directory: Path) -> None:
     """Write population, front, figures and, last, the summary: a run that has one is whole."""
     model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
-    _save_front(results.everybody, directory / "population.csv")
+    _save_front(results.members, directory / "population.csv")
     _draw(results, directory / "figures")
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
 

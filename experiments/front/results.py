@@ -19,7 +19,7 @@ class Results(NamedTuple):
     network: Network
     population: Params  # [P, ...], the front first, sparsest first
     front: Front
-    everybody: Front  # the whole population, in its order
+    members: Front  # the whole population, in its order
     stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
     snapshots: dict[int, Params]  # generation to its best network
     rows: list[dict[str, Any]]

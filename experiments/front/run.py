@@ -127,7 +127,7 @@ class FrontRun:
             network=network,
             population=population,
             front=front,
-            everybody=members,
+            members=members,
             stages=self._stages,
             snapshots=self._snapshots,
             rows=self._recorder.meter.rows,

@@ -110,18 +110,18 @@ def train_together(job: Job) -> Iterator[Results]:
 
     method = methods.METHODS[config.method]
     with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
-        steps = method(key_method, config, learner, data, resumed)
+        steps = method(key_method, config, learner, data, resumed, job.progress.compiling)
         step = next(steps) if resumed else None
         if resumed:
             for evolution, saved in zip(evolutions, resumed.facts["runs"], strict=True):
                 evolution.restore(saved, resumed)
         for step in steps:
             saved = partial(collect, *step.saved) if keeper and step.saved else None
-            with keeper.keeping_the_dead(saved) if keeper and saved else nullcontext():
+            with keeper.saving_failures(saved) if keeper and saved else nullcontext():
                 for evolution, place in zip(evolutions, places, strict=True):
                     evolution.observe(step.own(place))
             if keeper and saved:
-                keeper.step(bool(step.info.done.all()), saved)
+                keeper.step(step.info.done, saved)
         assert step is not None, "every method takes steps"
         step = step._replace(params=whole(step.params))
     seconds = time.perf_counter() - started

@@ -25,7 +25,7 @@ def keep_compilations() -> None:
         return
     compilations = folder("compilations")
     try:
-        # For this user alone, since whoever writes here decides what runs.
+        # For this user alone, since what is written here is run.
         compilations.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         return

@@ -107,7 +107,7 @@ def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let nobody but the caller tell of an error, which Orbax logs and its threads print.
+    """Leave errors to the caller, which Orbax would log and its threads print.
 
     They may do so later, when the program is about to end because of it.
     """

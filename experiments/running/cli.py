@@ -62,7 +62,7 @@ def require_living(losses: Any, rate: float, generation: int, phase: str) -> Non
     """Raise InputError where no loss of the generation is finite."""
     if not any(map(math.isfinite, losses)):
         raise InputError(
-            f"--learning-rate must be lower than {rate}, by which everybody died in generation "
+            f"--learning-rate must be lower than {rate}, at which no loss was finite in generation "
             f"{generation} of phase {phase}"
         )
 

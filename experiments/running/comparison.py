@@ -1,6 +1,7 @@
 """Comparisons: many runs in one directory, made piece by piece, and their summaries."""
 
 import math
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -54,7 +55,7 @@ def opened(given: Any, name: str) -> Iterator[Path]:
     """The directory of a comparison, for this process alone; the config is that of its flags."""
     directory = given.out or run_directory.new_directory(None, name)
     run_directory.make_directory(directory)
-    advice = f"go on with the same command and --out {directory}"
+    advice = f"go on with the same command and --out {shlex.quote(str(directory))}"
     with run_directory.locked(directory, "--out"), resuming.advising(advice):
         yield directory
 

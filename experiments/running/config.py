@@ -15,9 +15,9 @@ class RunConfig:
     """Settings that all experiments have; each adds its own and may give these other defaults."""
 
     preset: Literal["gajax", "paper"] = "gajax"
-    """starting values: ours, or the published setting"""
+    """starting values of all other settings: ours, or the published ones"""
     config: Path | None = None
-    """a saved config.json to start from"""
+    """take the settings of a saved config.json, other flags on top"""
     method: str = ""
     """how to train"""
     dataset: str = "mnist5k"
@@ -31,33 +31,48 @@ class RunConfig:
     batch_size: int = 1
     """examples of one gradient step"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """that networks compute in while they learn; what is kept and reported is float32"""
+    """precision in which networks compute while they learn; parameters and reports stay float32"""
     chunk_size: int | None = None
-    """individuals computed side by side; where not given, as many as suit the device"""
+    """number of individuals computed side by side; by default as many as suit the device"""
     devices: int | None = None
-    """that share the population; one CPU, or all accelerators that divide it, where not given"""
+    """number of devices that share the population; by default one CPU, or all accelerators that
+    divide it"""
     distributed: bool = False
-    """whether this is one of several processes, such as one for each host, that share it"""
+    """run as one of several processes that share the population, such as one on each host"""
     coordinator: str | None = None
-    """distributed: address and port of process 0; detected on a cluster where not given"""
+    """with --distributed: address and port of process 0; by default detected on a cluster"""
     processes: int | None = None
-    """distributed: how many there are"""
+    """with --distributed: number of processes"""
     process_id: int | None = None
-    """distributed: which of them this is, from 0"""
+    """with --distributed: number of this process, from 0"""
     seed: int = 0
-    """of everything random"""
+    """seed of all random numbers"""
     seeds: tuple[int, ...] | None = None
-    """independent runs: how many from --seed on, or a list of seeds"""
+    """make several independent runs: their number, from --seed on, or a list of seeds"""
     checkpoint_every: str = "2m"
-    """generations between two checkpoints, or minutes, such as 5m"""
+    """generations from one checkpoint to the next, or minutes, such as 5m"""
     dry_run: bool = False
-    """whether to print settings, memory and expected time, and to make no run"""
+    """print settings, memory and expected time, and make no run"""
     resume: Path | None = None
-    """a run directory to go on in, from its latest checkpoint and with its settings"""
+    """go on with the run in this directory, from its latest checkpoint and with its settings"""
     out: Path | None = None
-    """run directory, which must be new"""
+    """new directory for the results of the run"""
     quiet: bool = False
-    """whether to show no progress"""
+    """show no progress"""
+
+    GROUPS = {
+        "data": ("dataset", "data_dir", "validation"),
+        "run": ("out", "seeds", "resume", "checkpoint_every", "dry_run", "config"),
+        "hardware": (
+            "precision",
+            "chunk_size",
+            "devices",
+            "distributed",
+            "coordinator",
+            "processes",
+            "process_id",
+        ),
+    }
 
 
 LOWEST = {

@@ -1,4 +1,4 @@
-"""Files that anybody may have made: read up to a limit, and only where they are regular ones."""
+"""Files from unknown sources: read up to a limit, and only where they are regular ones."""
 
 import csv
 import errno

@@ -85,8 +85,8 @@ class Keeper:
             raise Interrupted(f"interrupted by {name}, all is saved", 128 + self._signal)
 
     @contextmanager
-    def keeping_the_dead(self, collect: Collect) -> Iterator[None]:
-        """Save what `collect` gives where the block finds that everybody has died."""
+    def saving_failures(self, collect: Collect) -> Iterator[None]:
+        """Save what `collect` gives where the block finds no finite loss."""
         try:
             yield
         except InputError as error:

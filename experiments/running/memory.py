@@ -1,8 +1,9 @@
 """How much memory a run needs, and how much of it there is."""
 
-import os
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -36,8 +37,8 @@ def size(tree: Any) -> int:
 def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, data: Data) -> int:
     """About the bytes at the height of a run; only the shapes of individual and data matter.
 
-    That is the state, the population as it was drawn, and in a step another state or, where it is
-    small, the children and the survivors, with what guides their crossover.
+    That is the state, the population as it was drawn, and in a stage another copy of the genes with
+    what guides their crossover, or with the state of their optimiser.
     """
     population = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((individuals, *leaf.shape), leaf.dtype), individual
@@ -45,9 +46,9 @@ def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, dat
     if size(individual) >= _MOST_TRACED:
         return 3 * size(population)
     state = jax.eval_shape(algorithm.init, data.order_key, population, data)
-    guide = getattr(state, "guide", None)
-    in_step = max(size(state), 2 * size(population)) + 2 * size(guide)
-    return size(state) + size(population) + in_step + size(data)
+    beside_genes = [size(getattr(state, name, None)) for name in ("guide", "optimizer_state")]
+    in_stage = size(population) + max(beside_genes)
+    return size(state) + size(population) + in_stage + size(data)
 
 
 def available() -> int:
@@ -55,7 +56,33 @@ def available() -> int:
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"]
-    return int(_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    import psutil
+
+    return int(_SHARE * min([psutil.virtual_memory().total, *cgroup_limits()]))
+
+
+def cgroup_limits(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> Iterator[int]:
+    """Bytes that this process may use by the control groups of Linux, of which there may be many.
+
+    Groups are given by their files: those of version 2 lie at the root, those of version 1 below
+    `memory`, and a group has the limits of all groups around it.
+    """
+    with contextlib.suppress(OSError):
+        for line in membership.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                folder, name = root, "memory.max"
+            elif "memory" in controllers.split(","):
+                folder, name = root / "memory", "memory.limit_in_bytes"
+            else:
+                continue
+            parts = Path(path).parts[1:]
+            for depth in range(len(parts) + 1):
+                # There is no file where the group is not visible, and "max" where it has no limit.
+                with contextlib.suppress(OSError, ValueError):
+                    yield int(folder.joinpath(*parts[:depth], name).read_text())
 
 
 def peak() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,25 @@ def coordinates(params: dict[str, Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def save_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write a file of safetensors whole or not at all, with the mode of other files."""
+    from safetensors.numpy import save
+
+    # The library's own `save_file` gives the file the mode 0600.
+    part = path.with_name(path.name + ".partial")
+    try:
+        part.unlink(missing_ok=True)  # it may be a link to a file elsewhere
+        part.write_bytes(save(arrays))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def save_population(population: dict[str, Any], path: Path) -> None:
     """Write the population: `coordinates` of its individuals one after another.
 
     The array `offsets` [P + 1] of a leaf says where each individual's begin.
     """
-    from safetensors.numpy import save_file
-
     arrays = {}
     for name, leaf in dense(population).items():
         genes = leaf.reshape(len(leaf), -1)
@@ -49,7 +62,7 @@ def save_population(population: dict[str, Any], path: Path) -> None:
         arrays[f"{name}/values"] = genes[owners, indices]
         arrays[f"{name}/offsets"] = np.concatenate([[0], np.cumsum(counts)])
         arrays[f"{name}/shape"] = np.array(leaf.shape[1:], np.int64)
-    save_file(arrays, path)
+    save_arrays(arrays, path)
 
 
 def load_network(path: Path, index: int) -> dict[str, np.ndarray]:

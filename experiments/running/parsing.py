@@ -6,10 +6,11 @@ import difflib
 import io
 import re
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from experiments.running import files, setting_types
+from experiments.running import files, help, setting_types
 from experiments.running.cli import InputError, require
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def parse(
     presets: dict[str, ConfigType],
     program: str,
     description: str,
+    commands: Mapping[str, str] | None = None,
 ) -> ConfigType:
     """Return the config of a command line: its preset (else the first), saved config, flags.
 
@@ -47,15 +49,12 @@ def parse(
     preset = given["preset"][1] if "preset" in given else saved.get("preset", next(iter(presets)))
     default = dataclasses.replace(presets[preset], **saved)
 
+    if len(words) < len(arguments):
+        help.show(default, program, description, commands)
+        raise SystemExit(0)
+
     import tyro  # slow to import, and needed only here
 
-    def run_tyro(args: list[str]) -> ConfigType:
-        return tyro.cli(
-            config_type, args=args, default=default, prog=program, description=description
-        )
-
-    if len(words) < len(arguments):
-        run_tyro(["--help"])
     checked = []
     for flag, *values in given.values():
         # A single value that is joined to its flag may start with a dash.
@@ -63,7 +62,7 @@ def parse(
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            return run_tyro(checked)
+            return tyro.cli(config_type, args=checked, default=default, prog=program)
     except SystemExit:
         text = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]|-{3,}", " ", output.getvalue())
         raise InputError(text) from None

@@ -1,5 +1,7 @@
 """The command line of an experiment: a training, or one of its commands."""
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -60,6 +62,7 @@ def main(program: Program, arguments: list[str]) -> None:
             presets=program.presets,
             program=module,
             description=program.description or "",
+            commands={name: _first_sentence(run) for name, run in program.commands.items()},
         )
     )
     with devices.connected(config, program.name) as reports:
@@ -74,7 +77,12 @@ def main(program: Program, arguments: list[str]) -> None:
         with opened as directory:
             from experiments.running import runs  # late, for it imports JAX
 
-            advice = f"go on with: {module} --resume {directory}"
+            advice = f"go on with: {module} --resume {shlex.quote(str(directory))}"
             with resuming.advising(advice) if reports else nullcontext():
                 config = config if reports else replace(config, quiet=True)
                 runs.run_seeds(program.training(), config, dataset, directory)
+
+
+def _first_sentence(command: Callable[[list[str]], None]) -> str:
+    """What the module of a command says first."""
+    return (sys.modules[command.__module__].__doc__ or "").split("\n")[0]

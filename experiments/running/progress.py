@@ -27,11 +27,14 @@ class _State(NamedTuple):
     fraction: float | None = None
     metrics: tuple[tuple[str, str], ...] = ()
     ends: float | None = None
+    compiling: bool = False
 
     def numbers(self) -> list[str]:
         """Everything but the phase in words, as of now."""
         counter = [f"generation {self.generation}/{self.generations}"] if self.generations else []
         metrics = [f"{name} {value}" for name, value in self.metrics]
+        if self.compiling:
+            return [*counter, "compiling", f"elapsed {_clock(monotonic() - self.started)}"]
         left = [] if self.ends is None else [f"left {_clock(self.ends - monotonic())}"]
         return [*counter, *metrics, f"elapsed {_clock(monotonic() - self.started)}", *left]
 
@@ -102,6 +105,7 @@ class Progress:
             fraction=fraction,
             metrics=tuple(metrics.items()),
             ends=None if remaining is None else now + remaining,
+            compiling=False,
         )
         if self._is_live:
             return
@@ -112,6 +116,12 @@ class Progress:
         if now - self._printed_at >= pause:
             self._printed_at, self._printed_generation = now, generation
             self._print(self._state.line())
+
+    def compiling(self, stage: str) -> None:
+        """Show that the next step waits for the compilation of a stage, until the next update."""
+        del stage
+        if self._state is not None:
+            self._state = self._state._replace(compiling=True)
 
     def message(self, text: str) -> None:
         """Print a line that stays."""

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from gajax import evaluation, take
+from gajax import take
 
 
 def keys(seeds: Sequence[int]) -> Key[Array, "*S"]:
@@ -62,8 +62,3 @@ def take_seed(tree: Any, seed: int | None) -> Any:
 def for_all(key: Key[Array, "*S"], tree: Any) -> Any:
     """What all seeds share, with their axis."""
     return jax.tree.map(lambda leaf: leaf[None], tree) if key.ndim else tree
-
-
-def examples_per_step(key: Key[Array, "*S"]) -> int | None:
-    """What keeps a step of all seeds together as short as one seed's."""
-    return max(1, evaluation.default_examples_per_step() // len(key)) if key.ndim else None

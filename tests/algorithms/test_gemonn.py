@@ -184,4 +184,4 @@ def test_children_that_die_are_counted_and_their_parents_go_on(dataset):
     )
     results = train(config, dataset=dataset)
     assert [row["failed"] for row in results.rows] == [0, 0, 6, 0]
-    assert np.isfinite(results.everybody.train_loss).all()
+    assert np.isfinite(results.members.train_loss).all()

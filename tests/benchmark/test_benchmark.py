@@ -65,7 +65,7 @@ def descent_for_evolution(monkeypatch):
     """Stands in for the algorithms, which take seconds to compile."""
 
     def descent(loss_fn, *, batch_size, **_):
-        return gajax.gradient(loss_fn, optimizer=optax.sgd(0.1), batch_size=batch_size)
+        return gajax.descent(loss_fn, optimizer=optax.sgd(0.1), batch_size=batch_size)
 
     monkeypatch.setattr(gajax, "gemonn", descent)
     monkeypatch.setattr(gajax, "ga", descent)
@@ -216,7 +216,8 @@ def test_a_generation_stays_below_seven_populations_of_memory():
     """The compiled step of the published setting, with all that it keeps and hands on."""
     network = networks.make("autoencoder", (50,), (28, 28, 1), 10)
     size = 20
-    population = gajax.init(jax.random.key(0), network.init, size, densities=gajax.graded(size))
+    densities = gajax.linear_densities(size)
+    population = gajax.init(jax.random.key(0), network.init, size, densities=densities)
     images = jax.numpy.zeros((256, 784), jax.numpy.uint8)
     data = gajax.Data({"images": images}, jax.random.key(1))
     algorithm = gajax.gemonn(
@@ -226,6 +227,7 @@ def test_a_generation_stays_below_seven_populations_of_memory():
         stale_parents=True,
     )
     state = gajax.start(algorithm, jax.random.key(2), population, data)
-    compiled = gajax.run.lower(algorithm, jax.random.key(3), state, data).compile()
+    stages = algorithm.stages(size, len(images))(1)
+    compiled = gajax.run_generations.lower(stages, jax.random.key(3), state, data, 1).compile()
     needed = benchmark_growth.needed(compiled)
     assert needed < 7 * sum(leaf.nbytes for leaf in jax.tree.leaves(population))

@@ -10,10 +10,11 @@ import pytest
 import gajax
 from experiments import gemonn
 from experiments.front import measures as fronts
-from experiments.front import networks, pruning
+from experiments.front import networks
 from experiments.front.config import FEWEST_BATCHES
 from experiments.running import checkpoints
 from experiments.running.cli import run_main
+from gajax.algorithms import pruning
 
 WRONG = [
     ("--population-size 1", "--population-size must be 2 or more, not 1"),
@@ -100,7 +101,7 @@ def dies(arguments, directory, monkeypatch, capsys):
     return capsys.readouterr().err, rows
 
 
-SENTENCE = "gemonn: error: --learning-rate must be lower than 0.06, by which everybody died in "
+SENTENCE = "gemonn: error: --learning-rate must be lower than 0.06, at which no loss was finite in "
 
 
 @pytest.mark.parametrize("method", ["gemonn", "descent", "pruning"])

@@ -164,14 +164,14 @@ def select(seed, loss, count, size):
     more={"sizes": st.sampled_from([(1, 1, 1), (12, 1, 12), (12, 6, 2), (12, 4, 3), (7, 7, 3)])},
 )
 def test_selection_takes_the_better_ones(seed, values, sizes, folder):
-    people, count, size = sizes
-    loss = np.random.default_rng(seed).choice(np.float32(values), people)
+    individuals, count, size = sizes
+    loss = np.random.default_rng(seed).choice(np.float32(values), individuals)
     order = np.where(np.isfinite(loss), np.where(abs(loss) < 1e-37, 0, loss), np.inf)
     best, winners = map(np.asarray, select(np.uint32(seed), loss, count, size))
     np.testing.assert_array_equal(best, np.argsort(order, kind="stable")[:count])
-    assert len(winners) == count and ((winners >= 0) & (winners < people)).all()
-    assert np.bincount(winners).max() <= -(-count * size // people)
-    if count * size == people:
+    assert len(winners) == count and ((winners >= 0) & (winners < individuals)).all()
+    assert np.bincount(winners).max() <= -(-count * size // individuals)
+    if count * size == individuals:
         assert order[winners].min() == order.min()
         assert np.isinf(order[winners]).sum() <= np.isinf(order).sum() // size
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn_bits import drawn_bits
+from scipy import stats
 
 from gajax import mutation
 
@@ -64,6 +65,17 @@ def test_gaussian_adds_noise_of_its_scale(individual, jit):
     assert abs(noise.mean()) <= 5 / np.sqrt(noise.size)
     assert abs(noise.var() - 1) <= 5 * np.sqrt(2 / noise.size)
     assert abs(np.mean(noise**4) - 3) <= 5 * np.sqrt(96 / noise.size)
+
+
+@pytest.mark.parametrize("rate", [1e-7, 1 / 392_000])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_genes_change_at_rates_far_below_one_in_65536(name, rate):
+    """One gene in an autoencoder of 392,000 genes, so 10 of 4 million, and fewer."""
+    size = 4_000_000
+    mutated = mutate(name, True, rate=rate)(jax.random.key(14), jnp.ones(size))
+    changed = int((mutated != 1).sum())
+    assert changed <= stats.binom.ppf(1 - 1e-6, size, rate)
+    assert changed >= stats.binom.ppf(1e-4, size, rate)
 
 
 def test_genes_that_are_not_finite_stay_or_become_zero():

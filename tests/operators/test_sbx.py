@@ -62,12 +62,12 @@ def factors(reading, low_sign, high_sign):
     return -low, high
 
 
-def distance(found, distribution):
+def distance(result, distribution):
     """Kolmogorov and Smirnov's, in units of what is expected."""
-    found = np.sort(found)
-    expected = distribution(found)
-    steps = np.arange(len(found) + 1) / len(found)
-    return np.sqrt(len(found)) * max((steps[1:] - expected).max(), (expected - steps[:-1]).max())
+    result = np.sort(result)
+    expected = distribution(result)
+    steps = np.arange(len(result) + 1) / len(result)
+    return np.sqrt(len(result)) * max((steps[1:] - expected).max(), (expected - steps[:-1]).max())
 
 
 DISTRIBUTIONS = {  # of the spread factor outward, either way and inward
@@ -100,11 +100,11 @@ def test_equal_parents_have_children_like_themselves(name):
 def test_gradients_say_which_way_each_child_goes_and_how_far(reading, low_sign, high_sign):
     guide = high_sign if reading == "own" else low_sign
     low, high = factors(reading, low_sign, high_sign)
-    for found, outward in [(low, low_sign), (high, -guide)]:
-        assert found.min() > 0 and found.max() <= 2 ** (15 / 21) * (1 + 1e-6)  # 14 bits
+    for result, outward in [(low, low_sign), (high, -guide)]:
+        assert result.min() > 0 and result.max() <= 2 ** (15 / 21) * (1 + 1e-6)  # 14 bits
         if outward:
-            assert (found >= 1).all() if outward > 0 else (found <= 1).all()
-        assert distance(found, DISTRIBUTIONS[outward]) < 2
+            assert (result >= 1).all() if outward > 0 else (result <= 1).all()
+        assert distance(result, DISTRIBUTIONS[outward]) < 2
 
 
 @pytest.mark.parametrize("low_sign, high_sign", SIGNS)
@@ -139,8 +139,8 @@ def test_the_spread_of_sbx_has_its_distribution(index):
     first = jnp.where(jnp.arange(GENES) % 2 == 0, -1.0, 1.0)
     older, younger = crossover.sbx(jax.random.key(0), first, -first, index=index)
     np.testing.assert_array_equal(older, -younger)
-    found = np.asarray(older / first)
-    assert distance(found ** ((index + 1) / 21), DISTRIBUTIONS[0]) < 2
+    result = np.asarray(older / first)
+    assert distance(result ** ((index + 1) / 21), DISTRIBUTIONS[0]) < 2
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -213,8 +213,8 @@ def test_genes_keep_their_type_and_signs_may_have_any(name, dtype):
     expected = cross(*signs)
     assert all(child.dtype == dtype for child in expected)
     for type_of_sign in (jnp.float32, dtype, jnp.int32):
-        found = cross(*(sign.astype(type_of_sign) for sign in signs))
-        np.testing.assert_array_equal(jnp.stack(found), jnp.stack(expected))
+        result = cross(*(sign.astype(type_of_sign) for sign in signs))
+        np.testing.assert_array_equal(jnp.stack(result), jnp.stack(expected))
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -225,9 +225,9 @@ def test_pairs_cross_by_themselves_with_and_without_jit(name):
     for index in range(5):
         alone = call(OPERATORS[name], index, *(leaf[index] for leaf in pairs))
         for children in (together, compiled):
-            for found, expected in zip(children, alone, strict=True):
-                np.testing.assert_allclose(found[index], expected, rtol=1e-6, atol=1e-6)
-                np.testing.assert_array_equal(found[index] == 0, expected == 0)
+            for result, expected in zip(children, alone, strict=True):
+                np.testing.assert_allclose(result[index], expected, rtol=1e-6, atol=1e-6)
+                np.testing.assert_array_equal(result[index] == 0, expected == 0)
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -1,4 +1,4 @@
-"""Selection: the better ones survive, whatever stands in the losses."""
+"""Selection: the better individuals survive, finite losses or not."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ LOSSES = {
     "ties": [1.0, 0.0, 1.0, 0.0, 0.0, 1.0],
     "nan": [NAN, 1.0, NAN, 0.0, 2.0, NAN],
     "infinite": [INF, 1.0, -INF, NAN, 0.0, 3e38],
-    "hopeless": [NAN, INF, NAN, INF, -INF, NAN],
+    "none finite": [NAN, INF, NAN, INF, -INF, NAN],
 }
 
 
@@ -48,7 +48,7 @@ def test_truncation_keeps_the_lowest_losses_in_their_order(name, count, jit):
 
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
-def test_tournaments_that_everybody_enters_once_have_distinct_winners(size, jit):
+def test_tournaments_that_all_enter_once_have_distinct_winners(size, jit):
     winners = tournaments(list(LOSSES.values()), 6 // size, size=size, jit=jit)
     for loss, rows in zip(map(comparable, LOSSES.values()), winners, strict=True):
         for row in rows:
@@ -58,7 +58,7 @@ def test_tournaments_that_everybody_enters_once_have_distinct_winners(size, jit)
         assert len({tuple(row) for row in winners[0]}) > 1
 
 
-def test_everybody_enters_as_often_as_the_others():
+def test_each_individual_enters_as_often_as_the_others():
     for row in tournaments([[5.0, 3.0, 8.0, 1.0, 9.0, 7.0]], 6, size=2)[0]:
         counts = np.bincount(row, minlength=6)
         assert counts[3] == 2, "the best wins both of its tournaments"

@@ -41,8 +41,8 @@ def alone():
 def test_a_front_of_four_devices_is_that_of_one(alone):
     shared = gemonn.train(replace(SMALL, devices=4))
     for found, expected in zip(
-        jax.tree.leaves((shared.population, shared.everybody, shared.snapshots)),
-        jax.tree.leaves((alone.population, alone.everybody, alone.snapshots)),
+        jax.tree.leaves((shared.population, shared.members, shared.snapshots)),
+        jax.tree.leaves((alone.population, alone.members, alone.snapshots)),
         strict=True,
     ):
         np.testing.assert_array_equal(found, expected)

@@ -172,5 +172,5 @@ def test_help_shows_the_values_of_the_preset(monkeypatch, capsys):
     assert stopped.value.code == 0
     output = capsys.readouterr()
     assert output.err == ""
-    for text in ("usage: mnist_ga", "Widths of the layers.", "0.5", "--no-biases", "784 9"):
+    for text in ("usage: mnist_ga", "Widths of the layers.", "0.5", "--biases", "784 9"):
         assert text in output.out

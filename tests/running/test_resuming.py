@@ -55,6 +55,7 @@ def interrupt(monkeypatch):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize(("name", "more", "expected"), RUNS)
 def test_a_run_cut_at_any_step_comes_to_the_same_end(name, more, expected, interrupt, tmp_path):
     main, arguments = PROGRAMS[name]

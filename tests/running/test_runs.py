@@ -11,7 +11,6 @@ from experiments.autoencoder import training
 from experiments.datasets.catalog import load
 from experiments.front import training as front_training
 from experiments.running import memory, runs, seeds, side_by_side
-from gajax import evaluation
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 
@@ -85,12 +84,6 @@ def test_only_what_ends_together_goes_side_by_side(monkeypatch):
     for method, together in (("ga", True), ("sgd", True), ("pca", False)):
         training_config = mnist_ga.check(mnist_ga.Config(method=method))
         assert (training.fitting(training_config, dataset).runs > 1) == together
-
-
-def test_a_step_of_all_seeds_is_as_short_as_that_of_one():
-    together = side_by_side.examples_per_step(side_by_side.keys([0, 1, 2, 3]))
-    assert together == evaluation.default_examples_per_step() // 4
-    assert side_by_side.examples_per_step(side_by_side.keys([0])) is None
 
 
 def test_a_single_seed_has_no_axis():

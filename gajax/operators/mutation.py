@@ -5,14 +5,15 @@ Bind rates with `functools.partial` and vmap over the population.
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from gajax import bits, population
-from gajax.population import every_leaf, leaf_mask
+from gajax.population import all_leaves, leaf_mask
 from gajax.types import LeafPredicate, Params
 
 _Rate = float | Float[Array, ""]
@@ -23,7 +24,7 @@ def zero(
     individual: Params,
     *,
     rate: float,
-    may_be_zero: LeafPredicate = every_leaf,
+    may_be_zero: LeafPredicate = all_leaves,
 ) -> Params:
     """Set each gene to zero with probability `rate` (David & Greental, arXiv 1711.07655).
 
@@ -47,7 +48,8 @@ def polynomial(
 ) -> Params:
     """Move each gene with probability `rate` by a share of `2 * bound`, mostly a small one.
 
-    The larger the distribution index, the smaller the moves; genes are cut off at +-`bound`.
+    The larger the distribution index, the smaller the moves; genes are cut off at +-`bound`. With
+    probability of about `rate**2 / 2` a gene moves twice.
     Draws only for the genes that change. Source: Deb & Goyal, "A combined genetic adaptive search
     (GeneAS) for engineering design", Computer Science and Informatics 26(4).
     """
@@ -61,7 +63,7 @@ def polynomial(
         genes = genes.at[positions].add(move.astype(leaf.dtype), mode="drop")
         return jnp.clip(genes, -bound, bound).reshape(leaf.shape)
 
-    return _at_random_genes(key_genes, individual, rate, mutate, every_leaf)
+    return _at_random_genes(key_genes, individual, rate, mutate, all_leaves)
 
 
 def gaussian(
@@ -88,15 +90,20 @@ def _at_random_genes(
 ) -> Params:
     """`mutate(leaf, positions)` at genes that are each chosen with probability `rate`.
 
-    The gaps between chosen genes have a geometric distribution, so that is what is drawn.
-    Positions behind the end of a leaf, or before its start, stand for no gene.
+    A Poisson number of positions, drawn with replacement, chooses every gene independently of the
+    others. Positions behind the end of a leaf stand for no gene.
     """
     count = population.genes(individual)
-    uniform = jax.random.uniform(key, (_draws(count, rate),), minval=jnp.finfo(jnp.float32).tiny)
-    gaps = jnp.log(uniform) / math.log1p(-rate) if 0 < rate < 1 else jnp.full_like(uniform, 0)
-    gaps = jnp.minimum(jnp.floor(gaps), count).astype(jnp.int32) + 1
-    # The sum stops behind the last gene, for many large gaps would overflow.
-    chosen = lax.associative_scan(lambda a, b: jnp.minimum(a + b, count + 1), gaps) - 1
+    if rate < 1:
+        expected = -count * math.log1p(-rate)
+        chances = jnp.asarray(_poisson_cumulative(expected), jnp.float32)
+        words = bits.words(key, (1 + chances.size,))
+        number = jnp.sum(chances <= words[0].astype(jnp.float32) * 2.0**-32)
+        # Some genes are more likely than others by a share of count / 2**32 at most.
+        chosen = (words[1:] % count).astype(jnp.int32)
+        chosen = jnp.where(jnp.arange(chances.size) < number, chosen, count)
+    else:
+        chosen = jnp.arange(count)
     mask = jax.tree.leaves(leaf_mask(individual, may_change))
     offset, leaves = 0, []
     for leaf, may in zip(jax.tree.leaves(individual), mask, strict=True):
@@ -109,6 +116,16 @@ def _at_random_genes(
 
 
 def _draws(genes: int, rate: float) -> int:
-    """How many genes change at most; that it were more is less likely than one in a billion."""
-    expected = genes * rate
-    return min(genes, math.ceil(expected + 6 * math.sqrt(expected) + 10)) if rate > 0 else 0
+    """Number of positions that `_at_random_genes` draws."""
+    return len(_poisson_cumulative(-genes * math.log1p(-rate))) if rate < 1 else genes
+
+
+@cache
+def _poisson_cumulative(expected: float) -> Float[np.ndarray, " K"]:
+    """Chances of at most 0, 1, ... events; that there are more is less likely than 1e-9."""
+    if expected == 0:
+        return np.zeros(0)
+    most = math.ceil(expected + 6 * math.sqrt(expected) + 10)
+    numbers = np.arange(1, most)
+    logarithms = numbers * math.log(expected) - np.cumsum(np.log(numbers))
+    return np.cumsum(np.exp(np.concatenate([[0.0], logarithms]) - expected))

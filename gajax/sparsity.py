@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from gajax.population import every_leaf, leaf_mask
+from gajax.population import all_leaves, leaf_mask
 from gajax.types import LeafPredicate, Params
 
 
 def sparse(
-    inner: optax.GradientTransformation, *, may_be_zero: LeafPredicate = every_leaf
+    inner: optax.GradientTransformation, *, may_be_zero: LeafPredicate = all_leaves
 ) -> optax.GradientTransformationExtraArgs:
     """Let `inner` move only the genes that are not zero (SSGD of Yang et al., IEEE TNNLS 33(9)).
 

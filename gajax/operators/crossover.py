@@ -6,10 +6,12 @@ individuals; bind its rate with `functools.partial` and vmap it over pairs. The 
 crossover (SBX) lie around them.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from gajax import population
@@ -30,10 +32,7 @@ def uniform(
     the public code of David & Greental (arXiv 1711.07655).
     """
 
-    def swapped(key: Key[Array, ""], leaf: Array) -> Array:
-        return population.random_mask(key, rate, leaf.shape)
-
-    return _exchange(population.map_with_key(key, swapped, first), first, second)
+    return _exchange(population.random_masks(key, rate, first), first, second)
 
 
 def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Params, Params]:
@@ -61,20 +60,14 @@ def sbx(
     Agrawal, "Simulated binary crossover for continuous search space", Complex Systems 9(2).
     """
 
-    def cross(
-        key: Key[Array, ""], first: Array, second: Array, bound: float
-    ) -> tuple[Array, Array]:
-        word = jax.random.bits(key, first.shape, jnp.uint32)
-        expands = (word & 1).astype(bool)
-        spread = _spread(word >> 8, 24, expands, index)
-        mean, half = (first + second) / 2, (second - first) / 2
-        return (
-            jnp.clip(mean - spread * half, -bound, bound).astype(first.dtype),
-            jnp.clip(mean + spread * half, -bound, bound).astype(first.dtype),
-        )
-
-    crossed = population.map_with_key(key, cross, first, second, _bounds(bound, first))
-    return _unzip(crossed, first)
+    (first, second), limit, unflatten = _flatten((first, second), bound)
+    word = jax.random.bits(key, first.shape, jnp.uint32)
+    expands = (word & 1).astype(bool)
+    spread = _spread(word >> 8, 24, expands, index)
+    mean, half = (first + second) / 2, (second - first) / 2
+    children = mean - spread * half, mean + spread * half
+    older, younger = (unflatten(jnp.clip(child, -limit, limit)) for child in children)
+    return older, younger
 
 
 def gradient_guided_sbx(
@@ -103,64 +96,59 @@ def gradient_guided_sbx(
     key_pair, key_genes = jax.random.split(key)
     keep_zeros = jax.random.bernoulli(key_pair)
 
-    def cross(
-        key: Key[Array, ""],
-        first: Array,
-        second: Array,
-        first_sign: Array,
-        second_sign: Array,
-        bound: float,
-    ) -> tuple[Array, Array]:
-        word = jax.random.bits(key, first.shape, jnp.uint32)
-        is_low = first <= second
-        low, high = jnp.minimum(first, second), jnp.maximum(first, second)
-        low_sign = jnp.where(is_low, first_sign, second_sign)
-        high_sign = jnp.where(is_low, second_sign, first_sign)
-        guide = high_sign if reading == "own" else low_sign
-        # Of the word's bits, 15 are the low child's, 15 the high child's and 1 is the copy's coin.
-        low_bits = word >> 17
-        high_bits = jnp.where((low_sign == 0) & (guide == 0), low_bits, (word >> 2) & 0x7FFF)
-        low_expands = jnp.where(low_sign == 0, low_bits & 1 == 1, low_sign > 0)
-        high_expands = jnp.where(guide == 0, high_bits & 1 == 1, guide < 0)
-        low_spread = _spread(low_bits >> 1, 14, low_expands, index)
-        high_spread = _spread(high_bits >> 1, 14, high_expands, index)
-        mean, half = (low + high) / 2, (high - low) / 2
-        low_child = jnp.where(keep_zeros & (low == 0), 0, mean - low_spread * half)
-        high_child = jnp.where(keep_zeros & (high == 0), 0, mean + high_spread * half)
-        copies = (word & 1).astype(bool)
-        low_child, high_child = (
-            jnp.where(copies & (low_sign < 0), high_child, low_child),
-            jnp.where(copies & (high_sign > 0), low_child, high_child),
-        )
-        low_child = jnp.clip(low_child, -bound, bound).astype(first.dtype)
-        high_child = jnp.clip(high_child, -bound, bound).astype(first.dtype)
-        return (
-            jnp.where(is_low, low_child, high_child),
-            jnp.where(is_low, high_child, low_child),
-        )
-
-    signs = first_signs, second_signs
-    crossed = population.map_with_key(
-        key_genes, cross, first, second, *signs, _bounds(bound, first)
+    trees = first, second, first_signs, second_signs
+    (first, second, first_sign, second_sign), limit, unflatten = _flatten(trees, bound)
+    word = jax.random.bits(key_genes, first.shape, jnp.uint32)
+    is_low = first <= second
+    low, high = jnp.minimum(first, second), jnp.maximum(first, second)
+    low_sign = jnp.where(is_low, first_sign, second_sign)
+    high_sign = jnp.where(is_low, second_sign, first_sign)
+    guide = high_sign if reading == "own" else low_sign
+    # Of the word's bits, 15 are the low child's, 15 the high child's and 1 is the copy's coin.
+    low_bits = word >> 17
+    high_bits = jnp.where((low_sign == 0) & (guide == 0), low_bits, (word >> 2) & 0x7FFF)
+    low_expands = jnp.where(low_sign == 0, low_bits & 1 == 1, low_sign > 0)
+    high_expands = jnp.where(guide == 0, high_bits & 1 == 1, guide < 0)
+    low_spread = _spread(low_bits >> 1, 14, low_expands, index)
+    high_spread = _spread(high_bits >> 1, 14, high_expands, index)
+    mean, half = (low + high) / 2, (high - low) / 2
+    low_child = jnp.where(keep_zeros & (low == 0), 0, mean - low_spread * half)
+    high_child = jnp.where(keep_zeros & (high == 0), 0, mean + high_spread * half)
+    copies = (word & 1).astype(bool)
+    low_child, high_child = (
+        jnp.where(copies & (low_sign < 0), high_child, low_child),
+        jnp.where(copies & (high_sign > 0), low_child, high_child),
     )
-    return _unzip(crossed, first)
+    low_child, high_child = (jnp.clip(child, -limit, limit) for child in (low_child, high_child))
+    return (
+        unflatten(jnp.where(is_low, low_child, high_child)),
+        unflatten(jnp.where(is_low, high_child, low_child)),
+    )
 
 
-def _spread(bits: Array, count: int, expands: Array, index: float) -> Array:
-    """The spread factor of SBX for random bits: at least 1 where it expands, else at most 1."""
-    uniform = (bits.astype(jnp.float32) + 0.5) / 2**count
+def _spread(drawn: Array, count: int, expands: Array, index: float) -> Array:
+    """The spread factor of SBX from `count` bits: at least 1 where it expands, else at most 1."""
+    uniform = (drawn.astype(jnp.float32) + 0.5) / 2**count
     exponent = jnp.where(expands, -1 / (index + 1), 1 / (index + 1))
     return jnp.exp(exponent * jnp.log(uniform))
 
 
-def _bounds(bound: Bound, like: Params) -> PyTree[float]:
-    return jax.tree.map(lambda _: bound, like) if isinstance(bound, int | float) else bound
+def _flatten(
+    trees: tuple[Params, ...], bound: Bound
+) -> tuple[list[Array], Array, Callable[[Array], Params]]:
+    """The trees as vectors, the bound of each gene, and what makes a tree of a vector again.
 
+    One vector of all genes compiles several times as fast as many leaves.
+    """
+    vectors = [ravel_pytree(tree)[0] for tree in trees]
 
-def _unzip(pairs: PyTree, like: Params) -> tuple[Params, Params]:
-    """Two trees from a tree of pairs."""
-    inner = jax.tree.structure((0, 0))
-    return jax.tree.transpose(jax.tree.structure(like), inner, pairs)
+    def unflatten(vector: Array) -> Params:
+        return ravel_pytree(trees[0])[1](vector.astype(vectors[0].dtype))
+
+    if isinstance(bound, int | float):
+        return vectors, jnp.asarray(bound, vectors[0].dtype), unflatten
+    leaves = jax.tree.map(lambda leaf, limit: jnp.full_like(leaf, limit), trees[0], bound)
+    return vectors, ravel_pytree(leaves)[0], unflatten
 
 
 def _exchange(masks: Params, first: Params, second: Params) -> tuple[Params, Params]:

@@ -3,9 +3,10 @@
 A loss that is not finite counts as infinite: such an individual comes behind every other.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Real
+
+from gajax import bits
 
 
 def truncation(key: Key[Array, ""], loss: Float[Array, " P"], count: int) -> Int[Array, " count"]:
@@ -19,13 +20,13 @@ def tournament(
 ) -> Int[Array, " count"]:
     """The winners of `count` tournaments of `size`, drawn from random permutations.
 
-    Nobody enters twice before everybody has entered once, so with `count * size` equal to P the
+    No individual enters twice before all have entered once, so with `count * size` equal to P the
     winners are distinct and the best is among them.
     """
     individuals = loss.shape[0]
     rounds = -(-count * size // individuals)
-    keys = jax.random.split(key, rounds)
-    entrants = jax.vmap(lambda key: jax.random.permutation(key, individuals))(keys)
+    places = jnp.broadcast_to(jnp.arange(individuals), (rounds, individuals))
+    entrants = bits.permuted(key, jnp.arange(rounds), places, individuals)
     entrants = entrants.reshape(-1)[: count * size].reshape(count, size)
     winner = jnp.argmin(_comparable(loss)[entrants], axis=1)
     return jnp.take_along_axis(entrants, winner[:, None], axis=1)[:, 0]

@@ -5,19 +5,19 @@ IEEE TNNLS 33(9):4861-4875.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 from jaxtyping import Array, Key
 
-from gajax import crossover as crossovers
 from gajax import evaluation, fronts
-from gajax import mutation as mutations
 from gajax import population as populations
-from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad
+from gajax.operators import crossover as crossovers
+from gajax.operators import mutation as mutations
+from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad, cached
 
 
+@cached
 def gemonn(
     loss_fn: LossFn,
     *,
@@ -26,10 +26,9 @@ def gemonn(
     crossover: Callable[..., tuple[Params, Params]] = crossovers.gradient_guided_sbx,
     mutation: Callable[..., Params] | None = None,
     refine: fronts.Refine | None = None,
-    may_be_zero: LeafPredicate = populations.every_leaf,
+    may_be_zero: LeafPredicate = populations.all_leaves,
     stale_parents: bool = False,
     chunk_size: int | None = None,
-    examples_per_step: int | None = None,
 ) -> Algorithm:
     """Make the algorithm; its state is a `FrontState` with gradient signs as guide.
 
@@ -39,21 +38,20 @@ def gemonn(
     parents are scored anew on that batch; with `stale_parents` they keep the loss of the batch they
     were born on, as in the published method. `refine` gives the children gradient steps before they
     compete, on further batches.
-
-    A step is a generation, or a part of its refinement: at most about `examples_per_step`
-    individuals x examples through a gradient.
     """
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
 
-    def breed(
-        key: Key[Array, ""], first: Params, second: Params, *signs: Params
+    def cross(
+        key: Key[Array, ""], mother: tuple[Params, Params], father: tuple[Params, Params]
     ) -> tuple[Params, Params]:
-        key_cross, *keys = jax.random.split(key, 3)
-        rate = 1 / populations.genes(first)
-        mutate = mutation or partial(mutations.zero, rate=rate, may_be_zero=may_be_zero)
-        children = crossover(key_cross, first, second, *signs)
-        older, younger = map(mutate, keys, children)
-        return older, younger
+        (first, first_signs), (second, second_signs) = mother, father
+        return crossover(key, first, second, first_signs, second_signs)
+
+    def mutate(key: Key[Array, ""], child: Params) -> Params:
+        if mutation is not None:
+            return mutation(key, child)
+        rate = 1 / populations.genes(child)
+        return mutations.zero(key, child, rate=rate, may_be_zero=may_be_zero)
 
     def evaluate(population: Params, batch: Any, shared: tuple[Any, ...]) -> Any:
         return evaluation.batch_losses_and_signs(
@@ -63,12 +61,12 @@ def gemonn(
     return fronts.front(
         loss_fn,
         evaluate,
-        breed,
+        cross,
+        mutate,
         value_and_grad,
         guided=True,
         batch_size=batch_size,
         refine=refine,
         stale_parents=stale_parents,
         chunk_size=chunk_size,
-        examples_per_step=examples_per_step,
     )

@@ -4,30 +4,29 @@ Source: Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-I
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 from jaxtyping import Array, Key
 
-from gajax import crossover as crossovers
 from gajax import evaluation, fronts
-from gajax import mutation as mutations
 from gajax import population as populations
-from gajax.types import Algorithm, LossFn, Params, ValueAndGrad
+from gajax.operators import crossover as crossovers
+from gajax.operators import mutation as mutations
+from gajax.types import Algorithm, LossFn, Params, ValueAndGrad, cached
 
 
+@cached
 def nsga2(
     loss_fn: LossFn,
     *,
     batch_size: int,
-    value_and_grad: ValueAndGrad | None = None,
     crossover: Callable[..., tuple[Params, Params]] = crossovers.sbx,
     mutation: Callable[..., Params] | None = None,
     refine: fronts.Refine | None = None,
+    value_and_grad: ValueAndGrad | None = None,
     stale_parents: bool = False,
     chunk_size: int | None = None,
-    examples_per_step: int | None = None,
 ) -> Algorithm:
     """Make the algorithm; its state is a `FrontState` without a guide.
 
@@ -36,20 +35,18 @@ def nsga2(
     in loss and density. The parents are scored anew on that batch; with `stale_parents` they keep
     the loss of the batch they were born on. `refine` gives the children gradient steps before they
     compete, on further batches; `value_and_grad` matters to nothing else.
-
-    A step is a generation, or a part of its refinement: at most about `examples_per_step`
-    individuals x examples through a gradient.
     """
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
 
-    def breed(
-        key: Key[Array, ""], first: Params, second: Params, *guides: None
+    def cross(
+        key: Key[Array, ""], mother: tuple[Params, None], father: tuple[Params, None]
     ) -> tuple[Params, Params]:
-        del guides
-        key_cross, *keys = jax.random.split(key, 3)
-        mutate = mutation or partial(mutations.polynomial, rate=1 / populations.genes(first))
-        older, younger = map(mutate, keys, crossover(key_cross, first, second))
-        return older, younger
+        return crossover(key, mother[0], father[0])
+
+    def mutate(key: Key[Array, ""], child: Params) -> Params:
+        if mutation is not None:
+            return mutation(key, child)
+        return mutations.polynomial(key, child, rate=1 / populations.genes(child))
 
     def evaluate(population: Params, batch: Any, shared: tuple[Any, ...]) -> Any:
         losses = evaluation.batch_losses(loss_fn, population, batch, shared, chunk_size=chunk_size)
@@ -58,12 +55,12 @@ def nsga2(
     return fronts.front(
         loss_fn,
         evaluate,
-        breed,
+        cross,
+        mutate,
         value_and_grad,
         guided=False,
         batch_size=batch_size,
         refine=refine,
         stale_parents=stale_parents,
         chunk_size=chunk_size,
-        examples_per_step=examples_per_step,
     )

@@ -1,0 +1,145 @@
+"""The rivals of evolution: gradient descent of dense networks, and pruning of a single one."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Key
+
+import gajax
+from experiments.front.measures import Step
+from experiments.front.networks import Network
+from experiments.running import steps
+from experiments.running.checkpoints import Checkpoint
+from experiments.running.steps import OnCompile
+from gajax.types import Params
+
+RATES = (0.1, 0.01, 0.001)
+NAMES = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
+"""The individuals of `descent`."""
+
+PRUNING_OPTIMIZER = optax.adam(1e-3)
+
+
+class RuleState(NamedTuple):
+    """The state of `sgd_or_adam`, in which each individual has a rule of its own."""
+
+    rate: Float[Array, ""]
+    is_adam: Bool[Array, ""]
+    adam: Any
+
+
+def descent(
+    key: Key[Array, ""],
+    network: Network,
+    data: gajax.Data,
+    *,
+    batches: int,
+    batch_size: int,
+    resumed: Checkpoint | None = None,
+    on_compile: OnCompile | None = None,
+) -> Iterator[Step]:
+    """Train the individuals `NAMES`: one dense network by SGD and by Adam at each rate.
+
+    All start from the same network, see the same batches and take about as many of them. The costs
+    in `info` are those of one individual, for each is a method by itself. A generation is about an
+    epoch.
+    """
+    size = len(NAMES)
+    epoch = gajax.evaluation.example_count(data) // batch_size
+    generations = -(-batches // epoch)
+    algorithm = gajax.descent(
+        network.loss_fn,
+        optimizer=SGD_OR_ADAM,
+        batch_size=batch_size,
+        batches=batches // generations,
+    )
+    setting = algorithm, key, _copies(key, network.init, size), data
+    start_from = None
+    if resumed is None:
+        start_from = gajax.start(*setting)
+        rates = jnp.tile(jnp.array(RATES, jnp.float32), 2)
+        rules = start_from.optimizer_state._replace(
+            rate=rates, is_adam=jnp.arange(size) >= len(RATES)
+        )
+        start_from = start_from._replace(optimizer_state=rules)
+    walk = steps.evolve(
+        setting,
+        generations=generations,
+        resumed=resumed,
+        start_from=start_from,
+        on_compile=on_compile,
+    )
+    for state, info in walk:
+        saved = state, steps.facts(info)
+        info = info._replace(gradient_examples=info.gradient_examples // size)
+        yield Step(info, state.params, np.asarray(gajax.density(state.params)), saved=saved)
+
+
+def pruning(
+    key: Key[Array, ""],
+    network: Network,
+    data: gajax.Data,
+    *,
+    batches: int,
+    batch_size: int,
+    regrowth: bool,
+    resumed: Checkpoint | None = None,
+    on_compile: OnCompile | None = None,
+) -> Iterator[Step]:
+    """Train one network by Adam, dense at first and then at ever lower densities.
+
+    There is an individual for each density of the schedule: the network as it was when its batches
+    were over or, until then, as it now is. `info.generation` counts the densities from 1.
+    """
+    moves = gajax.regrowth_moves(batches) if regrowth else gajax.pruning_moves(batches)
+    algorithm = gajax.pruning(
+        network.loss_fn, optimizer=PRUNING_OPTIMIZER, batch_size=batch_size, moves=moves
+    )
+    density = None
+    setting = algorithm, key, _copies(key, network.init, 1), data
+    for state, info in steps.evolve(setting, resumed=resumed, on_compile=on_compile):
+        saved = state, steps.facts(info)
+        move = moves[info.generation - 1]
+        of_row = [other for other in moves if other.row == move.row]
+        start, stop = of_row[0].start, of_row[-1].stop
+        batch = move.start + info.fraction * (move.stop - move.start)
+        info = info._replace(
+            generation=move.row + 1,
+            fraction=(batch - start) / (stop - start),
+            done=info.done and move == of_row[-1],
+        )
+        if density is None or info.done:
+            density = np.asarray(gajax.density(state.params))
+        yield Step(info, state.params, density, saved=saved)
+
+
+def _sgd_or_adam() -> optax.GradientTransformation:
+    """SGD or Adam, as its state says."""
+    adam = optax.scale_by_adam()
+
+    def init(params: Any) -> RuleState:
+        return RuleState(jnp.float32(0), jnp.bool_(False), adam.init(params))
+
+    def update(updates: Any, state: RuleState, params: Any = None) -> tuple[Any, RuleState]:
+        directions, moments = adam.update(updates, state.adam, params)
+
+        def step(gradient: Array, direction: Array) -> Array:
+            return -state.rate * jnp.where(state.is_adam, direction, gradient)
+
+        return jax.tree.map(step, updates, directions), state._replace(adam=moments)
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+SGD_OR_ADAM = _sgd_or_adam()
+
+
+@partial(jax.jit, static_argnames=("init", "size"))
+def _copies(key: Key[Array, ""], init: Callable, size: int) -> Params:
+    """A population of one network."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), init(key))

@@ -1,0 +1,70 @@
+"""The steps of a run: an algorithm walked by the host, from its start or from a checkpoint."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+import gajax
+from experiments.running.checkpoints import Checkpoint
+
+SECONDS = 1.0
+"""About how long the program computes before it looks at signals, the display and checkpoints."""
+
+OnCompile = Callable[[str], None]
+"""Called with the name of a stage before it is compiled."""
+
+
+def evolve(
+    setting: tuple[Any, ...],
+    *,
+    generations: int | None = None,
+    resumed: Checkpoint | None = None,
+    start_from: Any = None,
+    on_compile: OnCompile | None = None,
+) -> Iterator[tuple[Any, gajax.Info]]:
+    """The states and infos of `gajax.evolve(*setting)`, several in a generation that takes long.
+
+    With a checkpoint, the first step is the one at which it was made. `start_from` is the state to
+    begin with instead of that of the algorithm, whose first generation is then number 1.
+    """
+    resume_from = None if start_from is None else (start_from, gajax.Position(1))
+    if resumed:
+        state = resumed.take(gajax.state_shapes(*setting))
+        info = _restore(resumed.facts["info"], state)
+        resume_from = state, info.position
+        yield state, info
+    yield from gajax.evolve(
+        *setting,
+        generations=generations,
+        seconds=SECONDS,
+        resume_from=resume_from,
+        on_compile=on_compile,
+    )
+
+
+def facts(info: gajax.Info) -> dict[str, Any]:
+    """What a checkpoint needs beside the state, ready for JSON."""
+    return {"info": [info.generation, info.stage, info.fraction, info.done, info.position]}
+
+
+def take_seed(info: gajax.Info, seed: int | None) -> gajax.Info:
+    """The info of the seed at that place; None where there is no axis S."""
+    if seed is None:
+        return info
+    return info._replace(
+        loss=info.loss[seed],
+        failed=info.failed[seed],
+        gradient_examples=info.gradient_examples[seed],
+        forward_examples=info.forward_examples[seed],
+    )
+
+
+def _restore(saved: list[Any], state: Any) -> gajax.Info:
+    generation, stage, fraction, done, position = saved
+    loss, failed = (np.asarray(values) for values in jax.device_get((state.loss, state.failed)))
+    zeros = np.zeros_like(failed)
+    costs = zeros, zeros, 0
+    position = gajax.Position(*position)
+    return gajax.Info(generation, stage, fraction, done, loss, failed, *costs, position)

@@ -1,0 +1,1 @@
+"""Algorithms, one a file, each a factory that returns a `gajax.Algorithm`."""

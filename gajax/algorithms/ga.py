@@ -1,0 +1,242 @@
+"""A genetic algorithm whose survivors learn by gradient descent.
+
+Source: David & Greental, "Genetic Algorithms for Evolving Deep Neural Networks", arXiv 1711.07655.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from gajax import breeding, evaluation, sharding, types
+from gajax import population as populations
+from gajax.operators import crossover as crossovers
+from gajax.operators import mutation as mutations
+from gajax.operators import selection as selections
+from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
+
+ZERO_ONE_PERCENT = partial(mutations.zero, rate=0.01)
+"""The mutation of the published method."""
+
+
+class GAState(NamedTuple):
+    """The survivors stand first, the best of them at index 0.
+
+    Within a mesh, every device's share of the survivors stands first in its share of all.
+    """
+
+    params: Params  # [P, ...]
+    optimizer_state: Any  # [P, ...]; that of an individual that has not survived is meaningless
+    loss: Float[Array, " P"]
+    total: Float[Array, " P"]  # sum of the losses of the batches of this training or scoring
+    failed: Int[Array, ""]
+
+
+@types.cached
+def ga(
+    loss_fn: LossFn,
+    *,
+    optimizer: optax.GradientTransformation,
+    survivors: int,
+    batch_size: int,
+    epochs: int = 1,
+    crossover: Callable[..., tuple[Params, Params]] = crossovers.uniform,
+    mutation: Callable[..., Params] = ZERO_ONE_PERCENT,
+    selection: Callable[..., Int[Array, " S"]] = selections.truncation,
+    fresh_optimizer: bool = False,
+    score_examples: int | None = None,
+    value_and_grad: ValueAndGrad | None = None,
+    chunk_size: int | None = None,
+) -> Algorithm:
+    """Make the algorithm; its population has more than `survivors` individuals.
+
+    Generation 0 scores and ranks the initial population. Each later one trains the survivors for
+    `epochs` passes over the data, fills the other places with their children (two different parents
+    drawn uniformly, crossover, then mutation), and scores and ranks all on the first
+    `score_examples` examples (None: all). `selection` decides who survives. Individuals with a
+    non-finite loss or gene are neither survivors nor parents while there are others.
+
+    A child inherits its mother's optimiser state, so that moments and schedules go on; with
+    `fresh_optimizer` all start each generation with a new one, as in the original.
+    """
+    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)
+    types.require_at_least(1, chunk_size=chunk_size)
+
+    def init(key: Key[Array, ""], population: Params, data: Data) -> GAState:
+        del key
+        size = populations.size(population)
+        stages(size, evaluation.example_count(data))
+        _, rank_at_position = _layout(size, survivors)
+        if sharding.device_count() > 1:  # so that equal losses rank as on one device
+            population = sharding.take((population,), rank_at_position)
+        return GAState(
+            params=population,
+            optimizer_state=evaluation.map_individuals(optimizer.init, population),
+            loss=jnp.full(size, jnp.inf, jnp.float32),
+            total=sharding.place(jnp.zeros(size)),
+            failed=jnp.int32(0),
+        )
+
+    @cache
+    def stages(size: int, examples: int) -> Plan:
+        if survivors >= size:
+            raise ValueError(f"survivors must be from 1 to {size - 1}, not {survivors}")
+        types.require_batch_size(batch_size, examples)
+        batches = epochs * (examples // batch_size)
+        scored = min(score_examples or examples, examples)
+
+        def train(key, state: GAState, data: Data, generation, start, stop) -> GAState:
+            del key
+            order = evaluation.batch_order(
+                data, (generation - 1) * batches, batches, batch_size=batch_size
+            )
+            individuals = state.params, state.optimizer_state, state.total
+            params, optimizer_state, total = sharding.first(individuals, survivors)
+            trained = evaluation.gradient_steps(
+                value_and_grad,
+                optimizer,
+                params,
+                optimizer_state,
+                data,
+                order,
+                start,
+                stop,
+                total=total,
+                chunk_size=chunk_size,
+            )
+            params, optimizer_state, total = sharding.replace_first(individuals, trained)
+            return state._replace(params=params, optimizer_state=optimizer_state, total=total)
+
+        def breed(key, state: GAState, data: Data, generation, start, stop) -> GAState:
+            del data, generation, start, stop
+            key_couples, key_children = jax.random.split(key)
+            children = size - survivors
+            parents, count = _parents(state, survivors)
+            couples = draw_couples(key_couples, count, -(-children // 2))
+            mothers, fathers = (parents[indices] for indices in couples)
+            born = breeding.breed(
+                crossover,
+                mutation,
+                key_children,
+                state.params,
+                mothers,
+                fathers,
+                children,
+                chunk_size=chunk_size,
+            )
+            params = sharding.replace_last(state.params, born)
+            if fresh_optimizer:
+                optimizer_state = evaluation.map_individuals(optimizer.init, params)
+            else:
+                first_parents = jnp.stack([mothers, fathers], axis=1).reshape(-1)[:children]
+                inherited = sharding.take((state.optimizer_state,), first_parents)
+                optimizer_state = sharding.replace_last(state.optimizer_state, inherited)
+            total = sharding.place(jnp.zeros(size))
+            return state._replace(params=params, optimizer_state=optimizer_state, total=total)
+
+        def score(key, state: GAState, data: Data, generation, start, stop) -> GAState:
+            del key, generation
+            total = evaluation.score(
+                loss_fn,
+                state.params,
+                data,
+                start,
+                stop,
+                examples=scored,
+                total=state.total,
+                chunk_size=chunk_size,
+            )
+            return state._replace(total=total)
+
+        def rank(key, state: GAState, data: Data, generation, start, stop) -> GAState:
+            del data, generation, start, stop
+            position_of_rank, rank_at_position = _layout(size, survivors)
+            loss = sharding.replicate(state.total)[position_of_rank] / scored
+            order = survival_order(loss, selection(key, loss, survivors))[rank_at_position]
+            surviving = position_of_rank[order][jnp.sort(position_of_rank[:survivors])]
+            optimizer_state = sharding.take((state.optimizer_state,), surviving)
+            return GAState(
+                params=sharding.take((state.params,), position_of_rank[order]),
+                optimizer_state=sharding.replace_first(state.optimizer_state, optimizer_state),
+                loss=loss[order],
+                total=sharding.place(jnp.zeros(size)),
+                failed=jnp.sum(~jnp.isfinite(loss)),
+            )
+
+        trained = batches * survivors * batch_size
+        evaluation_stages = (
+            Stage(
+                score,
+                turns=evaluation.score_batches(scored),
+                forward_examples=size * scored,
+                sequential_steps=1,
+            ),
+            Stage(rank),
+        )
+        generation_stages = (
+            Stage(train, turns=batches, gradient_examples=trained, sequential_steps=batches),
+            Stage(breed),
+            *evaluation_stages,
+        )
+
+        def plan(generation: int) -> tuple[Stage, ...]:
+            return generation_stages if generation else evaluation_stages
+
+        return plan
+
+    return Algorithm(init, stages)
+
+
+def draw_couples(
+    key: Key[Array, ""], count: int | Int[Array, ""], pairs: int
+) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
+    """Two parents for each pair, drawn uniformly from `count`, different ones where count > 1."""
+    key_mother, key_step = jax.random.split(key)
+    mothers = jax.random.randint(key_mother, (pairs,), 0, count)
+    steps = jax.random.randint(key_step, (pairs,), 1, jnp.maximum(2, count))
+    return mothers, (mothers + steps) % count
+
+
+def survival_order(loss: Float[Array, " P"], selected: Int[Array, " S"]) -> Int[Array, " P"]:
+    """All individuals, the selected ones first and both parts by their loss.
+
+    Those whose loss is not finite come last, even where they are selected.
+    """
+    is_out = jnp.ones(len(loss), bool).at[selected].set(False)
+    return jnp.lexsort((loss, is_out, ~jnp.isfinite(loss)))
+
+
+def _parents(state: GAState, survivors: int) -> tuple[Int[Array, " S"], Int[Array, ""]]:
+    """Positions of the survivors, the eligible parents first, and how many these are.
+
+    Eligible are those with finite genes, best of all with a finite loss before and since training.
+    """
+    position_of_rank, rank_at_position = _layout(len(state.loss), survivors)
+    positions = jnp.sort(position_of_rank[:survivors])
+    params, total = sharding.first((state.params, state.total), survivors)
+    has_finite_genes = jax.vmap(populations.is_finite)(params)
+    health = sharding.replicate(4 * has_finite_genes + jnp.isfinite(total))
+    health += 2 * jnp.isfinite(state.loss[positions])
+    order = jnp.lexsort((rank_at_position[positions], -health))
+    return positions[order], jnp.sum(health == health.max())
+
+
+def _layout(size: int, survivors: int) -> tuple[Int[Array, " P"], Int[Array, " P"]]:
+    """The position of the individual of each rank, and the rank of the one at each position.
+
+    Within a mesh every device has its share of the survivors, and behind them its share of the
+    others, so that all devices have the same number to train.
+    """
+    devices = sharding.device_count()
+    sharding.check(size)
+    sharding.check(survivors, "number of survivors")
+    best, others = np.arange(survivors), np.arange(survivors, size)
+    shares = best.reshape(devices, -1), others.reshape(devices, -1)
+    rank_at_position = np.concatenate(shares, axis=1).reshape(-1)
+    return jnp.asarray(np.argsort(rank_at_position)), jnp.asarray(rank_at_position)

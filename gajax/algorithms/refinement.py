@@ -1,0 +1,147 @@
+"""Gradient steps of a finished population, in which every individual keeps its best moment.
+
+Source: the final SSGD of Yang et al., IEEE TNNLS 33(9), on GEMONN.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from gajax import evaluation, types
+from gajax import population as populations
+from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
+
+_FEWEST = 20
+_SPARSE = 0.05
+
+
+class RefinementState(NamedTuple):
+    """The individuals keep the order that they were given in."""
+
+    params: Params  # [P, ...], of the best moment of each individual so far
+    loss: Float[Array, " P"]  # of these, on the examples that decide
+    current: Params  # [P, ...], what learns
+    optimizer_state: Any  # [P, ...]
+    budget: Int[Array, " P"]  # gradient steps of each individual
+    failed: Int[Array, ""]
+
+
+def budgets(density: Float[Array, " P"], steps: int) -> Int[Array, " P"]:
+    """Gradient steps of each individual: `steps` for the densest, in proportion for the others.
+
+    Those of density below .05 get 20, as published, unless that is more than `steps`.
+    """
+    proportional = jnp.round(steps * density / jnp.max(density)).astype(jnp.int32)
+    return jnp.where(density < _SPARSE, min(_FEWEST, steps), proportional)
+
+
+def generation_count(steps: int, checks: int) -> int:
+    """Number of the last generation of `refinement` with these arguments."""
+    return -(-steps // max(1, steps // checks))
+
+
+@types.cached
+def refinement(
+    loss_fn: LossFn,
+    *,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    steps: int,
+    value_and_grad: ValueAndGrad | None = None,
+    score_examples: int = evaluation.SCORE_BATCH,
+    checks: int = 20,
+    chunk_size: int | None = None,
+) -> Algorithm:
+    """Make the algorithm; wrap the optimiser by `sparse`, or zeros will not stay zero.
+
+    Every individual takes its share of `steps` gradient steps (`budgets`), in about `checks`
+    generations; then the algorithm ends. Generation 0 scores all individuals on the first
+    `score_examples` examples, each later one those that have moved, and each individual ends as
+    what it was at its lowest loss there: as if refined ones and parents competed once more.
+    """
+    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    types.require_at_least(1, steps=steps, score_examples=score_examples, checks=checks)
+    types.require_at_least(1, chunk_size=chunk_size)
+    interval = max(1, steps // checks)
+    generations = generation_count(steps, checks)
+
+    def init(key: Key[Array, ""], population: Params, data: Data) -> RefinementState:
+        del key
+        size = populations.size(population)
+        stages(size, evaluation.example_count(data))
+        return RefinementState(
+            params=population,
+            loss=jnp.full(size, jnp.inf, jnp.float32),
+            current=population,
+            optimizer_state=evaluation.map_individuals(optimizer.init, population),
+            budget=budgets(populations.density(population), steps),
+            failed=jnp.int32(0),
+        )
+
+    @cache
+    def stages(size: int, examples: int) -> Plan:
+        types.require_batch_size(batch_size, examples)
+        scored = min(score_examples, examples)
+
+        def steps_left(state: RefinementState, generation) -> Int[Array, " P"]:
+            """Gradient steps of each individual from the beginning of a generation on."""
+            return jnp.maximum(state.budget - (generation - 1) * interval, 0)
+
+        def train(key, state: RefinementState, data: Data, generation, start, stop):
+            del key
+            first = (generation - 1) * interval
+            current, optimizer_state, _ = evaluation.gradient_steps(
+                value_and_grad,
+                optimizer,
+                state.current,
+                state.optimizer_state,
+                data,
+                evaluation.batch_order(data, first, interval, batch_size=batch_size),
+                start,
+                jnp.minimum(steps_left(state, generation), stop),
+                chunk_size=chunk_size,
+            )
+            return state._replace(current=current, optimizer_state=optimizer_state)
+
+        def training_cost(state: RefinementState, generation, start, stop):
+            learned = jnp.clip(steps_left(state, generation), start, stop) - start
+            return jnp.sum(learned) * batch_size, jnp.int32(0)
+
+        def keep_best(key, state: RefinementState, data: Data, generation, start, stop):
+            del key, start, stop
+            moved = steps_left(state, generation) > 0
+            batches = jnp.where(moved, evaluation.score_batches(scored), 0)
+            loss = evaluation.score(
+                loss_fn, state.current, data, 0, batches, examples=scored, chunk_size=chunk_size
+            )
+            loss /= scored
+            is_better = moved & jnp.isfinite(loss) & (loss < state.loss)
+            params = populations.where(is_better, state.current, state.params)
+            loss = jnp.where(is_better, loss, state.loss)
+            return state._replace(params=params, loss=loss, failed=jnp.sum(~jnp.isfinite(loss)))
+
+        def check_cost(state: RefinementState, generation, start, stop):
+            del start, stop
+            return jnp.int32(0), jnp.sum(steps_left(state, generation) > 0) * scored
+
+        check = Stage(keep_best, 1, 0, size * scored, 1, check_cost)
+
+        def training(turns: int) -> Stage:
+            return Stage(train, turns, turns * size * batch_size, 0, turns, training_cost)
+
+        whole, last = training(interval), training(steps - (generations - 1) * interval)
+
+        def plan(generation: int) -> tuple[Stage, ...]:
+            if generation == 0:
+                return (check,)
+            if generation > generations:
+                return ()
+            return last if generation == generations else whole, check
+
+        return plan
+
+    return Algorithm(init, stages)

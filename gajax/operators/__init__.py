@@ -1,0 +1,1 @@
+"""Operators on single individuals and pairs, to be mapped over a population."""

@@ -1,0 +1,75 @@
+"""Limits of control groups, modes of files and advice for shells."""
+
+import shlex
+
+import pytest
+
+from experiments.running import comparison, memory
+from experiments.running.cli import Interrupted
+
+GIB = 2**30
+
+
+def limits(tmp_path, membership, files):
+    """The limits for a process with that membership where these files are."""
+    for name, content in files.items():
+        path = tmp_path / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    listed = tmp_path / "membership"
+    listed.write_text(membership)
+    return sorted(memory.cgroup_limits(tmp_path / "cgroup", listed))
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/\n", {"memory.max": f"{4 * GIB}\n"}, [4 * GIB]),
+        ("0::/\n", {"memory.max": "max\n"}, []),
+        ("0::/\n", {}, []),
+        (
+            "0::/a/b\n",
+            {"memory.max": "max", "a/memory.max": f"{2 * GIB}", "a/b/memory.max": f"{3 * GIB}"},
+            [2 * GIB, 3 * GIB],
+        ),
+        (
+            "5:cpu:/x\n4:hugetlb,memory:/x\n0::/\n",
+            {"memory/memory.limit_in_bytes": f"{9 * GIB}", "memory/x/memory.limit_in_bytes": "7"},
+            [7, 9 * GIB],
+        ),
+        ("4:memory:/elsewhere\n", {"memory/memory.limit_in_bytes": f"{9 * GIB}"}, [9 * GIB]),
+    ],
+)
+def test_the_limits_of_all_groups_around_a_process_count(tmp_path, membership, files, expected):
+    assert limits(tmp_path, membership, files) == expected
+
+
+def test_there_are_no_limits_without_control_groups(tmp_path):
+    assert not [*memory.cgroup_limits(tmp_path, tmp_path / "missing")]
+
+
+def test_the_lowest_limit_is_what_is_available(monkeypatch):
+    monkeypatch.setattr(memory, "cgroup_limits", lambda: iter([3 * GIB, 2 * GIB]))
+    assert memory.available() == int(0.9 * 2 * GIB)
+    monkeypatch.setattr(memory, "cgroup_limits", lambda: iter([10**18]))
+    assert 10**8 < memory.available() < 10**17
+
+
+@pytest.mark.parametrize("run", ["small_run", "front_run"])
+def test_all_files_of_a_run_have_the_usual_mode(run, request, tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    files = [path for path in request.getfixturevalue(run).rglob("*") if path.is_file()]
+    assert len(files) >= 8
+    assert {path.stat().st_mode for path in files} == {usual.stat().st_mode}
+
+
+def test_advice_quotes_a_path_for_the_shell(tmp_path):
+    given = type("Given", (), {"out": tmp_path / "my 'own' runs"})
+    with (
+        pytest.raises(Interrupted) as caught,
+        comparison.opened(given, "gemonn-compare"),
+    ):
+        raise KeyboardInterrupt
+    words = shlex.split(str(caught.value).partition("go on with ")[2])
+    assert words[-2:] == ["--out", str(given.out)]
