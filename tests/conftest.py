@@ -26,6 +26,8 @@ def pytest_configure(config):
 
     JAX names a program by what it computes, its flags, and the version of the compiler.
     """
+    if not hasattr(config, "cache"):  # with -p no:cacheprovider
+        return
     settings = {
         "jax_compilation_cache_dir": str(config.cache.mkdir("compilations")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
