@@ -1,4 +1,4 @@
-"""The population axis over devices and hosts: who works on whom, and what has to move.
+"""The population axis over devices and hosts: the share of each, and what has to move.
 
 Within `with jax.set_mesh(gajax.sharding.mesh()):` every device owns an equal share of the
 individuals, works on it alone, and gets from the others what selection has chosen. Outside, all
@@ -107,8 +107,8 @@ def on_shards(
 
 def first(population: PyTree, count: int) -> PyTree:
     """The first individuals of every device, `count` in all."""
-    own = count // device_count()
-    return on_shards(lambda tree: jax.tree.map(lambda leaf: leaf[:own], tree), population)
+    share = count // device_count()
+    return on_shards(lambda tree: jax.tree.map(lambda leaf: leaf[:share], tree), population)
 
 
 def replace_first(population: PyTree, others: PyTree) -> PyTree:

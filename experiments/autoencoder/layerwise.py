@@ -44,7 +44,7 @@ class Progress(NamedTuple):
     state: Any
     info: gajax.Info
 
-    def own(self, seed: int | None) -> "Progress":
+    def of_seed(self, seed: int | None) -> "Progress":
         """The progress of the seed at that place, its state only where a generation ended.
 
         Where there is no axis S, the place is None.

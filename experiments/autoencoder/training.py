@@ -95,7 +95,7 @@ def train_together(job: Job) -> Iterator[Results]:
 
         with keeper.saving_failures(collect) if keeper else nullcontext():
             for recorder, place in zip(recorders, places, strict=True):
-                recorder.observe(step.own(place))
+                recorder.observe(step.of_seed(place))
         if keeper:
             keeper.step(step.info.done, collect)
 

@@ -36,7 +36,7 @@ class Step(NamedTuple):
     phase: str = "evolution"
     saved: tuple[Any, dict[str, Any]] | None = None
 
-    def own(self, seed: int | None) -> "Step":
+    def of_seed(self, seed: int | None) -> "Step":
         """The step of the seed at that place (None: no axis), `params` where a generation ended."""
         if seed is None:
             return self

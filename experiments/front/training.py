@@ -119,7 +119,7 @@ def train_together(job: Job) -> Iterator[Results]:
             saved = partial(collect, *step.saved) if keeper and step.saved else None
             with keeper.saving_failures(saved) if keeper and saved else nullcontext():
                 for evolution, place in zip(evolutions, places, strict=True):
-                    evolution.observe(step.own(place))
+                    evolution.observe(step.of_seed(place))
             if keeper and saved:
                 keeper.step(step.info.done, saved)
         assert step is not None, "every method takes steps"
@@ -127,7 +127,7 @@ def train_together(job: Job) -> Iterator[Results]:
     seconds = time.perf_counter() - started
     for evolution, place in zip(evolutions, places, strict=True):
         with job.progress.status("measuring the front on whole sets"):
-            yield evolution.results(step.own(place), seconds)
+            yield evolution.results(step.of_seed(place), seconds)
 
 
 def _watch(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:

@@ -169,3 +169,21 @@ def test_everything_goes_to_stderr(capsys, monkeypatch):
     with Progress() as display:
         display.message("loading")
     assert capsys.readouterr() == ("", "loading\n")
+
+
+def test_a_terminal_shows_that_the_next_step_is_compiled_until_it_is_done(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    console = terminal(100, monkeypatch)
+
+    def shown() -> str:
+        start = len(written(console))
+        display._live.refresh()
+        return written(console)[start:]
+
+    with Progress(console=console) as display:
+        update(display, 1, 0.4)
+        display.compiling("breed")
+        assert "compiling" in shown() and "0.031" not in shown()
+        update(display, 1, 0.5)
+        assert "compiling" not in shown() and "0.031" in shown()
