@@ -59,7 +59,7 @@ class _Keeper:
     def watching(self) -> Any:
         return nullcontext()
 
-    def keeping_the_dead(self, collect: Callable[[], Any]) -> Any:
+    def saving_failures(self, collect: Callable[[], Any]) -> Any:
         return nullcontext()
 
     def step(self, ended: bool, collect: Callable[[], Any]) -> None:
