@@ -124,8 +124,10 @@ def reconstruction_loss(
 
 def best(key: Key[Array, "*S"], progress: Progress) -> dict:
     """The best parameters of each seed that has a key."""
-    phase, *trees = progress
-    return side_by_side.each(key, lambda *own: Progress(phase, *own).best(), *trees)
+    of_seeds = [progress.of_seed(place).best() for place in side_by_side.places(key)]
+    if not key.ndim:
+        return of_seeds[0]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *of_seeds)
 
 
 @partial(jax.jit, static_argnames=("model", "start", "stop"))

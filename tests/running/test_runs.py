@@ -42,8 +42,8 @@ def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
     ]
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("method", ["ga", "pretrained"])
+@pytest.mark.usefixtures("user_flags")
+@pytest.mark.parametrize("method", ["ga", pytest.param("pretrained", marks=pytest.mark.heavy)])
 def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
     arguments = [*TRAINING, "--method", method, "--batch-size", "50"]
     mnist_ga.main([*arguments, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
@@ -52,6 +52,7 @@ def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
     assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
 
 
+@pytest.mark.usefixtures("user_flags")
 @pytest.mark.heavy
 def test_evolutions_side_by_side_are_those_of_single_seeds(tmp_path):
     gemonn.main([*EVOLUTION, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
