@@ -44,19 +44,42 @@ def breed(
         keys = keys[on_devices]
         parents = tuple(sharding.take((population,), parent[on_devices]) for parent in parents)
 
-    def children(pair: tuple[Any, Any, Any]) -> Params:
+    def children(pair: tuple[Any, Any, Any]) -> tuple[Params, ...]:
         key, *parents = pair
         if devices == 1:
             parents = [populations.take(population, parent) for parent in parents]
         key_crossover, key_mutation = jax.random.split(key)
-        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *crossover(key_crossover, *parents))
-        return jax.vmap(mutation)(jax.random.split(key_mutation), both)
+        born = crossover(key_crossover, *parents)
+        return tuple(map(mutation, jax.random.split(key_mutation), born))
 
     genes = populations.genes(population) // populations.size(population)
     chunk = min(pairs, chunk_size or populations.default_chunk_size(genes, pairs))
 
-    def on_device(first_child: Array, *pairs: Any) -> Params:
-        born = populations.map_individuals(children, pairs, chunk_size=chunk)
+    def on_device(first_child: Array, *pairs_of_device: Any) -> Params:
+        def write(born: Params, part: Any) -> tuple[Params, None]:
+            """The children of some pairs in their places, of which each pair has two."""
+            start, some = part
+            for place, child in enumerate(jax.vmap(lambda *pair: children(pair))(*some)):
+
+                def put(leaf: Array, new: Array, place: int = place) -> Array:
+                    corner = (start, place, *[0] * (leaf.ndim - 2))
+                    return lax.dynamic_update_slice(leaf, new[:, None], corner)
+
+                born = jax.tree.map(put, born, child)
+            return born, None
+
+        # Written in place, for a stack of two children, or of all, would be one more copy of them.
+        child, _ = jax.eval_shape(jax.vmap(lambda *pair: children(pair)), *pairs_of_device)
+        born = jax.tree.map(lambda leaf: jnp.zeros((pairs, 2, *leaf.shape[1:]), leaf.dtype), child)
+        whole, rest = divmod(pairs, chunk)
+        chunks = jax.tree.map(
+            lambda leaf: leaf[: whole * chunk].reshape(whole, chunk, *leaf.shape[1:]),
+            pairs_of_device,
+        )
+        born, _ = lax.scan(write, born, (jnp.arange(whole) * chunk, chunks))
+        if rest:
+            last = populations.take(pairs_of_device, slice(whole * chunk, None))
+            born, _ = write(born, (whole * chunk, last))
 
         def in_order(leaf: Array) -> Array:
             leaf = leaf.reshape(-1, *leaf.shape[2:])

@@ -229,9 +229,9 @@ def random_mask(
     key: Key[Array, ""], rate: float | Float[Array, ""], shape: tuple[int, ...]
 ) -> Bool[Array, "..."]:
     """True with probability `rate`, exact to 2**-32 for small rates, from a word each."""
-    drawn = bits.words(key, shape).astype(jnp.float32) * 2.0**-32
     rate = jnp.asarray(rate, jnp.float32)
-    return (drawn < rate) | (rate >= 1)
+    limit = jnp.minimum(rate * 2.0**32, 2.0**32 - 256).astype(jnp.uint32)
+    return (bits.words(key, shape) < limit) | (rate >= 1)
 
 
 def random_masks(key: Key[Array, ""], rate: float | Float[Array, ""], tree: Params) -> Params:
