@@ -1,0 +1,128 @@
+"""The rivals of evolution as runs see them: their steps, their costs, and where they go on from."""
+
+import itertools
+import json
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gajax
+from experiments.front import networks, rivals
+from experiments.running import steps
+from experiments.running.checkpoints import Checkpoint
+
+BATCH = 8
+BATCHES = 62
+WEIGHTS, BIASES = 36 * 16, 16
+GENES = WEIGHTS + BIASES
+"""Biases are never pruned, but count in the density of a network."""
+DENSITIES = {"pruning": 13, "regrowth": 12}
+METHODS = {
+    "pruning": partial(rivals.pruning, regrowth=False),
+    "regrowth": partial(rivals.pruning, regrowth=True),
+    "descent": rivals.descent,
+}
+
+
+@cache
+def network():
+    return networks.make("autoencoder", (16,), (6, 6, 1), 10)
+
+
+@cache
+def data():
+    drawn = np.random.default_rng(0).integers(0, 256, (60, 36), np.uint8)
+    return gajax.Data({"images": jnp.asarray(drawn)}, jax.random.key(1))
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch):
+    """A batch a step."""
+    monkeypatch.setattr(steps, "SECONDS", 1e-9)
+
+
+def walk(method, resumed=None):
+    setting = jax.random.key(2), network(), data()
+    return METHODS[method](*setting, batches=BATCHES, batch_size=BATCH, resumed=resumed)
+
+
+def kept(step):
+    """The step with a copy of its arrays, for the next one reuses their memory."""
+    (state, facts), density = step.saved, np.array(step.density)
+    state = jax.tree.map(np.array, state)
+    return step._replace(params=state.params, density=density, saved=(state, facts))
+
+
+@cache
+def whole(method):
+    return [kept(step) for step in walk(method)]
+
+
+def checkpoint(step):
+    """What a run would read back from the files that it writes at this step."""
+    state, facts = step.saved
+    arrays = [leaf for leaf in jax.tree.leaves(state) if leaf.size]
+    return Checkpoint(iter(arrays), json.loads(json.dumps(facts)))
+
+
+def assert_same_bits(step, expected):
+    for leaf, wanted in zip(*map(jax.tree.leaves, (step.saved[0], expected.saved[0])), strict=True):
+        assert (leaf.shape, leaf.dtype) == (wanted.shape, wanted.dtype)
+        assert leaf.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("method", DENSITIES)
+def test_generations_count_the_densities(method):
+    infos = [step.info for step in whole(method)]
+    assert [info.generation for info in infos if info.done] == [*range(1, DENSITIES[method] + 1)]
+    progress = [info.generation - 1 + info.fraction for info in infos]
+    assert progress == sorted(progress) and progress[-1] == DENSITIES[method]
+    # The network is recorded behind its last batch, at no cost.
+    assert all(info.fraction == 1 for info in infos if info.done)
+
+
+@pytest.mark.parametrize("method", DENSITIES)
+def test_losses_and_densities_belong_to_the_networks_of_ended_generations(method):
+    moves = (gajax.regrowth_moves if method == "regrowth" else gajax.pruning_moves)(BATCHES)
+    wanted = {move.row: move.density for move in moves}
+    for step in whole(method):
+        if step.info.done:
+            np.testing.assert_array_equal(
+                step.density, gajax.density(jax.tree.map(jnp.asarray, step.params))
+            )
+            np.testing.assert_array_equal(step.info.loss, step.saved[0].loss)
+            row = step.info.generation - 1
+            genes = round(float(step.density[row]) * GENES)
+            assert genes == round(wanted[row] * WEIGHTS) + BIASES
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_cost_is_the_budget(method):
+    infos = [step.info for step in whole(method)]
+    spent = sum(info.sequential_steps for info in infos)
+    if method == "descent":  # its generations are equal, nine of them here
+        assert BATCHES - 9 < spent <= BATCHES
+    else:
+        assert spent == BATCHES
+    assert sum(int(info.gradient_examples) for info in infos) == spent * BATCH
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_step_can_be_gone_on_from(method):
+    """Each step leads to the next one, and some to the last one, with the same bits and costs."""
+    expected = whole(method)
+    for number, (step, following) in enumerate(itertools.pairwise(expected)):
+        resumed = walk(method, checkpoint(step))
+        again, first = kept(next(resumed)), kept(next(resumed))
+        assert_same_bits(again, step)
+        assert int(again.info.gradient_examples) == again.info.sequential_steps == 0
+        assert again.info[:4] == step.info[:4]
+        assert_same_bits(first, following)
+        assert first.info[:4] == following.info[:4]
+        assert first.info.gradient_examples == following.info.gradient_examples
+        if number % 25 == 7:
+            *_, last = [first, *map(kept, resumed)]
+            assert_same_bits(last, expected[-1])
