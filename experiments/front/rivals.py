@@ -107,14 +107,14 @@ def pruning(
         move = moves[info.generation - 1]
         of_row = [other for other in moves if other.row == move.row]
         start, stop = of_row[0].start, of_row[-1].stop
+        if density is None or info.done:  # as the losses, which are new behind each move
+            density = np.asarray(gajax.density(state.params))
         batch = move.start + info.fraction * (move.stop - move.start)
         info = info._replace(
             generation=move.row + 1,
             fraction=(batch - start) / (stop - start),
             done=info.done and move == of_row[-1],
         )
-        if density is None or info.done:
-            density = np.asarray(gajax.density(state.params))
         yield Step(info, state.params, density, saved=saved)
 
 
