@@ -5,7 +5,7 @@ genes that are not zero, and its loss. Source: Deb et al., IEEE TEVC 6(2), on NS
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,17 +17,6 @@ from gajax import breeding, evaluation, pareto, sharding, types
 from gajax import population as populations
 from gajax.operators import selection
 from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
-
-Evaluate = Callable[[Params, Any, tuple[Any, ...]], tuple[Float[Array, " P"], Any]]
-"""`evaluate(population, batch, shared) -> (loss, guide)`; the guide travels with its individual."""
-
-Crossover = Callable[
-    [Key[Array, ""], tuple[Params, Any], tuple[Params, Any]], tuple[Params, Params]
-]
-"""`crossover(key, (first, its guide), (second, its guide)) -> two children`."""
-
-Mutation = Callable[[Key[Array, ""], Params], Params]
-"""`mutation(key, child) -> child`."""
 
 
 class Refine(NamedTuple):
@@ -48,13 +37,13 @@ class FrontState(NamedTuple):
     """The individual of lowest loss stands first."""
 
     params: Params  # [P, ...]
-    guide: Any  # [P, ...], what an individual gives the crossover beside its genes
+    signs: Any  # [P, ...], of the gradient at each gene, or None
     loss: Float[Array, " P"]  # on the batch of the last generation, or of its birth
     density: Float[Array, " P"]
     level: Int[Array, " P"]  # order by rank and crowding, 0 the best
     offspring: Params  # [P, ...]
     optimizer_state: Any  # [P, ...], of the offspring while they are refined
-    offspring_guide: Any  # [P, ...]
+    offspring_signs: Any  # [P, ...]
     offspring_loss: Float[Array, " P"]
     parent_loss: Float[Array, " P"]  # what the parents compete with
     failed: Int[Array, ""]
@@ -62,11 +51,10 @@ class FrontState(NamedTuple):
 
 def front(
     loss_fn: LossFn,
-    evaluate: Evaluate,
-    crossover: Crossover,
-    mutation: Mutation,
-    value_and_grad: ValueAndGrad,
     *,
+    crossover: Callable[..., tuple[Params, Params]],
+    mutation: Callable[..., Params],
+    value_and_grad: ValueAndGrad | None,
     guided: bool,
     batch_size: int,
     refine: Refine | None,
@@ -79,46 +67,50 @@ def front(
     tournaments by rank and crowding mate, each individual entering twice; their children are
     refined, if at all, evaluated, and compete with their parents for the places of the next
     generation. Parents and children are judged on one batch, which no child has learned from; with
-    `stale_parents` parents keep the loss of the batch that they were born on. `guided` says that
-    evaluating takes a gradient.
+    `stale_parents` parents keep the loss of the batch that they were born on. `guided` evaluates
+    the signs of gradients too, and gives those of both parents to the crossover behind the genes.
     """
+    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
     types.require_at_least(1, chunk_size=chunk_size)
-    if refine is not None:
-        types.require_at_least(
-            1, **{"refine.steps": refine.steps, "refine.interval": refine.interval}
-        )
+    steps, interval = (refine.steps, refine.interval) if refine else (0, 1)
+    if refine:
+        types.require_at_least(1, **{"refine.steps": steps, "refine.interval": interval})
+
+    def cross(key, first: tuple[Params, Any], second: tuple[Params, Any]) -> tuple[Params, Params]:
+        genes, signs = zip(first, second, strict=True)
+        return crossover(key, *genes, *(signs if guided else ()))
+
+    def new_optimizer(population: Params) -> Any:
+        return evaluation.map_individuals(refine.optimizer.init, population) if refine else None
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> FrontState:
-        del key
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
-        batch = jax.tree.map(lambda leaf: leaf[:batch_size], data.examples)
-        _, guide = jax.eval_shape(evaluate, population, batch, data.shared)
-        guide = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), guide)
+        signs = None
+        if guided:
+            signs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.int8), population)
+            signs = sharding.place(signs)
         infinite = jnp.full(size, jnp.inf, jnp.float32)
         return FrontState(
             params=population,
-            guide=sharding.place(guide),
+            signs=signs,
             loss=infinite,
             density=sharding.replicate(populations.density(population)),
             level=jnp.zeros(size, jnp.int32),
             offspring=population,
             optimizer_state=new_optimizer(population),
-            offspring_guide=sharding.place(guide),
+            offspring_signs=signs,
             offspring_loss=infinite,
             parent_loss=infinite,
             failed=jnp.int32(0),
         )
-
-    def new_optimizer(population: Params) -> Any:
-        return evaluation.map_individuals(refine.optimizer.init, population) if refine else None
 
     @cache
     def stages(size: int, examples: int) -> Plan:
         # A batch to judge by, and others to learn from.
         types.require_batch_size(batch_size, examples // 2 if refine else examples)
         per_epoch = examples // batch_size
-        needed = min(per_epoch, 1 + (refine.steps if refine else 0))
+        needed = min(per_epoch, 1 + steps)
 
         def order(data: Data, generation: Int[Array, ""], number: int, count: int) -> Array:
             """Batches of a generation, all of one epoch; 0 judges, children learn from others."""
@@ -129,26 +121,14 @@ def front(
         def judging_batch(data: Data, generation: Int[Array, ""]) -> Any:
             return evaluation.batch_at(data.examples, order(data, generation, 0, 1), 0)
 
-        def breed(key, state: FrontState, data: Data, generation, start, stop) -> FrontState:
-            del data, generation, start, stop
-            individuals = state.params, state.guide
-            # The individuals with a finite loss stand first, and mate in place of the others.
+        def breed(key, state: FrontState, data: Data, generation, start, stop):
+            # Individuals with a finite loss stand first and mate in place of the others.
             finite = jnp.sum(jnp.isfinite(state.loss))
-            offspring = mate(
-                crossover,
-                mutation,
-                key,
-                individuals,
-                state.level,
-                finite,
-                chunk_size=chunk_size,
-            )
+            pair = partial(mate, cross, mutation, chunk_size=chunk_size)
+            offspring = pair(key, (state.params, state.signs), state.level, finite)
             return state._replace(offspring=offspring, optimizer_state=new_optimizer(offspring))
 
-        def refine_offspring(
-            key, state: FrontState, data: Data, generation, start, stop
-        ) -> FrontState:
-            del key
+        def refine_offspring(key, state: FrontState, data: Data, generation, start, stop):
             assert refine is not None
             offspring, optimizer_state, _ = evaluation.gradient_steps(
                 value_and_grad,
@@ -163,29 +143,27 @@ def front(
             )
             return state._replace(offspring=offspring, optimizer_state=optimizer_state)
 
-        def evaluate_offspring(
-            key, state: FrontState, data: Data, generation, start, stop
-        ) -> FrontState:
-            del key, start, stop
-            loss, guide = evaluate(state.offspring, judging_batch(data, generation), data.shared)
+        def evaluate_offspring(key, state: FrontState, data: Data, generation, start, stop):
+            judged = state.offspring, judging_batch(data, generation), data.shared
+            if guided:
+                loss, signs = evaluation.batch_losses_and_signs(
+                    value_and_grad, *judged, chunk_size=chunk_size
+                )
+            else:
+                loss = evaluation.batch_losses(loss_fn, *judged, chunk_size=chunk_size)
+                signs = None
             loss = sharding.replicate(loss.astype(state.loss.dtype))
-            return state._replace(offspring_loss=loss, offspring_guide=guide)
+            return state._replace(offspring_loss=loss, offspring_signs=signs)
 
-        def evaluate_parents(
-            key, state: FrontState, data: Data, generation, start, stop
-        ) -> FrontState:
-            del key, start, stop
-            batch = judging_batch(data, generation)
-            loss = evaluation.batch_losses(
-                loss_fn, state.params, batch, data.shared, chunk_size=chunk_size
-            )
+        def evaluate_parents(key, state: FrontState, data: Data, generation, start, stop):
+            judged = state.params, judging_batch(data, generation), data.shared
+            loss = evaluation.batch_losses(loss_fn, *judged, chunk_size=chunk_size)
             loss = sharding.replicate(loss.astype(state.loss.dtype))
-            # A batch on which no loss is finite tells nothing about the parents.
+            # A batch on which no loss is finite says nothing about the parents.
             is_usable = jnp.isfinite(loss).any() | jnp.isfinite(state.offspring_loss).any()
             return state._replace(parent_loss=jnp.where(is_usable, loss, state.loss))
 
-        def select(key, state: FrontState, data: Data, generation, start, stop) -> FrontState:
-            del key, data, generation, start, stop
+        def select(key, state: FrontState, data: Data, generation, start, stop):
             died = jnp.isfinite(state.loss) & ~jnp.isfinite(state.parent_loss)
             failed = jnp.sum(died) + jnp.sum(~jnp.isfinite(state.offspring_loss))
             density = sharding.replicate(populations.density(state.offspring))
@@ -193,11 +171,11 @@ def front(
                 jnp.stack([state.density, state.parent_loss], axis=1),
                 jnp.stack([density, state.offspring_loss], axis=1),
             )
-            individuals = (state.params, state.guide), (state.offspring, state.offspring_guide)
-            (params, guide), chosen, level = survive(*individuals, *objectives)
+            individuals = (state.params, state.signs), (state.offspring, state.offspring_signs)
+            (params, signs), chosen, level = survive(*individuals, *objectives)
             return state._replace(
                 params=params,
-                guide=guide,
+                signs=signs,
                 density=chosen[:, 0],
                 loss=chosen[:, 1],
                 level=level,
@@ -206,27 +184,18 @@ def front(
             )
 
         work = size * batch_size
-        judge = Stage(
-            evaluate_offspring,
-            gradient_examples=work if guided else 0,
-            forward_examples=0 if guided else work,
-            sequential_steps=1,
-        )
+        costs = (work, 0) if guided else (0, work)
+        judge = Stage(evaluate_offspring, 1, *costs, sequential_steps=1)
         # At the same time as the offspring, so no further sequential step.
-        ending = (Stage(select),)
-        if not stale_parents:
-            ending = Stage(evaluate_parents, forward_examples=work), *ending
-        unrefined = refined = (Stage(breed), judge, *ending)
-        if refine is not None:
-            steps = refine.steps
-            learning = Stage(refine_offspring, steps, steps * work, sequential_steps=steps)
-            refined = (Stage(breed), learning, judge, *ending)
+        judge_parents = () if stale_parents else (Stage(evaluate_parents, 1, 0, work),)
+        ending = judge, *judge_parents, Stage(select)
+        learning = Stage(refine_offspring, max(1, steps), steps * work, sequential_steps=steps)
+        refined = Stage(breed), *((learning,) if refine else ()), *ending
 
         def plan(generation: int) -> tuple[Stage, ...]:
             if generation == 0:
                 return judge, Stage(select)
-            is_refined = refine is not None and generation % refine.interval == 0
-            return refined if is_refined else unrefined
+            return (Stage(breed), *ending) if generation % interval else refined
 
         return plan
 
@@ -234,10 +203,10 @@ def front(
 
 
 def mate(
-    crossover: Crossover,
-    mutation: Mutation,
+    crossover: Callable[..., tuple[Params, Params]],
+    mutation: Callable[..., Params],
     key: Key[Array, ""],
-    individuals: tuple[Params, Any],
+    individuals: Any,
     level: Int[Array, " P"],
     eligible: int | Int[Array, ""],
     *,
@@ -246,17 +215,16 @@ def mate(
     """P children of the winners of binary tournaments by level, in which each enters twice.
 
     Winners behind the first `eligible` individuals are replaced by some of these, where there are
-    any. `individuals` are the genes and the guides, [P, ...] each.
+    any. The operators are those of `breeding.breed`, for individuals that may be trees of genes
+    and more.
     """
     key_tournament, key_children = jax.random.split(key)
     size = len(level)
     pairs = -(-size // 2)
     parents = selection.tournament(key_tournament, level, 2 * pairs)
     parents %= jnp.where(eligible > 0, eligible, size)
-    couples = parents[:pairs], parents[pairs:]
-    return breeding.breed(
-        crossover, mutation, key_children, individuals, *couples, size, chunk_size=chunk_size
-    )
+    produce = partial(breeding.breed, crossover, mutation, chunk_size=chunk_size)
+    return produce(key_children, individuals, parents[:pairs], parents[pairs:], size)
 
 
 def survive(

@@ -24,17 +24,17 @@ _MOST_GENERATIONS = 2**31 - 1
 
 
 class _Report(NamedTuple):
-    """What a program gives beside its state; `examples` counts those that `Stage.cost` tells."""
+    """What a program returns beside the state; the costs are those that `Stage.cost` counts."""
 
     loss: Any
     failed: Any
-    examples: Any
+    costs: Any  # [*S, 3]: gradient examples, forward examples, sequential steps
 
 
 @partial(jax.jit, static_argnames="algorithm")
 def start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data) -> Any:
     """The algorithm's state before its first generation."""
-    # A copy, because jit would hand the population on as it is, and the first piece donates it.
+    # A copy, because jit would return the population itself, which the first piece donates.
     population = jax.tree.map(jnp.copy, population)
 
     def init(key: Array, population: Params, data: Data) -> Any:
@@ -84,35 +84,36 @@ def evolve(
         raise ValueError("seconds must be left out where generations run together")
     if key.ndim and sharding.device_count() > 1:
         raise ValueError("several seeds at once must be on one device, not in a mesh")
-    plan = algorithm.stages(*_sizes(key, population, data))
+    sizes = (populations.size(tree, axis=key.ndim) for tree in (population, data.examples))
+    plan = algorithm.stages(*sizes)
     first = 0 if plan(0) else 1
     if generations is None and plan(_MOST_GENERATIONS):
         raise ValueError("generations must be given for an algorithm that does not end by itself")
     last = _MOST_GENERATIONS if generations is None else max(first, generations)
     if generations is not None and not plan(last):
         raise ValueError(f"generations must be fewer than {last}: the algorithm ends before")
-    pace = _Pace(seconds, math.prod(key.shape), on_compile)
 
     def walk() -> Iterator[tuple[Any, Info]]:
+        pace = _Pace(seconds, math.prod(key.shape), on_compile)
+        pace.is_new("start")
         placed = _place(population, data)
-        pace.announce("start")
         if resume_from is None:
             state, position = start(algorithm, key, *placed), Position(first)
         else:
             state, position = _resume(resume_from, algorithm, key, placed)
-        since = None
+        costs = np.zeros((*key.shape, 3), np.int64)
         while position.generation <= last and (stages := plan(position.generation)):
             setting = stages, position, key, state, placed[1]
             if together and position.stage == position.turn == 0:
                 most = min(together, last + 1 - position.generation)
-                state, info = _run_generations(*setting, _alike(plan, position.generation, most))
+                count = _alike(plan, position.generation, most)
+                state, info = _run_generations(*setting, count, costs)
             else:
-                state, info = _run_turns(*setting, pace)
+                state, info = _run_turns(*setting, pace, costs)
             position = info.position
-            since = info if since is None else _add(since, info)
             if info.done or seconds is not None:
-                yield state, since
-                since = None
+                yield state, info
+                costs[:] = 0
 
     return walk()
 
@@ -138,12 +139,11 @@ def run_generations(
 
     def one(carry, generation):
         state, before = carry
-        state, report = _each(parts, key, state, data, generation)
-        return (state, _Report(*report[:2], report.examples + before.examples)), None
+        state, report = _run(parts, key, state, data, generation)
+        return (state, report._replace(costs=report.costs + before.costs)), None
 
-    nothing = _Report(state.loss, state.failed, jnp.zeros((*key.shape, 2), jnp.int32))
-    (state, report), _ = lax.scan(one, (state, nothing), first + jnp.arange(count))
-    return state, report
+    nothing = _Report(state.loss, state.failed, jnp.zeros((*key.shape, 3), jnp.int32))
+    return lax.scan(one, (state, nothing), first + jnp.arange(count))[0]
 
 
 def best(state: Any) -> Params:
@@ -168,26 +168,22 @@ class _Pace:
         self._seconds, self._seeds, self._on_compile = seconds, seeds, on_compile
         self._seconds_per_turn: dict[str, float | None] = {}
 
-    def announce(self, name: str) -> bool:
-        """Whether a stage runs for the first time, which is reported before."""
-        is_first = name not in self._seconds_per_turn
-        if is_first:
+    def is_new(self, name: str) -> bool:
+        """Whether a program is asked for the first time, which is reported."""
+        is_new = name not in self._seconds_per_turn
+        if is_new:
             self._seconds_per_turn[name] = None
             if self._on_compile:
                 self._on_compile(name)
-        return is_first
+        return is_new
 
-    def turns(self, stage: Stage, first: int) -> int:
-        """Turns of the next piece, which starts with the turn `first`."""
-        left = stage.turns - first
+    def turns(self, stage: Stage, left: int) -> int:
+        """Turns of the next piece, one of equal pieces for the turns that are left."""
         if self._seconds is None:
             return left
-        per_turn = self._seconds_per_turn[stage.name]
-        if per_turn is None:
-            examples = (stage.gradient_examples + stage.forward_examples / 3) / stage.turns
-            per_turn = self._seeds * examples / evaluation.default_examples_per_second()
-        fitting = self._seconds / per_turn if per_turn else left
-        pieces = math.ceil(left / max(1, int(min(left, fitting))))
+        guess = self._seeds * _work(stage) / stage.turns / evaluation.default_examples_per_second()
+        one = self._seconds_per_turn[stage.name] or guess
+        pieces = math.ceil(left / max(1, int(min(left, self._seconds / one if one else left))))
         return math.ceil(left / pieces)
 
     def record(self, name: str, seconds_per_turn: float) -> None:
@@ -196,108 +192,82 @@ class _Pace:
             self._seconds_per_turn[name] = seconds_per_turn
 
 
-def _run_turns(
-    stages: tuple[Stage, ...],
-    position: Position,
-    key: Key[Array, "*S"],
-    state: Any,
-    data: Data,
-    pace: _Pace,
-) -> tuple[Any, Info]:
-    """Run the next piece of a stage."""
+def _run_turns(stages, position, key, state, data, pace: _Pace, costs) -> tuple[Any, Info]:
+    """Run the next piece of a stage, and add what it costs to `costs`."""
     generation, index, turn = position
     stage = stages[index]
-    is_first = pace.announce(stage.name)
-    stop = turn + pace.turns(stage, turn)
+    is_new = pace.is_new(stage.name)
+    stop = turn + pace.turns(stage, stage.turns - turn)
     began = time.perf_counter()
     programs = stage.run, stage.cost
     state, report = _piece(programs, index, key, state, data, generation, turn, stop)
     report = jax.device_get(report)
-    if not is_first:  # the first piece has waited for its compilation
+    if not is_new:  # the first piece has waited for its compilation
         pace.record(stage.name, (time.perf_counter() - began) / (stop - turn))
+    costs += report.costs + _costs(stage, turn, stop)
     if stop < stage.turns:
         position = Position(generation, index, stop)
+    elif index + 1 < len(stages):
+        position = Position(generation, index + 1)
     else:
-        is_last = index + 1 == len(stages)
-        position = Position(generation + 1) if is_last else Position(generation, index + 1)
-    return state, _info(stages, generation, position, stage, report, _counts(stage, turn, stop))
+        position = Position(generation + 1)
+    return state, _info(stages, generation, position, stage, report, costs)
 
 
-def _run_generations(
-    stages: tuple[Stage, ...],
-    position: Position,
-    key: Key[Array, "*S"],
-    state: Any,
-    data: Data,
-    count: int,
-) -> tuple[Any, Info]:
-    """Run generations of the same stages as one program."""
-    first = position.generation
-    state, report = run_generations(stages, key, state, data, first, count=count)
-    counts = count * np.sum([_counts(stage, 0, stage.turns) for stage in stages], axis=0)
-    position, report = Position(first + count), jax.device_get(report)
-    return state, _info(stages, first + count - 1, position, stages[-1], report, counts)
+def _run_generations(stages, position, key, state, data, count, costs) -> tuple[Any, Info]:
+    """Run generations of the same stages as one program, and add what they cost to `costs`."""
+    end = position.generation + count
+    state, report = run_generations(stages, key, state, data, position.generation, count=count)
+    report = jax.device_get(report)
+    costs += report.costs + count * sum(_costs(stage, 0, stage.turns) for stage in stages)
+    return state, _info(stages, end - 1, Position(end), stages[-1], report, costs)
+
+
+def _info(stages, generation, position: Position, stage, report: _Report, costs) -> Info:
+    done = position.generation > generation
+    fraction = 1.0
+    if not done:
+        part = position.turn / stages[position.stage].turns * _work(stages[position.stage])
+        total = sum(map(_work, stages))
+        fraction = (sum(map(_work, stages[: position.stage])) + part) / max(1, total)
+    gradient, forward, steps = np.moveaxis(costs.copy(), -1, 0)
+    result = report.loss, report.failed, gradient, forward, int(steps.max())
+    return Info(generation, stage.name, fraction, done, *result, position)
+
+
+def _work(stage: Stage) -> float:
+    """Cost of all turns, in examples through a gradient."""
+    return stage.gradient_examples + stage.forward_examples / 3
+
+
+def _costs(stage: Stage, start: int, stop: int) -> np.ndarray:
+    """Costs of some turns as far as they do not depend on the state."""
+    known = (0, 0) if stage.cost else (stage.gradient_examples, stage.forward_examples)
+    totals = np.array([*known, stage.sequential_steps], np.int64)
+    return totals * stop // stage.turns - totals * start // stage.turns
 
 
 @partial(jax.jit, static_argnames="programs", donate_argnames="state")
 def _piece(programs, index, key, state, data, generation, start, stop):
     """Do the turns `start` to `stop` of a stage, given by its functions and its index."""
-    return _each(((index, *programs, start, stop),), key, state, data, generation)
+    return _run(((index, *programs, start, stop),), key, state, data, generation)
 
 
-def _each(parts, key, state, data, generation) -> tuple[Any, _Report]:
+def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
     """Run stages or parts of them for one seed, or for each."""
 
     def one(key: Array, state: Any, data: Data) -> tuple[Any, _Report]:
         key = jax.random.fold_in(key, generation)
-        examples = jnp.zeros(2, jnp.int32)
+        costs = jnp.zeros(3, jnp.int32)
         for index, run, cost, start, stop in parts:
             if cost:
-                examples += jnp.stack(cost(state, generation, start, stop)).astype(jnp.int32)
+                costs += jnp.stack([*cost(state, generation, start, stop), 0]).astype(jnp.int32)
             key_stage = jax.random.fold_in(key, index)
             state = run(key_stage, state, data, generation, start, stop)
-        return state, _Report(state.loss, state.failed, examples)
+        return state, _Report(state.loss, state.failed, costs)
 
     state, report = _for_each_seed(one, key, state, data)
     return state, sharding.replicate(report)  # so that every host can read it
-
-
-def _counts(stage: Stage, start: int, stop: int) -> np.ndarray:
-    """Gradient examples, forward examples and sequential steps of turns, without `stage.cost`."""
-    known = 0, 0
-    if stage.cost is None:
-        known = stage.gradient_examples, stage.forward_examples
-    totals = np.array([*known, stage.sequential_steps], np.int64)
-    return totals * stop // stage.turns - totals * start // stage.turns
-
-
-def _info(
-    stages: tuple[Stage, ...],
-    generation: int,
-    position: Position,
-    stage: Stage,
-    report: _Report,
-    counts: np.ndarray,
-) -> Info:
-    done = position.generation > generation
-    weights = [stage.gradient_examples + stage.forward_examples / 3 for stage in stages]
-    fraction = 1.0
-    if not done:
-        turns = stages[position.stage].turns
-        behind = sum(weights[: position.stage]) + weights[position.stage] * position.turn / turns
-        fraction = behind / max(1, sum(weights))
-    gradient, forward = (np.asarray(report.examples + counts[:2])[..., kind] for kind in (0, 1))
-    numbers = report.loss, report.failed, gradient, forward, int(counts[2])
-    return Info(generation, stage.name, fraction, done, *numbers, position)
-
-
-def _add(before: Info, info: Info) -> Info:
-    """The later info with the costs of both."""
-    return info._replace(
-        gradient_examples=before.gradient_examples + info.gradient_examples,
-        forward_examples=before.forward_examples + info.forward_examples,
-        sequential_steps=before.sequential_steps + info.sequential_steps,
-    )
 
 
 def _alike(plan: Plan, generation: int, most: int) -> int:
@@ -312,22 +282,13 @@ def _resume(
     key: Key[Array, "*S"],
     placed: tuple[Params, Data],
 ) -> tuple[Any, Position]:
-    """The state, copied so that the caller can go on from it again, and its position."""
+    """The state, copied so that the caller can resume from it again, and its position."""
     state, position = resume_from
     state = jax.tree.map(jnp.copy, state)
     if sharding.device_count() > 1:
         started = start.lower(algorithm, key, *placed).compile()
         state = jax.device_put(state, started.output_shardings)
     return state, Position(*position)
-
-
-def _sizes(key: Key[Array, "*S"], population: Params, data: Data) -> tuple[int, int]:
-    """Population size and number of examples."""
-    if key.ndim:
-        population, data = jax.eval_shape(
-            lambda *trees: populations.take(trees, 0), population, data
-        )
-    return populations.size(population), evaluation.example_count(data)
 
 
 def _place(population: Params, data: Data) -> tuple[Params, Data]:
@@ -354,14 +315,12 @@ def _for_each_seed(
     """`function(key, tree, data)` of every seed, or as it is without an axis S."""
     if not key.ndim:
         return function(key, tree, data)
-    leaves, structure = jax.tree.flatten(data)
-    mapped = [leaf if len(leaf) > 1 else None for leaf in leaves]  # the others are shared
 
-    def one(arguments: tuple[Array, Any, list[Array | None]]) -> Any:
-        key, tree, mapped = arguments
-        pairs = zip(leaves, mapped, strict=True)
-        merged = [leaf[0] if of_seed is None else of_seed for leaf, of_seed in pairs]
-        return function(key, tree, jax.tree.unflatten(structure, merged))
+    def one(arguments: tuple[Array, Array, Any]) -> Any:
+        seed, key, tree = arguments
+        # Not `leaf[seed % len(leaf)]`, which under vmap would copy what the seeds share.
+        own = jax.tree.map(lambda leaf: leaf[seed if len(leaf) > 1 else 0], data)
+        return function(key, tree, own)
 
     run = jax.vmap(one) if _side_by_side() else partial(lax.map, one)
-    return run((key, tree, mapped))
+    return run((jnp.arange(len(key)), key, tree))

@@ -170,13 +170,12 @@ def map_individuals(
     return sharding.on_shards(in_chunks, individuals, common=common)
 
 
-def size(population: PyTree) -> int:
+def size(population: PyTree, axis: int = 0) -> int:
     """Number of individuals; ValueError where the leaves disagree about it or there are none."""
-    leaves = jax.tree.leaves(population)
-    sizes = {leaf.shape[:1] for leaf in leaves}
+    sizes = {leaf.shape[axis : axis + 1] for leaf in jax.tree.leaves(population)}
     if len(sizes) != 1 or () in sizes:
         raise ValueError(f"the leaves must share one leading axis, not {sizes or 'none'}")
-    return leaves[0].shape[0]
+    return sizes.pop()[0]
 
 
 def genes(individual: Params) -> int:

@@ -5,11 +5,13 @@ T batches, M objectives.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial, wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
+
+_MOST_KEPT = 64
 
 Params = PyTree[Array]
 """One individual's genes: any tree of arrays. A population has a leading axis P on each of them."""
@@ -157,35 +159,22 @@ def cached(factory: Callable[..., Algorithm]) -> Callable[..., Algorithm]:
     Functions are equal to themselves alone, `functools.partial` objects where their parts are.
     Arguments that cannot be compared, such as arrays, give a new algorithm on every call.
     """
-
-    @lru_cache(maxsize=64)
-    def of(arguments: _Arguments) -> Algorithm:
-        return factory(*arguments.positional, **arguments.named)
+    made: dict[Any, Algorithm] = {}
 
     @wraps(factory)
     def make(*positional: Any, **named: Any) -> Algorithm:
-        arguments = _Arguments(positional, named)
+        arguments = _comparable((positional, named))
         try:
             hash(arguments)
         except TypeError:
             return factory(*positional, **named)
-        return of(arguments)
+        if arguments not in made:
+            if len(made) >= _MOST_KEPT:
+                del made[next(iter(made))]  # the oldest
+            made[arguments] = factory(*positional, **named)
+        return made[arguments]
 
     return make
-
-
-class _Arguments:
-    """The arguments of a call, which are equal where all of them are."""
-
-    def __init__(self, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
-        self.positional, self.named = positional, named
-        self._key = _comparable((positional, named))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Arguments) and self._key == other._key
 
 
 def _comparable(value: Any) -> Any:

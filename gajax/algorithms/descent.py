@@ -1,6 +1,6 @@
 """Independent gradient descent of every individual, behind the same interface as evolution."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -42,9 +42,9 @@ def descent(
     """
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
     types.require_at_least(1, epochs=epochs, batches=batches, chunk_size=chunk_size)
+    learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> DescentState:
-        del key
         size = populations.size(population)
         return DescentState(
             params=population,
@@ -60,33 +60,20 @@ def descent(
         count = batches or epochs * (examples // batch_size)
 
         def train(key, state: DescentState, data: Data, generation, start, stop) -> DescentState:
-            del key
             first = (generation - 1) * count
-            params, optimizer_state, total = evaluation.gradient_steps(
-                value_and_grad,
-                optimizer,
-                state.params,
-                state.optimizer_state,
-                data,
-                evaluation.batch_order(data, first, count, batch_size=batch_size),
-                start,
-                stop,
-                total=state.total,
-                chunk_size=chunk_size,
-            )
+            order = evaluation.batch_order(data, first, count, batch_size=batch_size)
+            individuals = state.params, state.optimizer_state
+            trained = learn(*individuals, data, order, start, stop, total=state.total)
+            params, optimizer_state, total = trained
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
         def average(key, state: DescentState, data: Data, generation, start, stop) -> DescentState:
-            del key, data, generation, start, stop
             loss = sharding.replicate(state.total) / count
             total, failed = sharding.place(jnp.zeros(size)), jnp.sum(~jnp.isfinite(loss))
             return state._replace(loss=loss, total=total, failed=failed)
 
         trained = count * size * batch_size
-        plan = (
-            Stage(train, turns=count, gradient_examples=trained, sequential_steps=count),
-            Stage(average),
-        )
+        plan = Stage(train, count, trained, sequential_steps=count), Stage(average)
         return lambda generation: plan if generation else ()
 
     return Algorithm(init, stages)

@@ -67,9 +67,10 @@ def ga(
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
     types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)
     types.require_at_least(1, chunk_size=chunk_size)
+    learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
+    produce = partial(breeding.breed, crossover, mutation, chunk_size=chunk_size)
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> GAState:
-        del key
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
         _, rank_at_position = _layout(size, survivors)
@@ -92,44 +93,21 @@ def ga(
         scored = min(score_examples or examples, examples)
 
         def train(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            del key
-            order = evaluation.batch_order(
-                data, (generation - 1) * batches, batches, batch_size=batch_size
-            )
+            first = (generation - 1) * batches
+            order = evaluation.batch_order(data, first, batches, batch_size=batch_size)
             individuals = state.params, state.optimizer_state, state.total
             params, optimizer_state, total = sharding.first(individuals, survivors)
-            trained = evaluation.gradient_steps(
-                value_and_grad,
-                optimizer,
-                params,
-                optimizer_state,
-                data,
-                order,
-                start,
-                stop,
-                total=total,
-                chunk_size=chunk_size,
-            )
+            trained = learn(params, optimizer_state, data, order, start, stop, total=total)
             params, optimizer_state, total = sharding.replace_first(individuals, trained)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
         def breed(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            del data, generation, start, stop
             key_couples, key_children = jax.random.split(key)
             children = size - survivors
             parents, count = _parents(state, survivors)
             couples = draw_couples(key_couples, count, -(-children // 2))
             mothers, fathers = (parents[indices] for indices in couples)
-            born = breeding.breed(
-                crossover,
-                mutation,
-                key_children,
-                state.params,
-                mothers,
-                fathers,
-                children,
-                chunk_size=chunk_size,
-            )
+            born = produce(key_children, state.params, mothers, fathers, children)
             params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
                 optimizer_state = evaluation.map_individuals(optimizer.init, params)
@@ -141,21 +119,11 @@ def ga(
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
         def score(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            del key, generation
-            total = evaluation.score(
-                loss_fn,
-                state.params,
-                data,
-                start,
-                stop,
-                examples=scored,
-                total=state.total,
-                chunk_size=chunk_size,
-            )
+            options = {"examples": scored, "total": state.total, "chunk_size": chunk_size}
+            total = evaluation.score(loss_fn, state.params, data, start, stop, **options)
             return state._replace(total=total)
 
         def rank(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            del data, generation, start, stop
             position_of_rank, rank_at_position = _layout(size, survivors)
             loss = sharding.replicate(state.total)[position_of_rank] / scored
             order = survival_order(loss, selection(key, loss, survivors))[rank_at_position]
@@ -170,25 +138,9 @@ def ga(
             )
 
         trained = batches * survivors * batch_size
-        evaluation_stages = (
-            Stage(
-                score,
-                turns=evaluation.score_batches(scored),
-                forward_examples=size * scored,
-                sequential_steps=1,
-            ),
-            Stage(rank),
-        )
-        generation_stages = (
-            Stage(train, turns=batches, gradient_examples=trained, sequential_steps=batches),
-            Stage(breed),
-            *evaluation_stages,
-        )
-
-        def plan(generation: int) -> tuple[Stage, ...]:
-            return generation_stages if generation else evaluation_stages
-
-        return plan
+        scoring = Stage(score, evaluation.score_batches(scored), 0, size * scored, 1), Stage(rank)
+        training = Stage(train, batches, trained, sequential_steps=batches), Stage(breed)
+        return lambda generation: (*training, *scoring) if generation else scoring
 
     return Algorithm(init, stages)
 

@@ -5,15 +5,12 @@ IEEE TNNLS 33(9):4861-4875.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import jax
-from jaxtyping import Array, Key
-
-from gajax import evaluation, fronts
-from gajax import population as populations
+from gajax import fronts
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
+from gajax.population import all_leaves
 from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad, cached
 
 
@@ -26,11 +23,11 @@ def gemonn(
     crossover: Callable[..., tuple[Params, Params]] = crossovers.gradient_guided_sbx,
     mutation: Callable[..., Params] | None = None,
     refine: fronts.Refine | None = None,
-    may_be_zero: LeafPredicate = populations.all_leaves,
+    may_be_zero: LeafPredicate = all_leaves,
     stale_parents: bool = False,
     chunk_size: int | None = None,
 ) -> Algorithm:
-    """Make the algorithm; its state is a `FrontState` with gradient signs as guide.
+    """Make the algorithm; its state is a `FrontState` with the signs of gradients.
 
     A generation takes one batch: the children of gradient-guided crossover and mutation (None:
     each gene that may be zero becomes so with probability 1 / genes) are evaluated on it together
@@ -39,31 +36,11 @@ def gemonn(
     were born on, as in the published method. `refine` gives the children gradient steps before they
     compete, on further batches.
     """
-    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
-
-    def cross(
-        key: Key[Array, ""], mother: tuple[Params, Params], father: tuple[Params, Params]
-    ) -> tuple[Params, Params]:
-        (first, first_signs), (second, second_signs) = mother, father
-        return crossover(key, first, second, first_signs, second_signs)
-
-    def mutate(key: Key[Array, ""], child: Params) -> Params:
-        if mutation is not None:
-            return mutation(key, child)
-        rate = 1 / populations.genes(child)
-        return mutations.zero(key, child, rate=rate, may_be_zero=may_be_zero)
-
-    def evaluate(population: Params, batch: Any, shared: tuple[Any, ...]) -> Any:
-        return evaluation.batch_losses_and_signs(
-            value_and_grad, population, batch, shared, chunk_size=chunk_size
-        )
-
     return fronts.front(
         loss_fn,
-        evaluate,
-        cross,
-        mutate,
-        value_and_grad,
+        crossover=crossover,
+        mutation=mutation or partial(mutations.zero, may_be_zero=may_be_zero),
+        value_and_grad=value_and_grad,
         guided=True,
         batch_size=batch_size,
         refine=refine,

@@ -158,7 +158,6 @@ def pruning(
         return jnp.array([kept, grown])[:, generation - 1]
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> PruningState:
-        del key
         stages(populations.size(population), evaluation.example_count(data))
         individuals = int(rows[-1]) + 1
         return PruningState(
@@ -172,7 +171,6 @@ def pruning(
         )
 
     def prune(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
-        del key, data, start, stop
 
         def score(leaf: Array, is_alive: Array, is_weight: bool) -> Array:
             return jnp.where(is_alive, jnp.abs(leaf) if is_weight else jnp.inf, -1)
@@ -182,7 +180,6 @@ def pruning(
         return state._replace(network=_where(alive, state.network, 0), alive=alive)
 
     def regrow(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
-        del key, start, stop
         first = jnp.asarray(starts)[generation - 1]
         order = evaluation.batch_order(data, first, 1, batch_size=batch_size)
         batch = evaluation.batch_at(data.examples, order, 0)
@@ -194,7 +191,6 @@ def pruning(
         return state._replace(alive=alive, total=state.total + loss)
 
     def train(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
-        del key
         first = jnp.asarray(firsts)[generation - 1]
         network, (_, optimizer_state), total = evaluation.gradient_steps(
             value_and_grad,
@@ -210,7 +206,6 @@ def pruning(
         return state._replace(network=network, optimizer_state=optimizer_state, total=total)
 
     def record(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
-        del key, data, start, stop
         is_trained = jnp.arange(len(state.loss)) >= jnp.asarray(rows)[generation - 1]
         batches = jnp.asarray(stops - starts)[generation - 1]
         loss = jnp.where(is_trained, state.total / batches, state.loss)

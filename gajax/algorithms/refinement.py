@@ -3,7 +3,7 @@
 Source: the final SSGD of Yang et al., IEEE TNNLS 33(9), on GEMONN.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -66,11 +66,11 @@ def refinement(
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
     types.require_at_least(1, steps=steps, score_examples=score_examples, checks=checks)
     types.require_at_least(1, chunk_size=chunk_size)
+    learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
     interval = max(1, steps // checks)
     generations = generation_count(steps, checks)
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> RefinementState:
-        del key
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
         return RefinementState(
@@ -92,19 +92,11 @@ def refinement(
             return jnp.maximum(state.budget - (generation - 1) * interval, 0)
 
         def train(key, state: RefinementState, data: Data, generation, start, stop):
-            del key
             first = (generation - 1) * interval
-            current, optimizer_state, _ = evaluation.gradient_steps(
-                value_and_grad,
-                optimizer,
-                state.current,
-                state.optimizer_state,
-                data,
-                evaluation.batch_order(data, first, interval, batch_size=batch_size),
-                start,
-                jnp.minimum(steps_left(state, generation), stop),
-                chunk_size=chunk_size,
-            )
+            order = evaluation.batch_order(data, first, interval, batch_size=batch_size)
+            stops = jnp.minimum(steps_left(state, generation), stop)
+            individuals = state.current, state.optimizer_state
+            current, optimizer_state, _ = learn(*individuals, data, order, start, stops)
             return state._replace(current=current, optimizer_state=optimizer_state)
 
         def training_cost(state: RefinementState, generation, start, stop):
@@ -112,7 +104,6 @@ def refinement(
             return jnp.sum(learned) * batch_size, jnp.int32(0)
 
         def keep_best(key, state: RefinementState, data: Data, generation, start, stop):
-            del key, start, stop
             moved = steps_left(state, generation) > 0
             batches = jnp.where(moved, evaluation.score_batches(scored), 0)
             loss = evaluation.score(
@@ -125,7 +116,6 @@ def refinement(
             return state._replace(params=params, loss=loss, failed=jnp.sum(~jnp.isfinite(loss)))
 
         def check_cost(state: RefinementState, generation, start, stop):
-            del start, stop
             return jnp.int32(0), jnp.sum(steps_left(state, generation) > 0) * scored
 
         check = Stage(keep_best, 1, 0, size * scored, 1, check_cost)

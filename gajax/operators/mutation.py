@@ -10,7 +10,7 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from gajax import bits, population
 from gajax.population import all_leaves, leaf_mask
@@ -23,38 +23,39 @@ def zero(
     key: Key[Array, ""],
     individual: Params,
     *,
-    rate: float,
+    rate: float | None = None,
     may_be_zero: LeafPredicate = all_leaves,
 ) -> Params:
     """Set each gene to zero with probability `rate` (David & Greental, arXiv 1711.07655).
 
-    Only in leaves that may become zero. Draws as many random numbers as genes are expected to
-    change, and some more, not one for each gene.
+    None is a rate of 1 / genes. Only in leaves that may become zero. Draws about as many random
+    numbers as genes change, not one for each gene.
     """
 
     def mutate(leaf: Array, positions: Array) -> Array:
         return leaf.reshape(-1).at[positions].set(0, mode="drop").reshape(leaf.shape)
 
-    return _at_random_genes(key, individual, rate, mutate, may_be_zero)
+    return _at(_random_positions(key, individual, rate), individual, mutate, may_be_zero)
 
 
 def polynomial(
     key: Key[Array, ""],
     individual: Params,
     *,
-    rate: float,
+    rate: float | None = None,
     index: float = 20.0,
     bound: float = 10.0,
 ) -> Params:
     """Move each gene with probability `rate` by a share of `2 * bound`, mostly a small one.
 
-    The larger the distribution index, the smaller the moves; genes are cut off at +-`bound`. With
-    probability of about `rate**2 / 2` a gene moves twice.
-    Draws only for the genes that change. Source: Deb & Goyal, "A combined genetic adaptive search
+    None is a rate of 1 / genes. The larger the distribution index, the smaller the moves; genes
+    are cut off at +-`bound`. With probability of about `rate**2 / 2` a gene moves twice. Draws only
+    for the genes that change. Source: Deb & Goyal, "A combined genetic adaptive search
     (GeneAS) for engineering design", Computer Science and Informatics 26(4).
     """
     key_genes, key_move = jax.random.split(key)
-    uniform = jax.random.uniform(key_move, (_draws(population.genes(individual), rate),))
+    positions = _random_positions(key_genes, individual, rate)
+    uniform = jax.random.uniform(key_move, positions.shape)
     smaller = jnp.exp(jnp.log1p(-jnp.abs(2 * uniform - 1)) / (index + 1)) - 1
     move = 2 * bound * jnp.where(uniform < 0.5, smaller, -smaller)
 
@@ -63,7 +64,7 @@ def polynomial(
         genes = genes.at[positions].add(move.astype(leaf.dtype), mode="drop")
         return jnp.clip(genes, -bound, bound).reshape(leaf.shape)
 
-    return _at_random_genes(key_genes, individual, rate, mutate, all_leaves)
+    return _at(positions, individual, mutate, all_leaves)
 
 
 def gaussian(
@@ -81,43 +82,42 @@ def gaussian(
     return population.map_with_key(key, mutate, individual)
 
 
-def _at_random_genes(
-    key: Key[Array, ""],
+def _random_positions(
+    key: Key[Array, ""], individual: Params, rate: float | None
+) -> Int[Array, " K"]:
+    """Positions of genes, counted through all leaves, that are each chosen with probability `rate`.
+
+    A Poisson number of positions, drawn with replacement, chooses every gene independently of the
+    others. The rest of the positions are behind the last gene.
+    """
+    count = population.genes(individual)
+    rate = 1 / count if rate is None else rate
+    if rate >= 1:
+        return jnp.arange(count)
+    chances = jnp.asarray(_poisson_cumulative(-count * math.log1p(-rate)), jnp.float32)
+    words = bits.words(key, (1 + chances.size,))
+    number = jnp.sum(chances <= words[0].astype(jnp.float32) * 2.0**-32)
+    # Some genes are more likely than others by a share of count / 2**32 at most.
+    chosen = (words[1:] % count).astype(jnp.int32)
+    return jnp.where(jnp.arange(chances.size) < number, chosen, count)
+
+
+def _at(
+    positions: Int[Array, " K"],
     individual: Params,
-    rate: float,
     mutate: Callable[[Array, Array], Array],
     may_change: LeafPredicate,
 ) -> Params:
-    """`mutate(leaf, positions)` at genes that are each chosen with probability `rate`.
-
-    A Poisson number of positions, drawn with replacement, chooses every gene independently of the
-    others. Positions behind the end of a leaf stand for no gene.
-    """
-    count = population.genes(individual)
-    if rate < 1:
-        expected = -count * math.log1p(-rate)
-        chances = jnp.asarray(_poisson_cumulative(expected), jnp.float32)
-        words = bits.words(key, (1 + chances.size,))
-        number = jnp.sum(chances <= words[0].astype(jnp.float32) * 2.0**-32)
-        # Some genes are more likely than others by a share of count / 2**32 at most.
-        chosen = (words[1:] % count).astype(jnp.int32)
-        chosen = jnp.where(jnp.arange(chances.size) < number, chosen, count)
-    else:
-        chosen = jnp.arange(count)
+    """`mutate(leaf, positions)` of the leaves that may change; those outside it are at its end."""
     mask = jax.tree.leaves(leaf_mask(individual, may_change))
     offset, leaves = 0, []
     for leaf, may in zip(jax.tree.leaves(individual), mask, strict=True):
-        inside = (chosen >= offset) & (chosen < offset + leaf.size)
+        inside = (positions >= offset) & (positions < offset + leaf.size)
         if may:
-            leaf = mutate(leaf, jnp.where(inside, chosen - offset, leaf.size))
+            leaf = mutate(leaf, jnp.where(inside, positions - offset, leaf.size))
         leaves.append(leaf)
         offset += leaf.size
     return jax.tree.unflatten(jax.tree.structure(individual), leaves)
-
-
-def _draws(genes: int, rate: float) -> int:
-    """Number of positions that `_at_random_genes` draws."""
-    return len(_poisson_cumulative(-genes * math.log1p(-rate))) if rate < 1 else genes
 
 
 @cache

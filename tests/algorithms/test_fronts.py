@@ -136,9 +136,9 @@ def test_the_state_belongs_to_its_individuals(name, variant):
             kept += not is_new
             assert is_new or variant == "stale" and state.loss[index] in before.loss[parents]
             if name == "gemonn":
-                signs, clear = rows(state.guide)[index], abs(slopes[index]) > 1e-6
+                signs, clear = rows(state.signs)[index], abs(slopes[index]) > 1e-6
                 is_new = (signs == np.sign(slopes[index]))[clear].all()
-                assert is_new or (rows(before.guide)[parents] == signs).all(axis=1).any()
+                assert is_new or (rows(before.signs)[parents] == signs).all(axis=1).any()
     assert SIZE < born < len(states) * SIZE, "some are born and some survive"
     assert (kept > 0) == (variant == "stale")
 

@@ -153,7 +153,7 @@ def test_a_bad_batch_changes_no_front(name):
     for (before, _), (state, info) in zip(result, result[1:], strict=False):
         if info.failed:
             assert info.failed == SIZE
-            for tree in ("params", "guide", "density", "loss", "level"):
+            for tree in ("params", "signs", "density", "loss", "level"):
                 jax.tree.map(
                     np.testing.assert_array_equal, getattr(state, tree), getattr(before, tree)
                 )

@@ -99,7 +99,7 @@ def test_parents_hand_their_own_gradients_to_the_crossover():
     best = [float(state.loss[0]) for state in states]
     np.testing.assert_allclose(best, best[0] / 4.0 ** np.arange(6), rtol=1e-5)
     for state in states:
-        np.testing.assert_array_equal(state.guide, np.sign(state.params))
+        np.testing.assert_array_equal(state.signs, np.sign(state.params))
 
 
 @pytest.mark.parametrize("stale", [False, True])
