@@ -5,7 +5,7 @@ from gajax.algorithms.descent import DescentState, descent
 from gajax.algorithms.ga import GAState, ga
 from gajax.algorithms.gemonn import gemonn
 from gajax.algorithms.nsga2 import nsga2
-from gajax.algorithms.pruning import PruningState, pruning, pruning_moves, regrowth_moves
+from gajax.algorithms.pruning import PruningState, pruning, pruning_moves
 from gajax.algorithms.refinement import RefinementState, refinement
 from gajax.evaluation import tied
 from gajax.fronts import FrontState, Refine
@@ -57,7 +57,6 @@ __all__ = [
     "pruning",
     "pruning_moves",
     "refinement",
-    "regrowth_moves",
     "run_generations",
     "selection",
     "sharding",

@@ -16,6 +16,7 @@ from experiments.front.networks import Network
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import OnCompile
+from gajax.algorithms.pruning import Move
 from gajax.types import Params
 
 RATES = (0.1, 0.01, 0.001)
@@ -23,6 +24,21 @@ NAMES = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
 """The individuals of `descent`."""
 
 PRUNING_OPTIMIZER = optax.adam(1e-3)
+
+PRUNING = (
+    (1.0, 4000),
+    *((density, 1750) for density in (0.5, 0.3, 0.2, 0.15, 0.11, 0.08)),
+    *((density, 1750) for density in (0.05, 0.03, 0.02, 0.01, 0.005, 0.002)),
+)
+"""Densities and the batches that each of them gets in a run of 25,000 batches."""
+REGROWTH = (
+    (1.0, 2500),
+    *((0.3, 1500), (0.2, 1500), (0.1, 1500), (0.05, 2000), (0.03, 2000), (0.02, 2500)),
+    *((0.01, 3000), (0.007, 2500), (0.005, 2500), (0.0035, 2000), (0.002, 1500)),
+)
+REGROWTH_INTERVAL = 250  # batches between two moves in a run of 25,000
+REGROWTH_SHARE = 0.2
+FEWEST = 4  # batches of a density
 
 
 class RuleState(NamedTuple):
@@ -96,7 +112,7 @@ def pruning(
     There is an individual for each density of the schedule: the network as it was when its batches
     were over or, until then, as it now is. `info.generation` counts the densities from 1.
     """
-    moves = gajax.regrowth_moves(batches) if regrowth else gajax.pruning_moves(batches)
+    moves = moves_of(batches, regrowth)
     algorithm = gajax.pruning(
         network.loss_fn, optimizer=PRUNING_OPTIMIZER, batch_size=batch_size, moves=moves
     )
@@ -116,6 +132,20 @@ def pruning(
             done=info.done and move == of_row[-1],
         )
         yield Step(info, state.params, density, saved=saved)
+
+
+def moves_of(batches: int, regrowth: bool) -> tuple[Move, ...]:
+    """The moves of a run of that many batches, in which each density gets `FEWEST` or more."""
+    densities, lengths = zip(*(REGROWTH if regrowth else PRUNING), strict=True)
+    scale = batches / sum(lengths)
+    scaled = np.maximum(FEWEST, np.round(scale * np.array(lengths))).astype(int)
+    while excess := scaled.sum() - batches:
+        scaled[np.argmax(scaled)] -= np.sign(excess)
+    schedule = tuple(zip(densities, scaled.tolist(), strict=True))
+    if not regrowth:
+        return gajax.pruning_moves(schedule)
+    interval = max(2, scale * REGROWTH_INTERVAL)
+    return gajax.pruning_moves(schedule, regrow=REGROWTH_SHARE, interval=interval)
 
 
 def _sgd_or_adam() -> optax.GradientTransformation:

@@ -5,9 +5,8 @@ et al., "Rigging the Lottery", arXiv 1911.11134.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,26 +20,9 @@ from gajax import evaluation, types
 from gajax import population as populations
 from gajax.types import Algorithm, Data, Params, Stage
 
-Schedule = Sequence[tuple[float, int]]
-"""Densities, falling from 1, and the batches that each of them gets."""
-
-PRUNING: Schedule = (
-    (1.0, 4000),
-    *((density, 1750) for density in (0.5, 0.3, 0.2, 0.15, 0.11, 0.08)),
-    *((density, 1750) for density in (0.05, 0.03, 0.02, 0.01, 0.005, 0.002)),
-)
-REGROWTH: Schedule = (
-    (1.0, 2500),
-    *((0.3, 1500), (0.2, 1500), (0.1, 1500), (0.05, 2000), (0.03, 2000), (0.02, 2500)),
-    *((0.01, 3000), (0.007, 2500), (0.005, 2500), (0.0035, 2000), (0.002, 1500)),
-)
-REGROWTH_INTERVAL = 250  # batches between two moves where a run is as long as its schedule
-REGROWTH_SHARE = 0.2  # of the weights, what a density's first move lets grow; falls linearly to 0
-FEWEST = 4  # batches of a density
-
 
 class Move(NamedTuple):
-    """What is pruned and grown at the beginning of a generation, and its batches.
+    """A generation: what is pruned and grown at its beginning, and its batches.
 
     Attributes:
       row: index of the density in the schedule.
@@ -69,48 +51,26 @@ class PruningState(NamedTuple):
     failed: Int[Array, ""]
 
 
-def pruning_moves(batches: int, schedule: Schedule = PRUNING) -> tuple[Move, ...]:
-    """A move for each of the generations 1, 2, ... of a run of that many batches.
+def pruning_moves(
+    schedule: Sequence[tuple[float, int]], *, regrow: float = 0.0, interval: int | float = 250
+) -> tuple[Move, ...]:
+    """A move for each of the generations 1, 2, ... from rows of a density and its batches.
 
-    The lengths of the schedule are scaled to it, with `FEWEST` batches or more for each density.
-    A density is reached in two steps, half of its batches apart, the first one to the geometric
-    mean with the density before. ValueError where there are fewer batches than that, or the
-    densities do not fall from 1.
+    A density is reached in two moves, half of its batches apart, the first one to the geometric
+    mean with the density before. With `regrow` it is reached in one move, and then weights are
+    exchanged about every `interval` batches: they grow as a share of the weights that falls
+    linearly from `regrow` to 0 over the batches of a density.
     """
-    return _moves(batches, schedule, lambda at, to, _: [(math.sqrt(at * to), 0), (to, 0)])
-
-
-def regrowth_moves(batches: int, schedule: Schedule = REGROWTH) -> tuple[Move, ...]:
-    """As `pruning_moves`, for weights that may grow back.
-
-    A density is reached in one step, and then weights are exchanged, every `REGROWTH_INTERVAL`
-    batches in the scale of the schedule.
-    """
-    interval = max(2, batches / sum(length for _, length in schedule) * REGROWTH_INTERVAL)
-
-    def steps(_: float, density: float, length: int) -> list[tuple[float, float]]:
-        # Every move has a batch to choose by and another one to train on.
-        count = min(max(1, round(length / interval)), length // 2)
-        return [(density, REGROWTH_SHARE * (1 - i / count)) for i in range(count)]
-
-    return _moves(batches, schedule, steps)
-
-
-def _moves(batches: int, schedule: Schedule, steps: Callable[..., Any]) -> tuple[Move, ...]:
-    """Moves from `steps(density before, density, batches) -> [(density, grow), ...]` of a row."""
-    densities, lengths = (np.array(column) for column in zip(*schedule, strict=True))
-    if densities[0] != 1 or (np.diff(densities) >= 0).any() or min(*densities, *lengths) <= 0:
-        raise ValueError("schedule must have densities that fall from 1, and batches for each")
-    types.require_at_least(FEWEST * len(lengths), batches=batches)
-    lengths = np.maximum(FEWEST, np.round(batches / lengths.sum() * lengths)).astype(int)
-    while excess := lengths.sum() - batches:
-        lengths[np.argmax(lengths)] -= np.sign(excess)
-    stops = np.cumsum(lengths).tolist()
-    moves = [Move(0, 0, stops[0], 1.0)]
-    for row, (start, stop) in enumerate(pairwise(stops), 1):
-        shares = steps(*densities[row - 1 : row + 1].tolist(), stop - start)
-        bounds = [start + (stop - start) * i // len(shares) for i in range(len(shares) + 1)]
+    (before, stop), *rest = schedule
+    moves = [Move(0, 0, stop, before)]
+    for row, (density, batches) in enumerate(rest, 1):
+        shares = [(math.sqrt(before * density), 0.0), (density, 0.0)]
+        if regrow:  # a batch to choose by and another one to train on
+            count = max(1, min(round(batches / interval), batches // 2))
+            shares = [(density, regrow * (1 - i / count)) for i in range(count)]
+        bounds = [stop + batches * i // len(shares) for i in range(len(shares) + 1)]
         moves += [Move(row, *bounds[i : i + 2], *share) for i, share in enumerate(shares)]
+        before, stop = density, bounds[-1]
     return tuple(moves)
 
 
@@ -126,24 +86,28 @@ def pruning(
 ) -> Algorithm:
     """Make the algorithm, which trains a population of one network and ends with the last move.
 
-    `moves` are `pruning_moves(batches)` or `regrowth_moves(batches)`, one for each generation. A
-    move keeps the weights of largest magnitude in all leaves together. Those that grow have the
-    largest gradients among the pruned ones, on a batch that is used for nothing else and counted
-    as any other; they start at zero. Pruned weights enter neither the moments nor the updates.
+    `moves` are those of `pruning_moves`, one for each generation. A move keeps the weights of
+    largest magnitude in all leaves together. Those that grow have the largest gradients among the
+    pruned ones, on a batch that is used for nothing else and counted as any other; they start at
+    zero. Pruned weights enter neither the moments nor the updates.
 
     Weights are the genes of the leaves that `may_be_zero` names, and the densities of the moves are
     shares of the weights alone, where `gajax.density` counts all genes.
 
     Raises:
-      ValueError: where the population has not one individual, a number is out of its range, or a
-        move has no batch to train on.
+      ValueError: where the population has not one individual, a number is out of its range, a
+        move has no batch to train on, or a density is not in (0, 1] or above the one before.
     """
     value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
-    rows, starts, stops, *_ = np.array(moves).T.astype(int)
+    rows, starts, stops = np.array([move[:3] for move in moves]).T
+    densities = np.array([1, *(move.density for move in moves)])
     firsts = starts + [move.grow > 0 for move in moves]  # the batches that are trained on
     if (firsts >= stops).any() or (starts[1:] != stops[:-1]).any():
         raise ValueError("moves must follow one another, each with a batch to train on")
+    if (densities <= 0).any() or (np.diff(densities) > 0).any():
+        raise ValueError("the densities of moves must be above 0 and fall from 1")
     longest = int((stops - firsts).max())
+    learn = partial(evaluation.gradient_steps, value_and_grad, _of_alive(optimizer))
 
     def weight_mask(network: Params) -> PyTree[bool]:
         return populations.leaf_mask(populations.take(network, 0), may_be_zero)
@@ -192,16 +156,10 @@ def pruning(
 
     def train(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
         first = jnp.asarray(firsts)[generation - 1]
-        network, (_, optimizer_state), total = evaluation.gradient_steps(
-            value_and_grad,
-            _of_alive(optimizer),
-            state.network,
-            (state.alive, state.optimizer_state),
-            data,
-            evaluation.batch_order(data, first, longest, batch_size=batch_size),
-            start,
-            stop,
-            total=state.total,
+        order = evaluation.batch_order(data, first, longest, batch_size=batch_size)
+        memory = state.alive, state.optimizer_state
+        network, (_, optimizer_state), total = learn(
+            state.network, memory, data, order, start, stop, total=state.total
         )
         return state._replace(network=network, optimizer_state=optimizer_state, total=total)
 

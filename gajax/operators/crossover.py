@@ -6,7 +6,7 @@ individuals; bind its rate with `functools.partial` and vmap it over pairs. The 
 crossover (SBX) lie around them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -19,6 +19,8 @@ from gajax.types import Params
 
 Bound = float | PyTree[float]
 """Largest magnitude of a gene: one for all, or a tree like an individual with one for each leaf."""
+
+_LARGE = 2**14  # genes of a leaf
 
 _Rate = float | Float[Array, ""]
 
@@ -60,14 +62,14 @@ def sbx(
     Agrawal, "Simulated binary crossover for continuous search space", Complex Systems 9(2).
     """
 
-    (first, second), limit, unflatten = _flatten((first, second), bound)
-    word = jax.random.bits(key, first.shape, jnp.uint32)
-    expands = (word & 1).astype(bool)
-    spread = _spread(word >> 8, 24, expands, index)
-    mean, half = (first + second) / 2, (second - first) / 2
-    children = mean - spread * half, mean + spread * half
-    older, younger = (unflatten(jnp.clip(child, -limit, limit)) for child in children)
-    return older, younger
+    def cross(word: Array, first: Array, second: Array, limit: Array) -> tuple[Array, Array]:
+        spread = _spread(word >> 8, 24, (word & 1).astype(bool), index)
+        mean, half = (first + second) / 2, (second - first) / 2
+        children = mean - spread * half, mean + spread * half
+        older, younger = (jnp.clip(child, -limit, limit) for child in children)
+        return older, younger
+
+    return _of_each_gene(cross, key, (first, second), bound)
 
 
 def gradient_guided_sbx(
@@ -96,34 +98,34 @@ def gradient_guided_sbx(
     key_pair, key_genes = jax.random.split(key)
     keep_zeros = jax.random.bernoulli(key_pair)
 
-    trees = first, second, first_signs, second_signs
-    (first, second, first_sign, second_sign), limit, unflatten = _flatten(trees, bound)
-    word = jax.random.bits(key_genes, first.shape, jnp.uint32)
-    is_low = first <= second
-    low, high = jnp.minimum(first, second), jnp.maximum(first, second)
-    low_sign = jnp.where(is_low, first_sign, second_sign)
-    high_sign = jnp.where(is_low, second_sign, first_sign)
-    guide = high_sign if reading == "own" else low_sign
-    # Of the word's bits, 15 are the low child's, 15 the high child's and 1 is the copy's coin.
-    low_bits = word >> 17
-    high_bits = jnp.where((low_sign == 0) & (guide == 0), low_bits, (word >> 2) & 0x7FFF)
-    low_expands = jnp.where(low_sign == 0, low_bits & 1 == 1, low_sign > 0)
-    high_expands = jnp.where(guide == 0, high_bits & 1 == 1, guide < 0)
-    low_spread = _spread(low_bits >> 1, 14, low_expands, index)
-    high_spread = _spread(high_bits >> 1, 14, high_expands, index)
-    mean, half = (low + high) / 2, (high - low) / 2
-    low_child = jnp.where(keep_zeros & (low == 0), 0, mean - low_spread * half)
-    high_child = jnp.where(keep_zeros & (high == 0), 0, mean + high_spread * half)
-    copies = (word & 1).astype(bool)
-    low_child, high_child = (
-        jnp.where(copies & (low_sign < 0), high_child, low_child),
-        jnp.where(copies & (high_sign > 0), low_child, high_child),
-    )
-    low_child, high_child = (jnp.clip(child, -limit, limit) for child in (low_child, high_child))
-    return (
-        unflatten(jnp.where(is_low, low_child, high_child)),
-        unflatten(jnp.where(is_low, high_child, low_child)),
-    )
+    def cross(word, first, second, first_sign, second_sign, limit) -> tuple[Array, Array]:
+        is_low = first <= second
+        low, high = jnp.minimum(first, second), jnp.maximum(first, second)
+        low_sign = jnp.where(is_low, first_sign, second_sign)
+        high_sign = jnp.where(is_low, second_sign, first_sign)
+        guide = high_sign if reading == "own" else low_sign
+        # Of the word's bits, 15 are the low child's, 15 the high child's and 1 is the copy's coin.
+        low_bits = word >> 17
+        high_bits = jnp.where((low_sign == 0) & (guide == 0), low_bits, (word >> 2) & 0x7FFF)
+        low_expands = jnp.where(low_sign == 0, low_bits & 1 == 1, low_sign > 0)
+        high_expands = jnp.where(guide == 0, high_bits & 1 == 1, guide < 0)
+        low_spread = _spread(low_bits >> 1, 14, low_expands, index)
+        high_spread = _spread(high_bits >> 1, 14, high_expands, index)
+        mean, half = (low + high) / 2, (high - low) / 2
+        low_child = jnp.where(keep_zeros & (low == 0), 0, mean - low_spread * half)
+        high_child = jnp.where(keep_zeros & (high == 0), 0, mean + high_spread * half)
+        copies = (word & 1).astype(bool)
+        low_child, high_child = (
+            jnp.where(copies & (low_sign < 0), high_child, low_child),
+            jnp.where(copies & (high_sign > 0), low_child, high_child),
+        )
+        low_child, high_child = (
+            jnp.clip(child, -limit, limit) for child in (low_child, high_child)
+        )
+        older = jnp.where(is_low, low_child, high_child)
+        return older, jnp.where(is_low, high_child, low_child)
+
+    return _of_each_gene(cross, key_genes, (first, second, first_signs, second_signs), bound)
 
 
 def _spread(drawn: Array, count: int, expands: Array, index: float) -> Array:
@@ -133,22 +135,42 @@ def _spread(drawn: Array, count: int, expands: Array, index: float) -> Array:
     return jnp.exp(exponent * jnp.log(uniform))
 
 
-def _flatten(
-    trees: tuple[Params, ...], bound: Bound
-) -> tuple[list[Array], Array, Callable[[Array], Params]]:
-    """The trees as vectors, the bound of each gene, and what makes a tree of a vector again.
-
-    One vector of all genes compiles several times as fast as many leaves.
-    """
-    vectors = [ravel_pytree(tree)[0] for tree in trees]
-
-    def unflatten(vector: Array) -> Params:
-        return ravel_pytree(trees[0])[1](vector.astype(vectors[0].dtype))
-
+def _of_each_gene(
+    cross: Callable[..., tuple[Array, Array]],
+    key: Key[Array, ""],
+    trees: tuple[Params, ...],
+    bound: Bound,
+) -> tuple[Params, Params]:
+    """Two children, leaf by leaf, of `cross(random words, *leaves, bounds)`."""
     if isinstance(bound, int | float):
-        return vectors, jnp.asarray(bound, vectors[0].dtype), unflatten
-    leaves = jax.tree.map(lambda leaf, limit: jnp.full_like(leaf, limit), trees[0], bound)
-    return vectors, ravel_pytree(leaves)[0], unflatten
+        bound = jax.tree.map(lambda _: bound, trees[0])
+    columns = [_join(tree) for tree in (*trees, jax.tree.map(jnp.full_like, trees[0], bound))]
+    words = [
+        jax.random.bits(key, leaf.shape, jnp.uint32)
+        for key, leaf in zip(jax.random.split(key, len(columns[0])), columns[0], strict=True)
+    ]
+    older, younger = zip(*map(cross, words, *columns), strict=True)
+    return _restore(older, trees[0]), _restore(younger, trees[0])
+
+
+def _join(tree: Params) -> list[Array]:
+    """The large leaves, and all others as one vector, which compiles faster.
+
+    Large ones are not joined, as copying them takes time.
+    """
+    leaves = jax.tree.leaves(tree)
+    small, _ = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
+    return [*(leaf for leaf in leaves if leaf.size >= _LARGE), small]
+
+
+def _restore(joined: Sequence[Array], tree: Params) -> Params:
+    """The tree like the given one from what `_join` makes of it."""
+    leaves, structure = jax.tree.flatten(tree)
+    vector, unravel = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
+    large, small = iter(joined[:-1]), iter(unravel(joined[-1].astype(vector.dtype)))
+    restored = [next(large if leaf.size >= _LARGE else small) for leaf in leaves]
+    restored = [new.astype(leaf.dtype) for new, leaf in zip(restored, leaves, strict=True)]
+    return jax.tree.unflatten(structure, restored)
 
 
 def _exchange(masks: Params, first: Params, second: Params) -> tuple[Params, Params]:

@@ -10,17 +10,13 @@ import pytest
 
 import gajax
 from gajax import evaluation
-from gajax.algorithms.pruning import FEWEST, PRUNING, REGROWTH, Move, highest
+from gajax.algorithms.pruning import Move, highest
 
 BATCH, WEIGHTS, BIASES = 5, 64, 11
 OPTIMIZER = optax.adam(0.05)
 MOVES = {
-    "pruning": gajax.pruning_moves(20, ((1.0, 4), (0.5, 8), (0.2, 8))),
-    "regrowth": (
-        Move(0, 0, 4, 1.0),
-        *(Move(1, 4, 8, 0.5, 0.4), Move(1, 8, 12, 0.5, 0.2)),
-        *(Move(2, 12, 16, 0.2, 0.5), Move(2, 16, 20, 0.2, 0.25)),
-    ),
+    "pruning": gajax.pruning_moves(((1.0, 4), (0.5, 8), (0.2, 8))),
+    "regrowth": gajax.pruning_moves(((1.0, 4), (0.5, 8), (0.2, 8)), regrow=0.4, interval=4),
 }
 both = pytest.mark.parametrize("name", MOVES)
 
@@ -239,6 +235,8 @@ def test_networks_that_diverge_are_counted():
         (1, {"batch_size": 24}, "batch_size must be from 1 to 23"),
         (1, {"moves": (Move(0, 0, 4, 1.0), Move(1, 4, 5, 0.5, 0.1))}, "a batch to train on"),
         (1, {"moves": (Move(0, 0, 4, 1.0), Move(1, 5, 9, 0.5))}, "follow one another"),
+        (1, {"moves": (Move(0, 0, 4, 0.5), Move(1, 4, 8, 0.6))}, "fall from 1"),
+        (1, {"moves": (Move(0, 0, 4, 1.0), Move(1, 4, 8, 0.0))}, "above 0"),
     ],
 )
 def test_wrong_arguments_are_refused(size, options, reason):
@@ -247,45 +245,20 @@ def test_wrong_arguments_are_refused(size, options, reason):
         gajax.evolve(made, jax.random.key(0), population(size=size), data())
 
 
-def test_default_schedules_at_their_own_length():
-    for moves, schedule in [
-        (gajax.pruning_moves(25_000), PRUNING),
-        (gajax.regrowth_moves(25_000), REGROWTH),
-    ]:
-        for row, (density, length) in enumerate(schedule):
-            own = [move for move in moves if move.row == row]
-            assert own[-1].stop - own[0].start == length and own[-1].density == density
-            if row == 0:
-                assert len(own) == 1 and own[0].grow == 0
-            elif schedule is PRUNING:
-                middle = np.sqrt(schedule[row - 1][0] * density)
-                assert [move.density for move in own] == [pytest.approx(middle), density]
-                assert [move.start - own[0].start for move in own] == [0, 875]
-            else:
-                assert {move.density for move in own} == {density}
-                assert {move.stop - move.start for move in own} == {250}
-                shares = 0.2 * np.linspace(1, 0, len(own), endpoint=False)
-                np.testing.assert_allclose([move.grow for move in own], shares)
-
-
-@pytest.mark.parametrize("moves_of", [gajax.pruning_moves, gajax.regrowth_moves])
-def test_moves_use_all_of_any_number_of_batches(moves_of):
-    for batches in [*range(52, 150), 333, 1_000, 24_999, 100_001]:
-        moves = moves_of(batches)
-        assert moves[0].start == 0 and moves[-1].stop == batches
-        for before, move in zip(moves, moves[1:], strict=False):
-            assert before.stop == move.start and move.stop - move.start >= 2
-            assert move.row - before.row in (0, 1)
-        for row in range(moves[-1].row + 1):
-            assert sum(m.stop - m.start for m in moves if m.row == row) >= FEWEST
-
-
-def test_moves_refuse_few_batches_and_rising_densities():
-    with pytest.raises(ValueError, match="batches must be 52 or more, not 51"):
-        gajax.pruning_moves(51)
-    for schedule in [((0.5, 9),), ((1.0, 9), (1.0, 9)), ((1.0, 9), (0.0, 9)), ((1.0, 0),)]:
-        with pytest.raises(ValueError, match="fall from 1"):
-            gajax.pruning_moves(1_000, schedule)
+def test_moves_reach_each_density_and_then_exchange_weights():
+    schedule = ((1.0, 40), (0.5, 80), (0.2, 81), (0.1, 3))
+    plain = gajax.pruning_moves(schedule)
+    middles = [0.5**0.5, 0.5, 0.1**0.5, 0.2, 0.02**0.5, 0.1]
+    np.testing.assert_allclose([move.density for move in plain[1:]], middles)
+    assert [move[:3] for move in plain] == [
+        *((0, 0, 40), (1, 40, 80), (1, 80, 120), (2, 120, 160), (2, 160, 201)),
+        *((3, 201, 202), (3, 202, 204)),
+    ]
+    exchanges = gajax.pruning_moves(schedule, regrow=0.3, interval=20)
+    assert [move.density for move in exchanges] == [1.0, *[0.5] * 4, *[0.2] * 4, 0.1]
+    shares = [0.0, *[0.3, 0.225, 0.15, 0.075] * 2, 0.3]
+    np.testing.assert_allclose([move.grow for move in exchanges], shares)
+    assert [move.stop for move in exchanges[5:]] == [140, 160, 180, 201, 204]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5, 7])

@@ -10,11 +10,10 @@ import pytest
 import gajax
 from experiments import gemonn
 from experiments.front import measures as fronts
-from experiments.front import networks
+from experiments.front import networks, rivals
 from experiments.front.config import FEWEST_BATCHES
 from experiments.running import checkpoints
 from experiments.running.cli import run_main
-from gajax.algorithms import pruning
 
 WRONG = [
     ("--population-size 1", "--population-size must be 2 or more, not 1"),
@@ -135,5 +134,5 @@ def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, m
 
 
 def test_rivals_are_refused_below_the_batches_that_their_stages_need():
-    for method, schedule in (("pruning", pruning.PRUNING), ("regrowth", pruning.REGROWTH)):
-        assert FEWEST_BATCHES[method] == pruning.FEWEST * len(schedule)
+    for method, schedule in (("pruning", rivals.PRUNING), ("regrowth", rivals.REGROWTH)):
+        assert FEWEST_BATCHES[method] == rivals.FEWEST * len(schedule)
