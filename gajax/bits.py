@@ -71,16 +71,14 @@ def permuted(
         keys = jax.vmap(partial(jax.random.fold_in, key))(number)
         constants = jax.vmap(lambda key: jax.random.bits(key, (draws,), jnp.uint32))(keys)
 
-    def mix(values: UInt32[Array, "T K"]) -> UInt32[Array, "T K"]:
-        for turn in range(_ROUNDS):
-            addend, factor = constants[:, 2 * turn, None], constants[:, 2 * turn + 1, None]
-            values = (values + addend) * (factor | 1) & mask
-            values ^= values >> shift
-        return values
+    def round_(turn: Array, values: UInt32[Array, "T K"]) -> UInt32[Array, "T K"]:
+        addend, factor = constants[:, 2 * turn, None], constants[:, 2 * turn + 1, None]
+        values = (values + addend) * (factor | 1) & mask
+        return values ^ values >> shift
 
     def walk(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         values, is_outside = carry
-        values = jnp.where(is_outside, mix(values), values)
+        values = jnp.where(is_outside, lax.fori_loop(0, _ROUNDS, round_, values), values)
         return values, values >= size
 
     start = indices.astype(jnp.uint32), jnp.ones(indices.shape, bool)

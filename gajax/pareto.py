@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Real, UInt32
 
-_BLOCK = 128
+_BLOCK = 128  # points that are ranked at once
+_FEW = 256
 
 
 def ranks(objectives: Real[Array, "P M"]) -> Int[Array, " P"]:
@@ -131,11 +132,12 @@ def _order(
     """What `jnp.lexsort` gives: the stable order by the last key, then by the one before, ...
 
     In passes that each sort words of some bits of a key and, behind them, the place: a CPU sorts
-    single words several times as fast as a key with its place. No key may hold NaN. With `below`,
-    the last key consists of whole numbers from 0 to below that.
+    single words several times as fast as a key with its place. Few points are sorted by
+    `jnp.lexsort`, which compiles faster. No key may hold NaN. With `below`, the last key consists
+    of whole numbers from 0 to below that.
     """
     size = len(keys[0])
-    if any(key.dtype.itemsize > 4 for key in keys):
+    if size <= _FEW or any(key.dtype.itemsize > 4 for key in keys):
         return jnp.lexsort(keys)
     places = max(1, (size - 1).bit_length())
     place = lax.iota(jnp.uint32, size)
@@ -145,9 +147,8 @@ def _order(
         words[-1] = keys[-1].astype(jnp.uint32), (below - 1).bit_length()
     for word, bits in words:
         for shift in range(0, bits, 32 - places):
-            digit = (word[order] >> jnp.uint32(shift)) << jnp.uint32(
-                places
-            )  # what is above the digit, falls off
+            # The bits above the digit are shifted out.
+            digit = (word[order] >> jnp.uint32(shift)) << jnp.uint32(places)
             order = order[jnp.sort(digit | place) & jnp.uint32(2**places - 1)]
     return order.astype(jnp.int32)
 

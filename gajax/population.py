@@ -1,16 +1,19 @@
 """The population: one tree of arrays whose leaves all carry the leading axis P."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import bits, sharding
 from gajax.types import LeafPredicate, Params, require_at_least
+
+_LARGE = 2**14  # genes of a leaf
 
 
 def all_leaves(path: str, leaf: Any) -> bool:
@@ -129,11 +132,14 @@ def default_chunk_size(genes: int, count: int) -> int:
     """How many of `count` individuals with so many genes run side by side by default.
 
     A CPU is fastest while the weights at work stay in its nearest cache and every core works on the
-    same matrix product. A GPU or TPU wants large products, but no more than fill it, so that what
+    same matrix product; a population that fits the next cache is not cut, as a loop over chunks
+    takes time to compile. A GPU or TPU wants large products, but no more than fill it, so that what
     they need on the way stays small beside a large population. Where a divisor of the count is near
     that size it is taken, for a last smaller chunk would be compiled apart.
     """
-    at_once = 2**13 if jax.default_backend() == "cpu" else 2**27
+    at_once, whole = (2**15, 2**17) if jax.default_backend() == "cpu" else (2**27, 2**27)
+    if genes * count <= whole:
+        return max(1, count)
     wanted = max(1, at_once // max(1, genes))
     if wanted == 1 or wanted >= count:
         return wanted
@@ -191,6 +197,26 @@ def take(population: Any, indices: int | Int[Array, "*K"] | slice) -> Any:
 def concatenate(*populations: Any) -> Any:
     """One population of all the individuals, in the order given."""
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *populations)
+
+
+def join(tree: Params) -> list[Array]:
+    """The large leaves, and all others as one vector, which compiles faster than many leaves.
+
+    Large ones are not joined, as copying them takes time.
+    """
+    leaves = jax.tree.leaves(tree)
+    small, _ = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
+    return [*(leaf for leaf in leaves if leaf.size >= _LARGE), small]
+
+
+def split(joined: Sequence[Array], tree: Params) -> Params:
+    """The tree like the given one from what `join` makes of it."""
+    leaves, structure = jax.tree.flatten(tree)
+    vector, unravel = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
+    large, small = iter(joined[:-1]), iter(unravel(joined[-1].astype(vector.dtype)))
+    parts = [next(large if leaf.size >= _LARGE else small) for leaf in leaves]
+    parts = [part.astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, parts)
 
 
 def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: PyTree) -> Any:

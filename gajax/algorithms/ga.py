@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import breeding, evaluation, sharding, types
+from gajax import bits, breeding, evaluation, sharding, types
 from gajax import population as populations
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
@@ -149,10 +149,10 @@ def draw_couples(
     key: Key[Array, ""], count: int | Int[Array, ""], pairs: int
 ) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
     """Two parents for each pair, drawn uniformly from `count`, different ones where count > 1."""
-    key_mother, key_step = jax.random.split(key)
-    mothers = jax.random.randint(key_mother, (pairs,), 0, count)
-    steps = jax.random.randint(key_step, (pairs,), 1, jnp.maximum(2, count))
-    return mothers, (mothers + steps) % count
+    # Some parents are more likely than others by a share of count / 2**31 at most.
+    mothers, steps = (bits.words(key, (2, pairs)) >> 1).astype(jnp.int32)
+    mothers %= count
+    return mothers, (mothers + 1 + steps % jnp.maximum(1, count - 1)) % count
 
 
 def survival_order(loss: Float[Array, " P"], selected: Int[Array, " S"]) -> Int[Array, " P"]:

@@ -6,12 +6,11 @@ individuals; bind its rate with `functools.partial` and vmap it over pairs. The 
 crossover (SBX) lie around them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from gajax import population
@@ -19,8 +18,6 @@ from gajax.types import Params
 
 Bound = float | PyTree[float]
 """Largest magnitude of a gene: one for all, or a tree like an individual with one for each leaf."""
-
-_LARGE = 2**14  # genes of a leaf
 
 _Rate = float | Float[Array, ""]
 
@@ -144,33 +141,15 @@ def _of_each_gene(
     """Two children, leaf by leaf, of `cross(random words, *leaves, bounds)`."""
     if isinstance(bound, int | float):
         bound = jax.tree.map(lambda _: bound, trees[0])
-    columns = [_join(tree) for tree in (*trees, jax.tree.map(jnp.full_like, trees[0], bound))]
+    columns = [
+        population.join(tree) for tree in (*trees, jax.tree.map(jnp.full_like, trees[0], bound))
+    ]
     words = [
         jax.random.bits(key, leaf.shape, jnp.uint32)
         for key, leaf in zip(jax.random.split(key, len(columns[0])), columns[0], strict=True)
     ]
     older, younger = zip(*map(cross, words, *columns), strict=True)
-    return _restore(older, trees[0]), _restore(younger, trees[0])
-
-
-def _join(tree: Params) -> list[Array]:
-    """The large leaves, and all others as one vector, which compiles faster.
-
-    Large ones are not joined, as copying them takes time.
-    """
-    leaves = jax.tree.leaves(tree)
-    small, _ = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
-    return [*(leaf for leaf in leaves if leaf.size >= _LARGE), small]
-
-
-def _restore(joined: Sequence[Array], tree: Params) -> Params:
-    """The tree like the given one from what `_join` makes of it."""
-    leaves, structure = jax.tree.flatten(tree)
-    vector, unravel = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
-    large, small = iter(joined[:-1]), iter(unravel(joined[-1].astype(vector.dtype)))
-    restored = [next(large if leaf.size >= _LARGE else small) for leaf in leaves]
-    restored = [new.astype(leaf.dtype) for new, leaf in zip(restored, leaves, strict=True)]
-    return jax.tree.unflatten(structure, restored)
+    return population.split(older, trees[0]), population.split(younger, trees[0])
 
 
 def _exchange(masks: Params, first: Params, second: Params) -> tuple[Params, Params]:

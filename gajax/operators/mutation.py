@@ -31,11 +31,18 @@ def zero(
     None is a rate of 1 / genes. Only in leaves that may become zero. Draws about as many random
     numbers as genes change, not one for each gene.
     """
+    leaves, structure = jax.tree.flatten(individual)
+    mask = jax.tree.leaves(leaf_mask(individual, may_be_zero))
+    chosen = [leaf for leaf, may in zip(leaves, mask, strict=True) if may]
+    rate = 1 / population.genes(individual) if rate is None else rate
+    positions = _random_positions(key, population.genes(chosen), rate)
 
-    def mutate(leaf: Array, positions: Array) -> Array:
-        return leaf.reshape(-1).at[positions].set(0, mode="drop").reshape(leaf.shape)
+    def mutate(genes: Array, positions: Array) -> Array:
+        return genes.at[positions].set(0, mode="drop")
 
-    return _at(_random_positions(key, individual, rate), individual, mutate, may_be_zero)
+    mutated = iter(_at(positions, chosen, mutate))
+    leaves = [next(mutated) if may else leaf for leaf, may in zip(leaves, mask, strict=True)]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def polynomial(
@@ -54,17 +61,17 @@ def polynomial(
     (GeneAS) for engineering design", Computer Science and Informatics 26(4).
     """
     key_genes, key_move = jax.random.split(key)
-    positions = _random_positions(key_genes, individual, rate)
+    count = population.genes(individual)
+    positions = _random_positions(key_genes, count, 1 / count if rate is None else rate)
     uniform = jax.random.uniform(key_move, positions.shape)
     smaller = jnp.exp(jnp.log1p(-jnp.abs(2 * uniform - 1)) / (index + 1)) - 1
     move = 2 * bound * jnp.where(uniform < 0.5, smaller, -smaller)
 
-    def mutate(leaf: Array, positions: Array) -> Array:
-        genes = leaf.reshape(-1)
-        genes = genes.at[positions].add(move.astype(leaf.dtype), mode="drop")
-        return jnp.clip(genes, -bound, bound).reshape(leaf.shape)
+    def mutate(genes: Array, positions: Array) -> Array:
+        moved = genes.at[positions].add(move.astype(genes.dtype), mode="drop")
+        return jnp.clip(moved, -bound, bound)
 
-    return _at(positions, individual, mutate, all_leaves)
+    return _at(positions, individual, mutate)
 
 
 def gaussian(
@@ -82,42 +89,33 @@ def gaussian(
     return population.map_with_key(key, mutate, individual)
 
 
-def _random_positions(
-    key: Key[Array, ""], individual: Params, rate: float | None
-) -> Int[Array, " K"]:
-    """Positions of genes, counted through all leaves, that are each chosen with probability `rate`.
+def _random_positions(key: Key[Array, ""], genes: int, rate: float) -> Int[Array, " K"]:
+    """Positions from 0 to below `genes` that are each chosen with probability `rate`.
 
-    A Poisson number of positions, drawn with replacement, chooses every gene independently of the
-    others. The rest of the positions are behind the last gene.
+    A Poisson number of positions, drawn with replacement, chooses each independently of the
+    others. The rest of the numbers are `genes`.
     """
-    count = population.genes(individual)
-    rate = 1 / count if rate is None else rate
     if rate >= 1:
-        return jnp.arange(count)
-    chances = jnp.asarray(_poisson_cumulative(-count * math.log1p(-rate)), jnp.float32)
+        return jnp.arange(genes)
+    chances = jnp.asarray(_poisson_cumulative(-genes * math.log1p(-rate)), jnp.float32)
     words = bits.words(key, (1 + chances.size,))
     number = jnp.sum(chances <= words[0].astype(jnp.float32) * 2.0**-32)
-    # Some genes are more likely than others by a share of count / 2**32 at most.
-    chosen = (words[1:] % count).astype(jnp.int32)
-    return jnp.where(jnp.arange(chances.size) < number, chosen, count)
+    # Some genes are more likely than others by a share of genes / 2**32 at most.
+    chosen = (words[1:] % genes).astype(jnp.int32)
+    return jnp.where(jnp.arange(chances.size) < number, chosen, genes)
 
 
 def _at(
-    positions: Int[Array, " K"],
-    individual: Params,
-    mutate: Callable[[Array, Array], Array],
-    may_change: LeafPredicate,
+    positions: Int[Array, " K"], tree: Params, mutate: Callable[[Array, Array], Array]
 ) -> Params:
-    """`mutate(leaf, positions)` of the leaves that may change; those outside it are at its end."""
-    mask = jax.tree.leaves(leaf_mask(individual, may_change))
-    offset, leaves = 0, []
-    for leaf, may in zip(jax.tree.leaves(individual), mask, strict=True):
-        inside = (positions >= offset) & (positions < offset + leaf.size)
-        if may:
-            leaf = mutate(leaf, jnp.where(inside, positions - offset, leaf.size))
-        leaves.append(leaf)
-        offset += leaf.size
-    return jax.tree.unflatten(jax.tree.structure(individual), leaves)
+    """`mutate(genes, positions)` of all leaves; those outside of `genes` are at its end."""
+    parts, offset = [], 0
+    for part in population.join(tree):
+        inside = (positions >= offset) & (positions < offset + part.size)
+        genes = mutate(part.reshape(-1), jnp.where(inside, positions - offset, part.size))
+        parts.append(genes.reshape(part.shape))
+        offset += part.size
+    return population.split(parts, tree)
 
 
 @cache
