@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 from gajax import bits, sharding
 from gajax.types import LeafPredicate, Params, require_at_least
@@ -65,8 +64,7 @@ def init(
     """
     if densities is None:
         return map_individuals(init_fn, jax.random.split(key, size))
-    if densities.shape != (size,):
-        raise ValueError(f"there must be {size} densities, not {densities.shape}")
+    densities = _one_for_each(densities, size)
     key_init, key_keep = jax.random.split(key)
 
     def draw(individual: tuple[Key[Array, ""], Key[Array, ""], Array]) -> Params:
@@ -99,31 +97,25 @@ def sparse_copies(
     the genes of all others get normal noise of `noise` times the root mean square of their leaf's,
     so that they differ in more than their zeros.
     """
-    densities = linear_densities(size) if densities is None else densities
-    if densities.shape != (size,):
-        raise ValueError(f"there must be {size} densities, not {densities.shape}")
+    densities = _one_for_each(densities if densities is not None else linear_densities(size), size)
     mask = leaf_mask(params, may_be_zero)
-    pairs = list(zip(jax.tree.leaves(params), jax.tree.leaves(mask), strict=True))
-    magnitudes = [jnp.ravel(jnp.abs(leaf)).astype(jnp.float32) for leaf, may in pairs if may]
-    order = jnp.argsort(-jnp.concatenate(magnitudes)) if magnitudes else jnp.zeros(0, jnp.int32)
-    place = jnp.zeros_like(order).at[order].set(jnp.arange(order.size))
+    sizes = jax.tree.map(lambda leaf, may: may * leaf.size, params, mask)
+    weights = sum(jax.tree.leaves(sizes))
+    fixed = genes(params) - weights
+    scores = jax.tree.map(lambda leaf, may: jnp.where(may, jnp.abs(leaf), jnp.inf), params, mask)
+    ranks = gene_ranks(scores)
 
     def copy(individual: tuple[Key[Array, ""], Array]) -> Params:
         key, density = individual
-        kept = place < jnp.round(density * place.size)
+        kept = fixed + jnp.round(density * weights)
         scale = jnp.where(density < 1, noise, 0)
-        offset, leaves = 0, []
-        keys = jax.random.split(key, len(pairs))
-        for key_noise, (leaf, may) in zip(keys, pairs, strict=True):
-            rms = jnp.sqrt(jnp.mean(leaf**2))
-            moved = leaf + scale * rms * jax.random.normal(key_noise, leaf.shape, leaf.dtype)
-            moved = jnp.where(leaf == 0, leaf, moved.astype(leaf.dtype))
-            if may:
-                keep = kept[offset : offset + leaf.size].reshape(leaf.shape)
-                moved = jnp.where(keep, moved, jnp.zeros_like(leaf))
-                offset += leaf.size
-            leaves.append(moved)
-        return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+        def change(key: Array, leaf: Array, rank: Array) -> Array:
+            noise = jax.random.normal(key, leaf.shape, leaf.dtype)
+            moved = leaf + scale * jnp.sqrt(jnp.mean(leaf**2)) * noise
+            return jnp.where((rank < kept) & (leaf != 0), moved.astype(leaf.dtype), 0)
+
+        return map_with_key(key, change, params, ranks)
 
     return map_individuals(copy, (jax.random.split(key, size), densities))
 
@@ -199,24 +191,50 @@ def concatenate(*populations: Any) -> Any:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *populations)
 
 
+def _one_for_each(densities: Float[Array, "..."], size: int) -> Float[Array, " P"]:
+    if densities.shape != (size,):
+        raise ValueError(f"there must be {size} densities, not {densities.shape}")
+    return densities
+
+
+def from_vector(vector: Shaped[Array, " genes"], tree: Params) -> Params:
+    """The elements of a vector in the shapes of a tree, which has as many genes."""
+    leaves, structure = jax.tree.flatten(tree)
+    parts = jnp.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1])
+    shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)
+
+
+def to_vector(tree: Params) -> Shaped[Array, " genes"]:
+    """All genes of a tree."""
+    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)])
+
+
+def gene_ranks(scores: Params) -> Params:
+    """The rank of every gene by its score among those of all leaves, 0 for the highest."""
+    order = jnp.argsort(-to_vector(scores))
+    return from_vector(jnp.zeros_like(order).at[order].set(jnp.arange(order.size)), scores)
+
+
 def join(tree: Params) -> list[Array]:
     """The large leaves, and all others as one vector, which compiles faster than many leaves.
 
     Large ones are not joined, as copying them takes time.
     """
     leaves = jax.tree.leaves(tree)
-    small, _ = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
-    return [*(leaf for leaf in leaves if leaf.size >= _LARGE), small]
+    small = [leaf for leaf in leaves if leaf.size < _LARGE]
+    large = [leaf for leaf in leaves if leaf.size >= _LARGE]
+    return [*large, to_vector(small)] if small else large
 
 
 def split(joined: Sequence[Array], tree: Params) -> Params:
     """The tree like the given one from what `join` makes of it."""
     leaves, structure = jax.tree.flatten(tree)
-    vector, unravel = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
-    large, small = iter(joined[:-1]), iter(unravel(joined[-1].astype(vector.dtype)))
-    parts = [next(large if leaf.size >= _LARGE else small) for leaf in leaves]
-    parts = [part.astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
-    return jax.tree.unflatten(structure, parts)
+    small = [leaf for leaf in leaves if leaf.size < _LARGE]
+    large, parts = iter(joined), iter(from_vector(joined[-1], small) if small else [])
+    restored = [next(parts if leaf.size < _LARGE else large) for leaf in leaves]
+    restored = [new.astype(leaf.dtype) for new, leaf in zip(restored, leaves, strict=True)]
+    return jax.tree.unflatten(structure, restored)
 
 
 def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: PyTree) -> Any:
@@ -261,8 +279,4 @@ def random_mask(
 
 def random_masks(key: Key[Array, ""], rate: float | Float[Array, ""], tree: Params) -> Params:
     """A tree like this one of what `random_mask` gives, from one draw for all genes."""
-    leaves, structure = jax.tree.flatten(tree)
-    mask = random_mask(key, rate, (genes(tree),))
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-    parts = zip(jnp.split(mask, ends), leaves, strict=True)
-    return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in parts])
+    return from_vector(random_mask(key, rate, (genes(tree),)), tree)

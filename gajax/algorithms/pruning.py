@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import evaluation, types
@@ -194,10 +193,7 @@ def pruning(
 
 def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:
     """True for the `count` genes of highest score in all leaves together."""
-    flat, unravel = ravel_pytree(scores)
-    is_chosen = jnp.arange(flat.size) < count
-    chosen = jnp.zeros(flat.size, bool).at[jnp.argsort(-flat)].set(is_chosen)
-    return jax.tree.map(lambda leaf: leaf > 0, unravel(chosen.astype(flat.dtype)))
+    return jax.tree.map(lambda rank: rank < count, populations.gene_ranks(scores))
 
 
 def _where(mask: PyTree[Bool[Array, "..."]], tree: Params, other: int) -> Params:

@@ -40,13 +40,9 @@ def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Param
     The cut never falls outside the chromosome: each child has at least one gene of each parent,
     unless there is only one gene.
     """
-    leaves, structure = jax.tree.flatten(first)
-    cut = jax.random.randint(key, (), 1, max(2, population.genes(first)))
-    masks, offset = [], 0
-    for leaf in leaves:
-        masks.append(jnp.arange(leaf.size).reshape(leaf.shape) + offset >= cut)
-        offset += leaf.size
-    return _exchange(jax.tree.unflatten(structure, masks), first, second)
+    count = population.genes(first)
+    cut = jax.random.randint(key, (), 1, max(2, count))
+    return _exchange(population.from_vector(jnp.arange(count) >= cut, first), first, second)
 
 
 def sbx(
