@@ -22,11 +22,6 @@ SCORE_BATCH = 1_000
 """Examples that go through a loss at once where no gradient is wanted."""
 
 
-def default_examples_per_second() -> int:
-    """Individuals x examples through a gradient in a second, as long as nothing is measured."""
-    return 20_000 if jax.default_backend() == "cpu" else 400_000
-
-
 def example_count(data: Data) -> int:
     """Number of examples N; ValueError where the leaves disagree about it or there are none."""
     return populations.size(data.examples)
@@ -153,31 +148,17 @@ def batch_losses(
     batch: Any,
     shared: tuple[Any, ...] = (),
     *,
-    chunk_size: int | None = None,
-) -> Float[Array, " P"]:
-    """Loss of every individual on one batch."""
-
-    def evaluate(params, batch, *shared):
-        return _of_finite(params, loss_fn(params, batch, *shared))
-
-    return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
-
-
-def batch_losses_and_signs(
-    value_and_grad: ValueAndGrad,
-    population: Params,
-    batch: Any,
-    shared: tuple[Any, ...] = (),
-    *,
+    gradient_fn: ValueAndGrad | None = None,
     chunk_size: int | None = None,
 ) -> tuple[Float[Array, " P"], PyTree[Int8[Array, "P ..."]]]:
-    """Loss of every individual on one batch and the sign of its gradient at every gene."""
+    """Loss of every individual on one batch and, with `gradient_fn`, the signs of its gradient."""
 
     def evaluate(params, batch, *shared):
-        loss, gradient = value_and_grad(params, batch, *shared)
-        return _of_finite(params, loss), jax.tree.map(
-            lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient
-        )
+        if gradient_fn is None:
+            return _of_finite(params, loss_fn(params, batch, *shared)), None
+        loss, gradient = gradient_fn(params, batch, *shared)
+        signs = jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
+        return _of_finite(params, loss), signs
 
     return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
 

@@ -118,9 +118,6 @@ def front(
             first = epoch * per_epoch + index * needed + number
             return evaluation.batch_order(data, first, count, batch_size=batch_size)
 
-        def judging_batch(data: Data, generation: Int[Array, ""]) -> Any:
-            return evaluation.batch_at(data.examples, order(data, generation, 0, 1), 0)
-
         def breed(key, state: FrontState, data: Data, generation, start, stop):
             # Individuals with a finite loss stand first and mate in place of the others.
             finite = jnp.sum(jnp.isfinite(state.loss))
@@ -130,35 +127,27 @@ def front(
 
         def refine_offspring(key, state: FrontState, data: Data, generation, start, stop):
             assert refine is not None
-            offspring, optimizer_state, _ = evaluation.gradient_steps(
-                value_and_grad,
-                refine.optimizer,
-                state.offspring,
-                state.optimizer_state,
-                data,
-                order(data, generation, 1, needed - 1),
-                start,
-                stop,
-                chunk_size=chunk_size,
+            learn = partial(evaluation.gradient_steps, value_and_grad, refine.optimizer)
+            batches = data, order(data, generation, 1, needed - 1), start, stop
+            offspring, optimizer_state, _ = learn(
+                state.offspring, state.optimizer_state, *batches, chunk_size=chunk_size
             )
             return state._replace(offspring=offspring, optimizer_state=optimizer_state)
 
+        def judge(population: Params, data: Data, generation, gradient_fn=None) -> tuple[Any, Any]:
+            """Losses on the batch of the generation, and signs."""
+            batch = evaluation.batch_at(data.examples, order(data, generation, 0, 1), 0)
+            judged = partial(evaluation.batch_losses, loss_fn, population, batch, data.shared)
+            loss, signs = judged(gradient_fn=gradient_fn, chunk_size=chunk_size)
+            return sharding.replicate(loss.astype(jnp.float32)), signs
+
         def evaluate_offspring(key, state: FrontState, data: Data, generation, start, stop):
-            judged = state.offspring, judging_batch(data, generation), data.shared
-            if guided:
-                loss, signs = evaluation.batch_losses_and_signs(
-                    value_and_grad, *judged, chunk_size=chunk_size
-                )
-            else:
-                loss = evaluation.batch_losses(loss_fn, *judged, chunk_size=chunk_size)
-                signs = None
-            loss = sharding.replicate(loss.astype(state.loss.dtype))
+            gradient_fn = value_and_grad if guided else None
+            loss, signs = judge(state.offspring, data, generation, gradient_fn)
             return state._replace(offspring_loss=loss, offspring_signs=signs)
 
         def evaluate_parents(key, state: FrontState, data: Data, generation, start, stop):
-            judged = state.params, judging_batch(data, generation), data.shared
-            loss = evaluation.batch_losses(loss_fn, *judged, chunk_size=chunk_size)
-            loss = sharding.replicate(loss.astype(state.loss.dtype))
+            loss, _ = judge(state.params, data, generation)
             # A batch on which no loss is finite says nothing about the parents.
             is_usable = jnp.isfinite(loss).any() | jnp.isfinite(state.offspring_loss).any()
             return state._replace(parent_loss=jnp.where(is_usable, loss, state.loss))
@@ -185,16 +174,16 @@ def front(
 
         work = size * batch_size
         costs = (work, 0) if guided else (0, work)
-        judge = Stage(evaluate_offspring, 1, *costs, sequential_steps=1)
+        judging = Stage(evaluate_offspring, 1, *costs, sequential_steps=1)
         # At the same time as the offspring, so no further sequential step.
         judge_parents = () if stale_parents else (Stage(evaluate_parents, 1, 0, work),)
-        ending = judge, *judge_parents, Stage(select)
+        ending = judging, *judge_parents, Stage(select)
         learning = Stage(refine_offspring, max(1, steps), steps * work, sequential_steps=steps)
         refined = Stage(breed), *((learning,) if refine else ()), *ending
 
         def plan(generation: int) -> tuple[Stage, ...]:
             if generation == 0:
-                return judge, Stage(select)
+                return judging, Stage(select)
             return (Stage(breed), *ending) if generation % interval else refined
 
         return plan

@@ -16,11 +16,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key
 
-from gajax import evaluation, sharding
 from gajax import population as populations
+from gajax import sharding
 from gajax.types import Algorithm, Data, Info, Params, Plan, Position, Stage, require_at_least
 
 _MOST_GENERATIONS = 2**31 - 1
+_EXAMPLES_PER_SECOND = {"cpu": 20_000}
+_MORE_EXAMPLES_PER_SECOND = 400_000  # of other devices; both as long as nothing is measured
 
 
 class _Report(NamedTuple):
@@ -181,7 +183,8 @@ class _Pace:
         """Turns of the next piece, one of equal pieces for the turns that are left."""
         if self._seconds is None:
             return left
-        guess = self._seeds * _work(stage) / stage.turns / evaluation.default_examples_per_second()
+        speed = _EXAMPLES_PER_SECOND.get(jax.default_backend(), _MORE_EXAMPLES_PER_SECOND)
+        guess = self._seeds * _work(stage) / stage.turns / speed
         one = self._seconds_per_turn[stage.name] or guess
         pieces = math.ceil(left / max(1, int(min(left, self._seconds / one if one else left))))
         return math.ceil(left / pieces)

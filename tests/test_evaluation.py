@@ -173,12 +173,12 @@ def test_each_individual_has_a_loss_and_the_signs_of_its_gradient_on_one_batch(c
     individuals = population()
     individuals["kernel"] = individuals["kernel"].at[:, 1].set(0)
     batch["inputs"] = batch["inputs"].at[:, 1].set(0)  # so that this gradient is zero
-    losses, signs = evaluation.batch_losses_and_signs(
-        jax.value_and_grad(loss_fn), individuals, batch, shared, chunk_size=chunk_size
-    )
+    score = partial(evaluation.batch_losses, loss_fn, individuals, batch, shared)
+    losses, signs = score(gradient_fn=jax.value_and_grad(loss_fn), chunk_size=chunk_size)
     expected = expected_errors(individuals, gajax.Data(batch, None)).mean(axis=1)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    only = evaluation.batch_losses(loss_fn, individuals, batch, shared, chunk_size=chunk_size)
+    only, nothing = score(chunk_size=chunk_size)
+    assert nothing is None
     np.testing.assert_allclose(only, expected, rtol=1e-5)
     gradient = jax.vmap(jax.grad(loss_fn), (0, None, None))(individuals, batch, *shared)
     for sign, slope in zip(jax.tree.leaves(signs), jax.tree.leaves(gradient), strict=True):

@@ -68,7 +68,8 @@ def pruning_moves(
             count = max(1, min(round(batches / interval), batches // 2))
             shares = [(density, regrow * (1 - i / count)) for i in range(count)]
         bounds = [stop + batches * i // len(shares) for i in range(len(shares) + 1)]
-        moves += [Move(row, *bounds[i : i + 2], *share) for i, share in enumerate(shares)]
+        for start, end, share in zip(bounds, bounds[1:], shares, strict=False):
+            moves.append(Move(row, start, end, *share))
         before, stop = density, bounds[-1]
     return tuple(moves)
 

@@ -80,8 +80,8 @@ def test_an_individual_with_a_bad_gene_has_no_loss(kind):
     order = jnp.arange(EXAMPLES).reshape(-1, BATCH)
     for losses in (
         evaluation.losses(loss_fn, population, data()),
-        evaluation.batch_losses(loss_fn, population, examples),
-        evaluation.batch_losses_and_signs(gradients, population, examples)[0],
+        evaluation.batch_losses(loss_fn, population, examples)[0],
+        evaluation.batch_losses(loss_fn, population, examples, gradient_fn=gradients)[0],
         evaluation.gradient_steps(gradients, ADAM, population, states, data(), order, 0, 2)[2],
     ):
         np.testing.assert_array_equal(np.isfinite(losses), ~is_bad)
