@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from experiments.classify import command
 from experiments.front import compare, export
-from experiments.front.config import PRESETS, Config, check, data_for
+from experiments.front.config import PRESETS, Config, check, load_data
 from experiments.running import program
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _training() -> "Training":
 
 
 COMMANDS = {"export": export.main, "compare": compare.main, "classify": command.main}
-PROGRAM = program.Program("gemonn", __doc__, PRESETS, check, data_for, _training, COMMANDS)
+PROGRAM = program.Program("gemonn", __doc__, PRESETS, check, load_data, _training, COMMANDS)
 main = partial(program.main, PROGRAM)
 train = partial(program.train, PROGRAM)
 

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from experiments.autoencoder import compare, predict
-from experiments.autoencoder.config import PRESETS, Config, check, data_for
+from experiments.autoencoder.config import PRESETS, Config, check, load_data
 from experiments.running import program
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def _training() -> "Training":
 
 
 COMMANDS = {"predict": predict.main, "compare": compare.main}
-PROGRAM = program.Program("mnist_ga", __doc__, PRESETS, check, data_for, _training, COMMANDS)
+PROGRAM = program.Program("mnist_ga", __doc__, PRESETS, check, load_data, _training, COMMANDS)
 main = partial(program.main, PROGRAM)
 train = partial(program.train, PROGRAM)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from experiments.autoencoder.config import PRESETS, Config, check, check_against
-from experiments.autoencoder.rows import ROWS, Row, is_rival, name_of
+from experiments.autoencoder.config import PRESETS, Config, check, check_dataset
+from experiments.autoencoder.rows import ROWS, Row, is_baseline, name_of
 from experiments.datasets.catalog import load
 from experiments.running import comparison
 from experiments.running.cli import require
@@ -34,14 +34,14 @@ def main(arguments: list[str]) -> None:
     run that is there, so they can be made piece by piece.
     """
     program = "python -m experiments.mnist_ga compare"
-    given = comparison.parsed(CompareConfig, arguments, PRESETS, program, __doc__)
-    comparison.require_new(given)
+    given = comparison.parse_config(CompareConfig, arguments, PRESETS, program, __doc__)
+    comparison.refuse_resume(given)
     require(len(given.rows) > 0, "--rows", "an empty list", "at least one")
     require(len(given.budgets) > 0, "--budgets", "an empty list", "at least one")
     rows = _configs(given)
     dataset = load(given.dataset, given.data_dir)
     for configs in rows.values():
-        check_against(configs[0], dataset)
+        check_dataset(configs[0], dataset)
 
     from experiments.autoencoder import records, training  # late: they import JAX
     from experiments.running import dry_run
@@ -49,23 +49,23 @@ def main(arguments: list[str]) -> None:
     if given.dry_run:
         return dry_run.describe(given, rows, dataset, training.TRAINING, together=False)
 
-    with comparison.opened(given, "mnist_ga-compare") as directory:
+    with comparison.open_directory(given, "mnist_ga-compare") as directory:
         records.read_all(directory)  # what is there already must be sound
         for name, configs in rows.items():
             for config in configs:
                 place = directory / f"{name}-{config.seed}"
-                comparison.complete(config, place, partial(training.run, config, dataset))
+                comparison.run_once(config, place, partial(training.run, config, dataset))
         records.table(directory)
 
 
 def _configs(given: CompareConfig) -> dict[str, list[Config]]:
     """The configs of each row at each budget, by its name; InputError where one is wrong."""
-    common, numbers = comparison.common(Config, given), comparison.numbers(given)
+    common, numbers = comparison.shared_config(Config, given), comparison.seeds_of(given)
     configs = {}
     for row in sorted({*given.rows}, key=ROWS.index):
         method, _, activation = row.partition("-")
         changes: dict[str, Any] = {"method": method, "activation": activation or "tanh"}
-        for budget in given.budgets if is_rival(row) else ("steps",):
+        for budget in given.budgets if is_baseline(row) else ("steps",):
             configs[name_of(row, budget)] = [
                 check(replace(common, **changes, equal=budget, seed=seed))
                 for seed in (numbers[:1] if method == "pca" else numbers)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.datasets.catalog import Dataset, Name, load
-from experiments.running.cli import MOST, flag, require, require_at_least, require_widths
+from experiments.running.cli import MAX_COUNT, flag, require, require_at_least, require_widths
 from experiments.running.config import LOWEST, RunConfig, check_images
 from experiments.running.config import check as check_run
 
@@ -159,7 +159,7 @@ def check(config: Config) -> Config:
     return config
 
 
-def check_against(config: Config, dataset: Dataset) -> None:
+def check_dataset(config: Config, dataset: Dataset) -> None:
     """InputError where the config does not fit the data."""
     pixels = math.prod(dataset.train_images.shape[1:])
     require(
@@ -170,23 +170,28 @@ def check_against(config: Config, dataset: Dataset) -> None:
     )
     images = check_images(config, len(dataset.train_images))
     epochs = config.finetune_epochs
-    require(epochs * images <= MOST, "--finetune-epochs", epochs, f"at most {MOST // images:,}")
+    require(
+        epochs * images <= MAX_COUNT,
+        "--finetune-epochs",
+        epochs,
+        f"at most {MAX_COUNT // images:,}",
+    )
     generations = sum(config.generations) + config.whole_generations
     steps = generations * epochs * (images // config.batch_size)
-    fewer = f"so few that there are at most {MOST:,} gradient steps"
-    require(steps <= MOST, "--generations", f"{generations:,}, which make {steps:,}", fewer)
+    fewer = f"so few that there are at most {MAX_COUNT:,} gradient steps"
+    require(steps <= MAX_COUNT, "--generations", f"{generations:,}, which make {steps:,}", fewer)
     code, most = config.layers[-1], min(pixels, images)
     expected = f"a list that ends with at most {most}, the components there are"
     require(config.method != "pca" or code <= most, "--layers", code, expected)
 
 
-def data_for(config: Config, dataset: Dataset | None = None) -> Dataset:
+def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:
     """The data set of the config unless given; InputError where they do not fit together."""
     dataset = dataset or load(config.dataset, config.data_dir)
-    check_against(config, dataset)
+    check_dataset(config, dataset)
     return dataset
 
 
-def multiple(config: Config) -> int | None:
+def population_multiple(config: Config) -> int | None:
     """What the population is a multiple of, times its devices; None where it is not shared."""
     return 2 if config.method == "ga" else None

@@ -20,9 +20,9 @@ from experiments.reporting.canvas import (
     RED,
     Shape,
     canvas,
-    images_of,
-    place,
-    write,
+    draw_image,
+    draw_text,
+    to_images,
 )
 
 _MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6C9A8", RED])
@@ -44,7 +44,7 @@ def reconstructions(
 
     Values are uint8 or from 0 to 1; `titles` are the K names over the originals, if any.
     """
-    above, below = images_of(originals, shape), images_of(reconstructions, shape)
+    above, below = to_images(originals, shape), to_images(reconstructions, shape)
     errors = np.sqrt(np.mean((above - below) ** 2, axis=(1, 2, 3)))
     columns = min(10, len(above))
     zoom = max(1, 112 // shape[0])
@@ -54,39 +54,41 @@ def reconstructions(
     width = max(520, left + columns * (tile_width + gap) + 20)
     height = head - 24 + math.ceil(len(above) / columns) * block
     with canvas(path, width, height) as figure:
-        write(figure, 30, 22, "Images and their reconstructions", ha="left", size=11, weight="bold")
+        draw_text(
+            figure, 30, 22, "Images and their reconstructions", ha="left", size=11, weight="bold"
+        )
         for index, (original, copy, error) in enumerate(zip(above, below, errors, strict=True)):
             x = left + index % columns * (tile_width + gap)
             y = head + index // columns * block
             second, foot = y + tile_height + gap, y + 2 * tile_height + gap + 8
-            place(figure, x, y, original, zoom)
-            place(figure, x, second, copy, zoom)
+            draw_image(figure, x, y, original, zoom)
+            draw_image(figure, x, second, copy, zoom)
             if titles:
-                write(figure, x + tile_width / 2, y - 28, titles[index])
-            write(figure, x + tile_width / 2, foot, f"{error:.3f}", color=GREY)
+                draw_text(figure, x + tile_width / 2, y - 28, titles[index])
+            draw_text(figure, x + tile_width / 2, foot, f"{error:.3f}", color=GREY)
             if index % columns == 0:
                 labels = (y + tile_height / 2 - 9, "original"), (foot, "RMSE")
                 for top, label in (*labels, (second + tile_height / 2 - 9, "reconstruction")):
-                    write(figure, left - 14, top, label, ha="right", color=GREY)
+                    draw_text(figure, left - 14, top, label, ha="right", color=GREY)
 
 
 def pair(
     path: Path, original: np.ndarray, reconstruction: np.ndarray, shape: Shape, title: str
 ) -> None:
     """Draw one image [H W C] beside its reconstruction, every pixel a crisp square."""
-    images = [images_of(image[None], shape)[0] for image in (original, reconstruction)]
+    images = [to_images(image[None], shape)[0] for image in (original, reconstruction)]
     error = math.sqrt(np.mean((images[0] - images[1]) ** 2))
     zoom = max(1, 280 // shape[0])
     tile_height, tile_width = shape[0] * zoom, shape[1] * zoom
     margin, head = 30, 80
     step = max(tile_width, 280) + margin
     with canvas(path, 2 * step + margin, head + tile_height + 60) as figure:
-        write(figure, step + margin / 2, 24, title, size=11, weight="bold")
+        draw_text(figure, step + margin / 2, 24, title, size=11, weight="bold")
         captions = ("input", f"reconstruction, RMSE {error:.3f}")
         for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
             centre = index * step + (step + margin) / 2
-            place(figure, round(centre - tile_width / 2), head, image, zoom)
-            write(figure, centre, head + tile_height + 16, caption)
+            draw_image(figure, round(centre - tile_width / 2), head, image, zoom)
+            draw_text(figure, centre, head + tile_height + 16, caption)
 
 
 def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
@@ -109,10 +111,10 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
     with canvas(path, width, head + max(rows * step_y, 126) + margin) as figure:
         which = f"its {len(tiles)} most used units" if kernel.shape[1] > 100 else "all its units"
         title = f"First layer: the weights of {which}"
-        write(figure, margin, 26, title, ha="left", size=11, weight="bold")
+        draw_text(figure, margin, 26, title, ha="left", size=11, weight="bold")
         for index, tile in enumerate(tiles):
             x, y = margin + index % columns * step_x, head + index // columns * step_y
-            place(figure, x, y, tile, zoom)
+            draw_image(figure, x, y, tile, zoom)
         across, down = figure.bbox.size
         tall = min(max(rows * step_y - gap, 120), 600)
         left, bottom = margin + columns * step_x + 24, down - head - tall

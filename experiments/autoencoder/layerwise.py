@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Key, UInt8
 
 import gajax
 from experiments.autoencoder.model import TiedAutoencoder, block_params, unit_interval
-from experiments.running import side_by_side, steps
+from experiments.running import seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
-from experiments.running.precision import computing_in
+from experiments.running.precision import with_precision
 
 ENCODE_BATCH = 1_000
 Target = Literal["image", "layer"]
@@ -33,7 +33,7 @@ class Phase(NamedTuple):
     work: int
 
 
-class Progress(NamedTuple):
+class Step(NamedTuple):
     """Where a training stands: its phase, the frozen blocks, and what the last step gave.
 
     With several seeds at once, all but the phase has their axis S.
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
     state: Any
     info: gajax.Info
 
-    def of_seed(self, seed: int | None) -> "Progress":
+    def of_seed(self, seed: int | None) -> "Step":
         """The progress of the seed at that place, its state only where a generation ended.
 
         Where there is no axis S, the place is None.
@@ -53,7 +53,7 @@ class Progress(NamedTuple):
             return self
         info = steps.take_seed(self.info, seed)
         state = gajax.take(self.state, seed) if info.done else None
-        return Progress(self.phase, gajax.take(self.frozen, seed), state, info)
+        return Step(self.phase, gajax.take(self.frozen, seed), state, info)
 
     def saved(self) -> tuple[Any, dict[str, Any]]:
         """The trees and facts from which `train` goes on behind this step."""
@@ -111,7 +111,7 @@ def reconstruction_loss(
         code = model.apply(variables, values, phase.start, phase.stop, method="encode")
         return model.apply(variables, code, first, phase.stop, method="decode")
 
-    through = computing_in(precision, through)
+    through = with_precision(precision, through)
 
     def loss_fn(params: dict, batch: dict, frozen: dict) -> Float[Array, ""]:
         inputs = unit_interval(batch["inputs"])
@@ -122,9 +122,9 @@ def reconstruction_loss(
     return loss_fn
 
 
-def best(key: Key[Array, "*S"], progress: Progress) -> dict:
+def best_params(key: Key[Array, "*S"], progress: Step) -> dict:
     """The best parameters of each seed that has a key."""
-    of_seeds = [progress.of_seed(place).best() for place in side_by_side.places(key)]
+    of_seeds = [progress.of_seed(place).best() for place in seed_axis.indices(key)]
     if not key.ndim:
         return of_seeds[0]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *of_seeds)
@@ -189,7 +189,7 @@ def train(
     precision: str = "float32",
     resumed: Checkpoint | None = None,
     on_compile: steps.OnCompile | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Step]:
     """Train phase after phase, yielding after every step; the last one holds the result.
 
     A layer's population is drawn fresh; once it is trained, its best individual is frozen, and the
@@ -205,10 +205,10 @@ def train(
             lambda leaf: jnp.broadcast_to(leaf, (population_size, *leaf.shape)), params
         )
 
-    each = partial(side_by_side.each, key)
-    key_init, key_order, key_run = side_by_side.split(key, 3)
+    each = partial(seed_axis.map_seeds, key)
+    key_init, key_order, key_run = seed_axis.split(key, 3)
     population = each(lambda key: draw(key, model, population_size), key_init)
-    images = side_by_side.for_all(key, images)
+    images = seed_axis.broadcast(key, images)
     frozen: dict = {}
     encoded = images
 
@@ -229,11 +229,11 @@ def train(
         if phase.start > 0 and target == "image":
             examples["images"] = images
         frozen = block_params(frozen, 0, phase.start)
-        data = gajax.Data(examples, side_by_side.fold_in(key_order, number), (frozen,))
+        data = gajax.Data(examples, seed_axis.fold_in(key_order, number), (frozen,))
         loss_fn = reconstruction_loss(model, phase, target, precision)
         algorithm = make_algorithm(loss_fn, phase)
         learning = block_params(population, phase.start, phase.stop)
-        setting = algorithm, side_by_side.fold_in(key_run, number), learning, data
+        setting = algorithm, seed_axis.fold_in(key_run, number), learning, data
         walk = steps.evolve(
             setting,
             generations=phase.generations,
@@ -242,12 +242,12 @@ def train(
         )
         progress = None
         for step in walk:
-            progress = Progress(phase, frozen, *step)
+            progress = Step(phase, frozen, *step)
             yield progress
         assert progress is not None, "a phase has a step"
         population |= progress.state.params
         if phase.stop < len(model.layers) - 1:
-            frozen = best(key, progress)
+            frozen = best_params(key, progress)
             encoded = encode_by(phase)
             population |= each(copies_of, frozen)
 

@@ -19,7 +19,7 @@ from experiments.autoencoder.model import TiedAutoencoder, block_params
 from experiments.running import memory, steps
 from experiments.running.checkpoints import Checkpoint
 
-Observe = Callable[[layerwise.Progress], None]
+Observe = Callable[[layerwise.Step], None]
 """Called after every step of a training."""
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
@@ -152,7 +152,7 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
 """Name to `algorithm(config, examples)`, of methods that have phases."""
 
 
-def individuals(config: Config) -> int:
+def network_count(config: Config) -> int:
     """Networks that a method trains at once."""
     return config.population_size if config.method == "ga" else 1
 
@@ -174,14 +174,14 @@ def memory_needed(config: Config, images: int) -> int:
         return memory.needed(
             make_algorithm(loss_fn, phase),
             block_params(network, phase.start, phase.stop),
-            individuals(config),
+            network_count(config),
             gajax.Data(examples, key, ({},)),
         )
 
     return max(of_phase(phase) for phase in schedule(config, images))
 
 
-def descended(
+def train_phases(
     key: Key[Array, "*S"],
     config: Config,
     images: np.ndarray,
@@ -197,7 +197,7 @@ def descended(
         jnp.asarray(images),
         schedule(config, len(images)),
         ALGORITHMS[config.method](config, len(images)),
-        population_size=individuals(config),
+        population_size=network_count(config),
         target=config.target,
         precision=config.precision,
         resumed=resumed,
@@ -207,7 +207,7 @@ def descended(
     for progress in walk:
         observe(progress)
     assert progress is not None, "there is always a phase"
-    return Trained(model, layerwise.best(key, progress))
+    return Trained(model, layerwise.best_params(key, progress))
 
 
 def pca(
@@ -231,7 +231,7 @@ def pca(
 
 
 METHODS: dict[str, Callable[..., Trained]] = {
-    **dict.fromkeys(ALGORITHMS, descended),
+    **dict.fromkeys(ALGORITHMS, train_phases),
     "pca": pca,
 }
 """Name to `method(key, config, images uint8 [N, I], observe, resumed) -> Trained`."""

@@ -11,7 +11,14 @@ from rich.table import Table
 
 from experiments.autoencoder.config import PRESETS, Config, check
 from experiments.running import run_directory
-from experiments.running.cli import CommandParser, InputError, a_path, printable, require, show
+from experiments.running.cli import (
+    CommandParser,
+    InputError,
+    nonempty_path,
+    printable,
+    require,
+    show,
+)
 from experiments.running.parsing import load_config
 
 if TYPE_CHECKING:
@@ -46,7 +53,7 @@ def predict(
 
     from experiments.autoencoder import figures, layerwise, report  # late, as in `mnist_ga.train`
     from experiments.autoencoder.methods import autoencoder
-    from experiments.autoencoder.svm import margins
+    from experiments.autoencoder.svm import predict_with_margins
     from experiments.datasets import pictures
 
     trained, svm = report.load(run, autoencoder(config))
@@ -62,7 +69,7 @@ def predict(
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))
     if not (np.isfinite(features).all() and np.isfinite(restored).all()):
         raise InputError(f"--run {run} has a model whose outputs are not finite")
-    judged = margins(svm, features)
+    judged = predict_with_margins(svm, features)
     run_directory.make_directory(out)
     predictions = []
     for path, original, back, digit, margin in zip(
@@ -86,7 +93,7 @@ def main(arguments: list[str]) -> None:
     parser = CommandParser("python -m experiments.mnist_ga predict", description=__doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG files")
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
-    parser.add_argument("--out", type=a_path, metavar="DIR", help="default: RUN/predictions")
+    parser.add_argument("--out", type=nonempty_path, metavar="DIR", help="default: RUN/predictions")
     parser.add_argument(
         "--invert",
         choices=("auto", "yes", "no"),

@@ -5,7 +5,7 @@ import numpy as np
 import gajax
 from experiments.autoencoder import layerwise
 from experiments.autoencoder.layerwise import Phase
-from experiments.running.cli import require_living
+from experiments.running.cli import require_finite_loss
 from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
 
@@ -28,7 +28,7 @@ class Recorder:
                 remaining=None,
             )
 
-    def observe(self, step: layerwise.Progress) -> None:
+    def observe(self, step: layerwise.Step) -> None:
         """Take one step of a training in, and its row where it ended a generation.
 
         InputError where no loss of that generation is finite.
@@ -62,7 +62,7 @@ class Recorder:
                     "failed": int(info.failed),
                 }
             )
-            require_living(info.loss, self._rate, int(info.generation), phase.name)
+            require_finite_loss(info.loss, self._rate, int(info.generation), phase.name)
 
     def _done(self, phase: Phase, generations: float) -> float:
         """Fraction of all phases, were every example to cost what weights it passes."""

@@ -9,7 +9,7 @@ from experiments.autoencoder.rows import (
     PUBLISHED,
     ROWS,
     SECTIONS,
-    is_rival,
+    is_baseline,
     name_of,
     row_of,
 )
@@ -33,7 +33,7 @@ def table(directory: Path) -> None:
             if row not in ROWS or budget not in SECTIONS:
                 raise ValueError
         except (KeyError, TypeError, ValueError):
-            raise comparison.refused(summary["place"] / "summary.json") from None
+            raise comparison.damaged_run(summary["directory"] / "summary.json") from None
         accuracy, rmse = PUBLISHED.get(row, (None, None))
         published = {"published_accuracy": accuracy, "published_rmse": rmse}
         groups.setdefault(name_of(row, budget), []).append({**summary, **published})
@@ -43,7 +43,7 @@ def table(directory: Path) -> None:
     for budget, title in SECTIONS.items():
         names = [name_of(row, budget) for row in ROWS]
         present = {name: groups[name] for name in names if name in groups}
-        if any(is_rival(name) for name in present):
+        if any(is_baseline(name) for name in present):
             sections[title] = present
     views = write_tables(sections or {"": groups}, MEASURES, directory)
     names = [name_of(row, budget) for row in ROWS for budget in SECTIONS]

@@ -6,7 +6,7 @@ from sklearn.pipeline import Pipeline
 
 from experiments.autoencoder.config import Config
 from experiments.autoencoder.methods import Trained
-from experiments.autoencoder.svm import Verdict
+from experiments.autoencoder.svm import Evaluation
 from experiments.datasets.catalog import Dataset
 
 
@@ -17,6 +17,6 @@ class Results(NamedTuple):
     dataset: Dataset
     trained: Trained
     svm: Pipeline
-    verdict: Verdict  # on the test set
+    evaluation: Evaluation  # on the test set
     rows: list[dict[str, Any]]
     summary: dict[str, Any]

@@ -47,9 +47,9 @@ def row_of(method: str, activation: str) -> str:
 
 def name_of(row: str, budget: str) -> str:
     """The name of a row at a budget in tables and run directories."""
-    return f"{row}-{budget}" if is_rival(row) else row
+    return f"{row}-{budget}" if is_baseline(row) else row
 
 
-def is_rival(row: str) -> bool:
+def is_baseline(row: str) -> bool:
     """Whether the row depends on what it takes as much of as the genetic algorithm."""
     return not row.startswith(("ga", "pca"))

@@ -1,4 +1,4 @@
-"""The verdict on features: a support vector machine, its parameters chosen without the test set."""
+"""Evaluation of features by a support vector machine."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ GRID_TRAINING_EXAMPLES = 10_000
 GRID_HELD_OUT_EXAMPLES = 5_000
 
 
-class Verdict(NamedTuple):
+class Evaluation(NamedTuple):
     """What a classifier makes of labelled features."""
 
     accuracy: float
@@ -54,10 +54,10 @@ def fit_svm(
             stratify=labels,
         )
         scores = [
-            unfitted(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices
+            make_svm(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices
         ]
         choices = [choices[int(np.argmax(scores))]]
-    return unfitted(*choices[0]).fit(features, labels)
+    return make_svm(*choices[0]).fit(features, labels)
 
 
 def chosen_parameters(svm: Pipeline, features: Float[np.ndarray, "N F"]) -> dict[str, float]:
@@ -72,35 +72,37 @@ def _scale(features: Float[np.ndarray, "N F"]) -> float:
     return 1 / (features.shape[1] * variance) if variance > 0 else 1.0
 
 
-def unfitted(c: float, gamma: Any) -> Pipeline:
+def make_svm(c: float, gamma: Any) -> Pipeline:
     """The support vector machine that is always used, before it has seen anything."""
     # With ties broken, the class is the one of the largest decision value, as the margin says.
     return Pipeline([("svm", SVC(C=c, gamma=gamma, break_ties=True, cache_size=1_000))])
 
 
-def judge(
+def evaluate(
     svm: Pipeline, features: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"]
-) -> Verdict:
+) -> Evaluation:
     """Accuracy in [0, 1], confusion matrix and the share of each class that is missed."""
     matrix = confusion_matrix(labels, svm.predict(features), labels=svm.classes_)
     right = np.diag(matrix)
     totals = np.maximum(matrix.sum(axis=1), 1)
-    return Verdict(float(right.sum() / matrix.sum()), matrix, 1 - right / totals)
+    return Evaluation(float(right.sum() / matrix.sum()), matrix, 1 - right / totals)
 
 
-def assess(
+def fit_and_evaluate(
     parts: dict[str, tuple[np.ndarray, np.ndarray]],
     *,
     c: float | None = None,
     gamma: float | None = None,
     seed: int = 0,
-) -> tuple[Pipeline, dict[str, Verdict]]:
+) -> tuple[Pipeline, dict[str, Evaluation]]:
     """Fit on the part `train` of features and labels, judge every other part by its name."""
     svm = fit_svm(*parts["train"], c=c, gamma=gamma, seed=seed)
-    return svm, {name: judge(svm, *part) for name, part in parts.items() if name != "train"}
+    return svm, {name: evaluate(svm, *part) for name, part in parts.items() if name != "train"}
 
 
-def margins(svm: Pipeline, features: Float[np.ndarray, "N F"]) -> tuple[np.ndarray, np.ndarray]:
+def predict_with_margins(
+    svm: Pipeline, features: Float[np.ndarray, "N F"]
+) -> tuple[np.ndarray, np.ndarray]:
     """The class of each row, and how far its decision value lies above the runner-up's."""
     decisions = svm.decision_function(features)
     if decisions.ndim == 1:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from sklearn.pipeline import Pipeline
 
-from experiments.autoencoder.svm import unfitted
+from experiments.autoencoder.svm import make_svm
 from experiments.running import files
 
 _NODES = {
@@ -54,7 +54,7 @@ def load(path: Path, features: int) -> Pipeline:
     content = files.read(path, min(largest, files.NETWORK_BYTES))
     _check(content)
     saved = skops.io.loads(content, trusted=[])
-    return _remade(vars(saved.steps[0][1]), features)
+    return _rebuild(vars(saved.steps[0][1]), features)
 
 
 def _check(content: bytes) -> None:
@@ -109,7 +109,7 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
                 yield found
 
 
-def _remade(saved: dict[str, Any], features: int) -> Pipeline:
+def _rebuild(saved: dict[str, Any], features: int) -> Pipeline:
     """An SVM made here that has the arrays of the saved one; ValueError where they do not fit."""
     c, gamma, classes = saved["C"], saved["gamma"], saved["classes_"]
     count, vectors = len(classes), len(saved["support_"])
@@ -136,7 +136,7 @@ def _remade(saved: dict[str, Any], features: int) -> Pipeline:
     ):
         raise ValueError(f"its SVM is none on {features} features")
     # Any examples do: what was learnt from them is replaced.
-    made = unfitted(c, gamma).fit(np.zeros((count, features)), classes)
+    made = make_svm(c, gamma).fit(np.zeros((count, features)), classes)
     own = vars(made.named_steps["svm"])
     own["shape_fit_"] = tuple(map(int, saved["shape_fit_"]))
     for name in shapes:

@@ -14,12 +14,12 @@ import numpy as np
 
 import gajax
 from experiments.autoencoder import layerwise, methods, records, report
-from experiments.autoencoder.config import Config, check, data_for, multiple
+from experiments.autoencoder.config import Config, check, load_data, population_multiple
 from experiments.autoencoder.recorder import Recorder
 from experiments.autoencoder.results import Results
-from experiments.autoencoder.svm import assess, chosen_parameters
+from experiments.autoencoder.svm import chosen_parameters, fit_and_evaluate
 from experiments.datasets.catalog import Dataset
-from experiments.running import devices, memory, run_directory, runs, side_by_side
+from experiments.running import devices, memory, run_directory, runs, seed_axis
 from experiments.running.cli import InputError
 from experiments.running.meter import OnRow, Row
 from experiments.running.progress import Progress
@@ -39,7 +39,7 @@ def train(
 ) -> Results:
     """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
     config = check(config)
-    return runs.train(TRAINING, config, data_for(config, dataset), progress, on_row)
+    return runs.train(TRAINING, config, load_data(config, dataset), progress, on_row)
 
 
 def run(config: Config, dataset: Dataset, directory: Path) -> Results:
@@ -47,11 +47,11 @@ def run(config: Config, dataset: Dataset, directory: Path) -> Results:
     return runs.run(TRAINING, config, dataset, directory)
 
 
-def fitting(config: Config, dataset: Dataset) -> memory.Fit:
+def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
     """The seeds that train side by side; InputError where there is no memory for one."""
-    shared = devices.count(config, multiple(config))
+    shared = devices.count(config, population_multiple(config))
     if config.method not in methods.ALGORITHMS:
-        return memory.Fit(1, 0)
+        return memory.Capacity(1, 0)
     images = len(dataset.train_images) - config.validation
 
     def needs(size: int) -> int:
@@ -60,8 +60,8 @@ def fitting(config: Config, dataset: Dataset) -> memory.Fit:
         return methods.memory_needed(evolved, images) // shared
 
     widths = " ".join(map(str, config.layers))
-    fit = memory.fitting(needs, methods.individuals(config), "--layers", widths)
-    return fit._replace(runs=1) if shared > 1 else fit
+    available = memory.capacity(needs, methods.network_count(config), "--layers", widths)
+    return available._replace(runs=1) if shared > 1 else available
 
 
 def train_together(job: Job) -> Iterator[Results]:
@@ -70,7 +70,7 @@ def train_together(job: Job) -> Iterator[Results]:
     The seconds of each are those of all together.
     """
     config, *_ = configs = job.configs
-    dataset, keeper, resumed, started = job.dataset, job.keeper, job.resumed, job.started()
+    dataset, manager, resumed, started = job.dataset, job.manager, job.resumed, job.start_time()
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
     learned = len(images) - config.validation
     parts = {
@@ -82,38 +82,41 @@ def train_together(job: Job) -> Iterator[Results]:
         del parts["validation"]
     recorders = [
         Recorder(config.learning_rate, methods.schedule(config, learned), display, on_row)
-        for display, on_row in zip(job.displays(), job.watches, strict=True)
+        for display, on_row in zip(job.progress_displays(), job.callbacks, strict=True)
     ]
-    key = side_by_side.keys(job.seeds)
-    places = side_by_side.places(key)
+    key = seed_axis.keys(job.seeds)
+    places = seed_axis.indices(key)
 
-    def observe(step: layerwise.Progress) -> None:
+    def observe(step: layerwise.Step) -> None:
         def collect() -> tuple[Any, dict[str, Any]]:
             trees, facts = step.saved()
             facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
             return trees, {**facts, "seconds": time.perf_counter() - started}
 
-        with keeper.saving_failures(collect) if keeper else nullcontext():
+        with manager.save_on_failure(collect) if manager else nullcontext():
             for recorder, place in zip(recorders, places, strict=True):
                 recorder.observe(step.of_seed(place))
-        if keeper:
-            keeper.step(step.info.done, collect)
+        if manager:
+            manager.step(step.info.done, collect)
 
     if resumed:
         for recorder, saved in zip(recorders, resumed.facts["recorders"], strict=True):
             recorder.meter.restore(saved)
     method = methods.METHODS[config.method]
-    with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
+    with (
+        devices.mesh(config, population_multiple(config)),
+        manager.defer_signals() if manager else nullcontext(),
+    ):
         model, params = method(
             key, config, images[:learned], observe, resumed, job.progress.compiling
         )
     seconds = time.perf_counter() - started
     for config, recorder, place in zip(configs, recorders, places, strict=True):
-        trained = methods.Trained(model, side_by_side.take_seed(params, place))
+        trained = methods.Trained(model, seed_axis.take_seed(params, place))
         yield _judge(config, dataset, trained, parts, recorder, job.progress, seconds)
 
 
-def _watch(config: Config, directory: Path, stack: ExitStack) -> OnRow:
+def _open_callback(config: Config, directory: Path, stack: ExitStack) -> OnRow:
     """Write the metrics into the directory."""
     del config
     file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
@@ -140,7 +143,9 @@ def _judge(
             name: (np.asarray(layerwise.encode(*trained, jnp.asarray(part))), labels)
             for name, (part, labels) in parts.items()
         }
-        svm, verdicts = assess(features, c=config.svm_c, gamma=config.svm_gamma, seed=config.seed)
+        svm, evaluations = fit_and_evaluate(
+            features, c=config.svm_c, gamma=config.svm_gamma, seed=config.seed
+        )
     summary: dict[str, Any] = {
         "method": config.method,
         "equal": config.equal,
@@ -149,11 +154,11 @@ def _judge(
         "dataset_source": dataset.source,
         "seed": config.seed,
     }
-    for name, verdict in verdicts.items():
-        summary[f"{name}_accuracy"] = verdict.accuracy
+    for name, evaluation in evaluations.items():
+        summary[f"{name}_accuracy"] = evaluation.accuracy
     summary |= {
         **errors,
-        "class_error": verdicts["test"].class_error.tolist(),
+        "class_error": evaluations["test"].class_error.tolist(),
         **chosen_parameters(svm, features["train"][0]),
         **recorder.meter.cost(),
         "seconds": seconds + time.perf_counter() - started,
@@ -162,16 +167,16 @@ def _judge(
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
-    return Results(config, dataset, trained, svm, verdicts["test"], recorder.meter.rows, summary)
+    return Results(config, dataset, trained, svm, evaluations["test"], recorder.meter.rows, summary)
 
 
 TRAINING = Training(
-    fitting,
+    capacity,
     train_together,
     train,
-    ignore=_ignore,
-    watch=_watch,
+    no_callback=_ignore,
+    open_callback=_open_callback,
     save=report.save,
     table=report.table,
-    table_of_all=records.table,
+    seed_table=records.table,
 )

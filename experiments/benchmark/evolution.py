@@ -13,10 +13,10 @@ from experiments.benchmark.measure import (
     Function,
     Row,
     Sizes,
-    carrying,
     measure,
     products,
-    rivals_of,
+    rivals_or_missing,
+    stateful,
     training_operations,
     weights,
 )
@@ -57,7 +57,7 @@ def gemonn(sizes: Sizes, repeats: int) -> Iterator[Row]:
             4,
             f"GEMONN generation, {'stale' if stale_parents else 're-scored'} parents",
             f"{sizes.front} x {genes:,} genes, batch {sizes.front_batch}",
-            carrying(step, gajax.start(algorithm, key, population, data)),
+            stateful(step, gajax.start(algorithm, key, population, data)),
             repeats,
             floor=products(sizes.product, operations),
         )
@@ -114,7 +114,7 @@ def genetic(sizes: Sizes, repeats: int) -> Iterator[Row]:
         generation(losses, genes),
         repeats,
         floor=Floor(partial(draw, jax.random.key(2))),
-        rivals=rivals_of("evosax", evosax_generation, losses, genes),
+        rivals=rivals_or_missing("evosax", evosax_generation, losses, genes),
     )
 
 
@@ -134,7 +134,7 @@ def generation(losses: jax.Array, genes: int) -> Function:
         return born, number + 1
 
     state = jax.random.normal(jax.random.key(4), (len(losses), genes)), jnp.int32(0)
-    return carrying(lambda state: breed(jax.random.key(3), state, losses), state)
+    return stateful(lambda state: breed(jax.random.key(3), state, losses), state)
 
 
 def evosax_generation(losses: jax.Array, genes: int) -> dict[str, Function]:
@@ -154,4 +154,4 @@ def evosax_generation(losses: jax.Array, genes: int) -> dict[str, Function]:
 
     population = jax.random.normal(jax.random.key(4), (len(losses), genes))
     state = algorithm.init(jax.random.key(5), population, losses, params)
-    return {"evosax": carrying(partial(ask_and_tell, jax.random.key(3), losses=losses), state)}
+    return {"evosax": stateful(partial(ask_and_tell, jax.random.key(3), losses=losses), state)}

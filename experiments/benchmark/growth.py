@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 import gajax
-from experiments.benchmark.measure import Row, Sizes, carrying, measure
+from experiments.benchmark.measure import Row, Sizes, measure, stateful
 
 _BYTES = 4  # of a gene
 
@@ -67,7 +67,7 @@ def generation(name: str, steps: int, individuals: int, genes: int, repeats: int
         7,
         f"{name} generation without a network",
         f"{individuals:,} x {genes:,} genes",
-        carrying(step, state),
+        stateful(step, state),
         repeats,
     )
     return row._replace(peak_bytes=needed(compiled))

@@ -86,7 +86,7 @@ class Floor(NamedTuple):
     times: float = 1.0
 
 
-def rivals_of(
+def rivals_or_missing(
     package: str, make: Callable[..., Mapping[str, Function]], *arguments: Any
 ) -> Mapping[str, Function | None]:
     """What `make` gives by name, or None under the package's name where that is missing."""
@@ -141,7 +141,7 @@ def paired(*functions: Function, repeats: int) -> list[float]:
     return [median(taken) for taken in times]
 
 
-def carrying(step: Callable[[Any], Any], state: Any) -> Function:
+def stateful(step: Callable[[Any], Any], state: Any) -> Function:
     """A function that takes one more step on each call, so that a step may donate its state."""
     held = [state]
 

@@ -18,7 +18,7 @@ from experiments.front import config as gemonn
 from experiments.front.training import TRAINING as GEMONN
 from experiments.running import checkpoints, memory
 from experiments.running.progress import Progress
-from experiments.running.resuming import interval
+from experiments.running.resuming import parse_interval
 from experiments.running.runs import Job, Training
 from gajax import sharding
 
@@ -43,23 +43,23 @@ def saving(sizes: Sizes, repeats: int) -> Iterator[Row]:
                 repeats,
                 floor=Floor(partial(_write, folder / "floor", trees)),
             )
-        share = row.seconds / interval(config.checkpoint_every)[1]
+        share = row.seconds / parse_interval(config.checkpoint_every)[1]
         yield row._replace(note=f"{share:.2%} of the {config.checkpoint_every} between two")
 
 
 class _CollectedError(Exception):
-    """What a keeper would save is there."""
+    """What a manager would save is there."""
 
 
-class _Keeper:
+class _StoppingManager:
     """Keeps nothing, and ends a training at its first step with what it would have saved."""
 
     resumed = None
 
-    def watching(self) -> Any:
+    def defer_signals(self) -> Any:
         return nullcontext()
 
-    def saving_failures(self, collect: Callable[[], Any]) -> Any:
+    def save_on_failure(self, collect: Callable[[], Any]) -> Any:
         return nullcontext()
 
     def step(self, ended: bool, collect: Callable[[], Any]) -> None:
@@ -67,9 +67,9 @@ class _Keeper:
 
 
 def _collected(training: Training, config: Any) -> Callable[[], Any]:
-    keeper: Any = _Keeper()
+    manager: Any = _StoppingManager()
     dataset, progress = load(config.dataset), Progress(quiet=True)
-    job = Job([config], dataset, progress, [training.ignore], keeper)
+    job = Job([config], dataset, progress, [training.no_callback], manager)
     try:
         next(training.train_together(job))
     except _CollectedError as ended:

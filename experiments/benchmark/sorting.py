@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.measure import Floor, Function, Row, Sizes, measure, rivals_of
+from experiments.benchmark.measure import Floor, Function, Row, Sizes, measure, rivals_or_missing
 from gajax import pareto
 
 DECIMALS = 2
@@ -37,7 +37,7 @@ def sorting(sizes: Sizes, repeats: int) -> Iterator[Row]:
             partial(survive, here, count // 2),
             repeats,
             floor=floor,
-            rivals=rivals_of("pymoo", pymoo_survivors, points),
+            rivals=rivals_or_missing("pymoo", pymoo_survivors, points),
         )
         yield measure(
             5,
@@ -46,7 +46,7 @@ def sorting(sizes: Sizes, repeats: int) -> Iterator[Row]:
             partial(rank, here),
             repeats,
             floor=floor,
-            rivals=rivals_of("moocore", moocore_ranks, points),
+            rivals=rivals_or_missing("moocore", moocore_ranks, points),
         )
 
 

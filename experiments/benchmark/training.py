@@ -19,7 +19,7 @@ from experiments.benchmark.measure import (
     measure,
     product,
     products,
-    rivals_of,
+    rivals_or_missing,
     training_operations,
 )
 from gajax import evaluation
@@ -66,7 +66,7 @@ def matrix_products(sizes: Sizes, repeats: int) -> Iterator[Row]:
         f"{side:,} x {side:,}",
         product(side),
         repeats,
-        rivals=rivals_of("torch", torch_product, side),
+        rivals=rivals_or_missing("torch", torch_product, side),
     )
     rate = f"{2e-9 * side**3 / row.seconds:.0f} GFLOP/s"
     yield row._replace(note="; ".join(filter(None, [rate, row.note])))
@@ -85,7 +85,9 @@ def fine_tuning(sizes: Sizes, repeats: int) -> Iterator[Row]:
                 trainer(trained, batch),
                 repeats,
                 floor=products(sizes.product, operations),
-                rivals=rivals_of("torch", torch_trainers, trained, batch) if shallow else None,
+                rivals=rivals_or_missing("torch", torch_trainers, trained, batch)
+                if shallow
+                else None,
             )
 
 
@@ -101,7 +103,7 @@ def scoring(sizes: Sizes, repeats: int) -> Iterator[Row]:
         scorer(scored),
         repeats,
         floor=products(sizes.product, operations),
-        rivals=rivals_of("torch", torch_scorers, scored),
+        rivals=rivals_or_missing("torch", torch_scorers, scored),
     )
 
 
@@ -134,21 +136,21 @@ def scorer(task: Task) -> Function:
 
 def torch_product(side: int) -> dict[str, Function]:
     """The same matrix product in PyTorch."""
-    from experiments.benchmark import rivals
+    from experiments.benchmark import pytorch
 
-    return {"torch": rivals.square(side)}
+    return {"torch": pytorch.square(side)}
 
 
 def torch_trainers(task: Task, batch: int) -> dict[str, Function]:
     """The same epoch in PyTorch, in two forms that give the summed losses [P]."""
-    from experiments.benchmark import rivals
+    from experiments.benchmark import pytorch
 
     order = np.asarray(epoch(task.data, batch))
-    return rivals.trainers(*task.arrays(), order, LEARNING_RATE)
+    return pytorch.trainers(*task.arrays(), order, LEARNING_RATE)
 
 
 def torch_scorers(task: Task) -> dict[str, Function]:
     """The same mean losses [P] in PyTorch, in two forms."""
-    from experiments.benchmark import rivals
+    from experiments.benchmark import pytorch
 
-    return rivals.scorers(*task.arrays())
+    return pytorch.scorers(*task.arrays())

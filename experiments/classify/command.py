@@ -5,9 +5,9 @@ from functools import partial
 from typing import get_args
 
 from experiments.classify.config import ClassifyConfig, Pretraining
-from experiments.datasets.catalog import Dataset, Made, Name, load
-from experiments.front.compare import ENDLESS
-from experiments.front.config import PRESETS, check, check_against
+from experiments.datasets.catalog import Dataset, Generated, Name, load
+from experiments.front.compare import UNLIMITED_GENERATIONS
+from experiments.front.config import PRESETS, check, check_dataset
 from experiments.running import comparison
 from experiments.running.cli import flag, require, require_at_least
 from experiments.running.parsing import parse
@@ -36,26 +36,26 @@ def main(arguments: list[str]) -> None:
     require(is_one, "--model", given.model, "autoencoder or deep-autoencoder to classify")
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     require_at_least(given, {"repeats": 1})
-    numbers = comparison.numbers(given)
+    numbers = comparison.seeds_of(given)
     names = given.datasets
     if names is None:
         digits: Name = "mnist5k" if given.data_dir is None else "mnist"
-        names = (digits, *get_args(Made))
+        names = (digits, *get_args(Generated))
     rows = []
     for name in names:
         dataset = load(name, given.data_dir)
         for seed in numbers:
             configs = [_config(given, name, dataset, method, seed) for method in given.methods]
-            check_against(configs[0], dataset)
+            check_dataset(configs[0], dataset)
             rows += [(config, dataset) for config in configs]
 
     from experiments.classify import pretraining, report  # late: they import JAX
 
-    with comparison.opened(given, "gemonn-classify") as directory:
+    with comparison.open_directory(given, "gemonn-classify") as directory:
         report.read_all(directory)  # what is there already must be sound
         for config, dataset in rows:
             place = directory / f"{config.dataset}-{config.methods[0]}-{config.seed}"
-            comparison.complete(config, place, partial(pretraining.run, config, dataset))
+            comparison.run_once(config, place, partial(pretraining.run, config, dataset))
         report.write_tables(directory)
 
 
@@ -79,4 +79,4 @@ def _config(
     )
     if config.method == "gemonn" or config.budget is None:
         return config
-    return replace(config, generations=ENDLESS)  # the budget ends it
+    return replace(config, generations=UNLIMITED_GENERATIONS)  # the budget ends it

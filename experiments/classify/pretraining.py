@@ -54,9 +54,9 @@ def run(config: ClassifyConfig, dataset: Dataset, directory: Path) -> None:
             results = training.train(config, dataset=dataset, progress=progress)
             cost = results.summary["cost"]
             with progress.status("choosing the member of the front"):
-                encoders = _chosen(config, dataset, classifier, results)
+                encoders = _choose_encoders(config, dataset, classifier, results)
         with progress.status("training the classifiers"):
-            rows = [_judged(config, dataset, classifier, encoder) for encoder in encoders]
+            rows = [_evaluate(config, dataset, classifier, encoder) for encoder in encoders]
     summary = {
         "method": method,
         "dataset": config.dataset,
@@ -71,7 +71,7 @@ def run(config: ClassifyConfig, dataset: Dataset, directory: Path) -> None:
     run_directory.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
-def _chosen(
+def _choose_encoders(
     config: ClassifyConfig,
     dataset: Dataset,
     classifier: Network,
@@ -108,7 +108,7 @@ def _chosen(
     return [Encoder(NAMES[method], chosen, float(density[place]), float(accuracies[best]))]
 
 
-def _judged(
+def _evaluate(
     config: ClassifyConfig, dataset: Dataset, classifier: Network, encoder: Encoder
 ) -> dict[str, Any]:
     """Test accuracies of the repeats, with the zeros kept, if there are any, and without."""

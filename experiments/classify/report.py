@@ -27,7 +27,7 @@ Accuracies = Mapping[str, Mapping[str, Mapping[tuple[int, int], float]]]
 """Test accuracy by method, by data set and by seed and repeat."""
 
 
-class Judged(NamedTuple):
+class Result(NamedTuple):
     """What is known of a method on a data set and seed; one accuracy for each repeat."""
 
     dataset: str
@@ -39,18 +39,18 @@ class Judged(NamedTuple):
     accuracies: tuple[float, ...]
 
 
-def read_all(directory: Path) -> list[Judged]:
+def read_all(directory: Path) -> list[Result]:
     """All that a directory has, the first seeds first; InputError where something is not sound."""
     records = []
     for path in sorted(directory.glob("*/summary.json")):
         try:
             records += _read(files.read_json(path))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            raise comparison.refused(path) from None
-    return sorted(records, key=lambda judged: judged.seed)
+            raise comparison.damaged_run(path) from None
+    return sorted(records, key=lambda result: result.seed)
 
 
-def _read(summary: dict[str, Any]) -> list[Judged]:
+def _read(summary: dict[str, Any]) -> list[Result]:
     dataset, seed = summary["dataset"], summary["seed"]
     cost, seconds = summary["cost"], summary["seconds"]
     if dataset not in DATASETS or type(seed) is not int:
@@ -64,7 +64,7 @@ def _read(summary: dict[str, Any]) -> list[Judged]:
                 repeats = tuple(map(float, values))
                 if not (repeats and type(name) is str and all(map(math.isfinite, costs + repeats))):
                     raise ValueError
-                records.append(Judged(dataset, title, seed, *costs, repeats))
+                records.append(Result(dataset, title, seed, *costs, repeats))
     return records
 
 
@@ -81,14 +81,14 @@ def published() -> dict[str, dict[str, float]]:
 
 def write_tables(directory: Path) -> None:
     """Write `classify.csv`, `classify.md` and `classify.png`, and print the accuracies."""
-    judged = sorted(read_all(directory), key=lambda one: _place(one.method))
+    results = sorted(read_all(directory), key=lambda result: _sort_key(result.method))
     accuracies: dict[str, dict[str, dict[tuple[int, int], float]]] = defaultdict(dict)
     density: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one in judged:
-        values = {(one.seed, repeat): value for repeat, value in enumerate(one.accuracies)}
-        accuracies[one.method].setdefault(one.dataset, {}).update(values)
-        density[one.method][one.dataset].append(one.density)
-    columns = [name for name in DATASETS if any(one.dataset == name for one in judged)]
+    for result in results:
+        values = {(result.seed, repeat): value for repeat, value in enumerate(result.accuracies)}
+        accuracies[result.method].setdefault(result.dataset, {}).update(values)
+        density[result.method][result.dataset].append(result.density)
+    columns = [name for name in DATASETS if any(result.dataset == name for result in results)]
     short = [name.replace("mnist_", "").replace("background", "bg") for name in columns]
     short = [name.replace("_", " ") for name in short]
     accuracy = [
@@ -114,8 +114,8 @@ def write_tables(directory: Path) -> None:
     ]
     if rows:
         views.append((["density", *short], rows))
-    write_text(directory / "classify.csv", _csv(judged))
-    seeds = len({one.seed for one in judged})
+    write_text(directory / "classify.csv", _csv(results))
+    seeds = len({result.seed for result in results})
     over = f"{seeds} seeds" if seeds > 1 else "the classifiers on each encoder of one seed"
     note = f"Mean ± standard deviation over {over}; *: the 95 % interval leaves zero out.\n"
     texts = [tables.markdown("", *view) for view in views]
@@ -130,7 +130,7 @@ def write_tables(directory: Path) -> None:
     show(view, f"written to {printable(directory)}, differences and densities in classify.md")
 
 
-def _place(method: str) -> tuple[int, bool]:
+def _sort_key(method: str) -> tuple[int, bool]:
     """Where a method stands in the table: as published, then the others; zeros kept first."""
     stem = method.removesuffix(KEPT)
     order = ("GEMONN", NO_PRETRAINING, *DENSE, *NAMES.values())
@@ -141,22 +141,22 @@ def _mean(values: Mapping[tuple[int, int], float] | None) -> str:
     """Mean and standard deviation over the seeds or, where there is one, over the repeats."""
     if not values:
         return "-"
-    ours = 100 * np.array([*_units(values).values()])
+    ours = 100 * np.array([*_averaged(values).values()])
     return f"{ours.mean():.1f}" + (f" ± {ours.std(ddof=1):.1f}" if len(ours) > 1 else "")
 
 
 def _difference(accuracies: Accuracies, method: str, name: str) -> str:
     """The mean difference and its interval, in points; a star where it holds."""
-    ours, others = (_units(accuracies[one].get(name, {})) for one in (method, NO_PRETRAINING))
+    ours, others = (_averaged(accuracies[one].get(name, {})) for one in (method, NO_PRETRAINING))
     compared = significance.difference(ours, others)
     if compared is None:
         return "-"
-    star = "*" if compared.holds else ""
+    star = "*" if compared.significant else ""
     mean, low, high = (f"{100 * value:+.1f}" for value in compared[1:4])
     return f"{mean} ({low} to {high}){star}"
 
 
-def _units(values: Mapping[tuple[int, int], float]) -> dict[int, float]:
+def _averaged(values: Mapping[tuple[int, int], float]) -> dict[int, float]:
     """The mean of each seed or, where there is one, each repeat: they share its encoder."""
     by_seed: dict[int, list[float]] = defaultdict(list)
     for (seed, _), value in values.items():
@@ -170,13 +170,13 @@ def _density(values: Sequence[float] | None) -> str:
     return "-" if not values else f"{np.mean(values):.3f}"
 
 
-def _csv(judged: Iterable[Judged]) -> str:
+def _csv(results: Iterable[Result]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for one in judged:
-        common = one.dataset, one.method, one.seed
-        costs = one.density, one.cost, one.seconds
-        for repeat, accuracy in enumerate(one.accuracies):
+    for result in results:
+        common = result.dataset, result.method, result.seed
+        costs = result.density, result.cost, result.seconds
+        for repeat, accuracy in enumerate(result.accuracies):
             writer.writerow([*common, repeat, *costs, accuracy])
     return file.getvalue()

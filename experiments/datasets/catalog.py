@@ -11,7 +11,7 @@ import numpy as np
 from experiments.datasets import idx
 from experiments.running.cli import InputError
 
-Made = Literal[
+Generated = Literal[
     "mnist_basic",
     "mnist_rotated",
     "mnist_background_random",
@@ -21,7 +21,7 @@ Made = Literal[
     "rectangles_images",
     "convex",
 ]
-Name = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Made]
+Name = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Generated]
 
 _MNIST5K = Path(__file__).parent / "embedded" / "mnist5k.npz"
 
@@ -83,14 +83,14 @@ def _cifar10_gray(data_dir: Path | None) -> Dataset:
     return colored._replace(name="cifar10_gray", **parts)
 
 
-def _made(name: str, data_dir: Path | None) -> Dataset:
+def _generated(name: str, data_dir: Path | None) -> Dataset:
     """A set made of the embedded digits, or in the published size of the official ones."""
     from experiments.datasets import generated  # late, as few need it
 
     digits = _mnist5k(None) if data_dir is None else _mnist(data_dir)
     sizes = generated.PUBLISHED[name]
     if data_dir is None:
-        sizes = max(_FEWEST, sizes[0] // _SMALLER), sizes[1] // _SMALLER
+        sizes = max(_MIN_TRAINING_IMAGES, sizes[0] // _SIZE_DIVISOR), sizes[1] // _SIZE_DIVISOR
     splits = generated.make(
         name,
         sizes,
@@ -103,7 +103,7 @@ def _made(name: str, data_dir: Path | None) -> Dataset:
     return Dataset(name, source, images[0], labels[0], images[1], labels[1])
 
 
-_SMALLER, _FEWEST = 12, 1_000
+_SIZE_DIVISOR, _MIN_TRAINING_IMAGES = 12, 1_000
 """What is made without the official digits has a twelfth of the images, for 6,000 are embedded."""
 
 DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
@@ -112,7 +112,7 @@ DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "cifar10_gray": _cifar10_gray,
-    **{name: partial(_made, name) for name in get_args(Made)},
+    **{name: partial(_generated, name) for name in get_args(Generated)},
 }
 
 

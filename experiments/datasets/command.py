@@ -10,7 +10,13 @@ import numpy as np
 
 from experiments.datasets import idx
 from experiments.datasets.catalog import DATASETS, load
-from experiments.running.cli import CommandParser, InputError, a_path, printable, split_command
+from experiments.running.cli import (
+    CommandParser,
+    InputError,
+    nonempty_path,
+    printable,
+    split_command,
+)
 
 _MNIST5K_PER_CLASS = {"train": 500, "test": 100}
 
@@ -37,8 +43,10 @@ def main(arguments: list[str]) -> None:
     parser = CommandParser(f"python -m experiments.datasets {command or 'show|embed'}", __doc__)
     if command == "show":
         parser.add_argument("name", choices=DATASETS, metavar="NAME")
-        parser.add_argument("--data-dir", type=a_path, metavar="DIR", help="the official files")
-        parser.add_argument("--out", type=a_path, metavar="FILE", help="default: NAME.png")
+        parser.add_argument(
+            "--data-dir", type=nonempty_path, metavar="DIR", help="the official files"
+        )
+        parser.add_argument("--out", type=nonempty_path, metavar="FILE", help="default: NAME.png")
         given = parser.parse_args(rest)
         from experiments.datasets import contact_sheet  # late: it imports matplotlib
 
@@ -47,9 +55,9 @@ def main(arguments: list[str]) -> None:
         print(f"written to {printable(out)}")
     elif command == "embed":
         parser.add_argument(
-            "--data-dir", type=a_path, required=True, help="the official MNIST files"
+            "--data-dir", type=nonempty_path, required=True, help="the official MNIST files"
         )
-        parser.add_argument("--to", type=a_path, required=True, help="the .npz to write")
+        parser.add_argument("--to", type=nonempty_path, required=True, help="the .npz to write")
         given = parser.parse_args(rest)
         try:
             _embed(given.data_dir, given.to)

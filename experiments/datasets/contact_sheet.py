@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.datasets.catalog import Dataset
-from experiments.reporting.canvas import canvas, images_of, place, write
+from experiments.reporting.canvas import canvas, draw_image, draw_text, to_images
 
 COLUMNS = 16
 """Images of each class."""
@@ -20,10 +20,10 @@ def draw(dataset: Dataset, path: Path) -> None:
     with canvas(path, 2 * margin + COLUMNS * step, head + len(classes) * step + margin) as figure:
         sizes = f"{len(labels):,} training and {len(dataset.test_labels):,} test images"
         title = f"{dataset.name}: {sizes}"
-        write(figure, margin, 24, title, ha="left", size=11, weight="bold")
+        draw_text(figure, margin, 24, title, ha="left", size=11, weight="bold")
         for row, label in enumerate(classes):
             top = head + row * step
-            write(figure, margin / 2, top + step / 2, str(label), va="center")
+            draw_text(figure, margin / 2, top + step / 2, str(label), va="center")
             chosen = images[np.flatnonzero(labels == label)[:COLUMNS]]
-            for column, image in enumerate(images_of(chosen.reshape(len(chosen), -1), shape)):
-                place(figure, margin + column * step, top, image, zoom)
+            for column, image in enumerate(to_images(chosen.reshape(len(chosen), -1), shape)):
+                draw_image(figure, margin + column * step, top, image, zoom)

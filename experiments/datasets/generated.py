@@ -21,10 +21,10 @@ PUBLISHED = {
 """Number of training and test images of each set."""
 
 SIDE = 28
-_AT_ONCE = 4_096
+_CHUNK_SIZE = 4_096
 """Images that are worked on at once, so that what they need on the way stays small."""
 
-_LEAST_DEVIATION = 16.0
+_MIN_DEVIATION = 16.0
 """Standard deviation of the pixels that a patch of a photograph has at least; else it is bare."""
 
 Random = np.random.RandomState
@@ -80,7 +80,7 @@ def _digits(random: Random, sizes: tuple[int, int], train: Split, test: Split) -
 
 def rotated(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Each image turned about its middle by its angle [N], in radians, counterclockwise."""
-    return _in_parts(_rotate, images, angles)
+    return _in_chunks(_rotate, images, angles)
 
 
 def on_background(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def on_background(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
         thickness = images.astype(np.float32) / 255
         return np.rint(images + (1 - thickness) * backgrounds).astype(np.uint8)
 
-    return _in_parts(paint, images, backgrounds)
+    return _in_chunks(paint, images, backgrounds)
 
 
 def noise(random: Random, shape: tuple[int, ...]) -> np.ndarray:
@@ -107,13 +107,13 @@ def patches(random: Random, count: int) -> np.ndarray:
         np.lib.stride_tricks.sliding_window_view(photograph, (SIDE, SIDE))
         for photograph in photographs
     ]
-    places = [
-        np.argwhere(_deviations(photograph) >= _LEAST_DEVIATION) for photograph in photographs
+    positions = [
+        np.argwhere(_deviations(photograph) >= _MIN_DEVIATION) for photograph in photographs
     ]
-    chosen = random.randint(0, sum(map(len, places)), count)
+    chosen = random.randint(0, sum(map(len, positions)), count)
     found = np.empty((count, SIDE, SIDE), np.uint8)
     first = 0
-    for windows, corners in zip(pieces, places, strict=True):
+    for windows, corners in zip(pieces, positions, strict=True):
         here = (chosen >= first) & (chosen < first + len(corners))
         found[here] = windows[tuple(corners[chosen[here] - first].T)]
         first += len(corners)
@@ -162,10 +162,10 @@ def convex(random: Random, count: int) -> tuple[np.ndarray, np.ndarray]:
     for kind, parts in ((1, (1, 1)), (0, (2, 4))):
         wanted = np.flatnonzero(is_convex == kind)
         while len(wanted):
-            number = random.randint(parts[0], parts[1] + 1, min(len(wanted), _AT_ONCE))
+            number = random.randint(parts[0], parts[1] + 1, min(len(wanted), _CHUNK_SIZE))
             region = np.zeros((len(number), SIDE, SIDE), bool)
             for part in range(parts[1]):
-                region |= _shared(random, number) & (part < number)[:, None, None]
+                region |= _intersection(random, number) & (part < number)[:, None, None]
             area = region.mean((1, 2))
             fits = (area > 0.05) & (area < 0.75) & (has_gap(region) != bool(kind))
             done = wanted[: fits.sum()]
@@ -190,7 +190,7 @@ def has_gap(masks: np.ndarray) -> np.ndarray:
     return found
 
 
-def _shared(random: Random, parts: np.ndarray) -> np.ndarray:
+def _intersection(random: Random, parts: np.ndarray) -> np.ndarray:
     """What some half-planes around a random point share; the smaller the more parts there are."""
     count = len(parts)
     middle = random.uniform(2, SIDE - 3, (count, 1, 2))
@@ -200,9 +200,9 @@ def _shared(random: Random, parts: np.ndarray) -> np.ndarray:
     normals = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     limits = np.where(used, (normals * middle).sum(-1) + reach, np.inf)
     masks = np.ones((count, SIDE, SIDE), bool)
-    places = np.arange(SIDE)
+    positions = np.arange(SIDE)
     for plane in range(_HALF_PLANES):
-        along, across = (normals[:, plane, axis, None] * places for axis in (0, 1))
+        along, across = (normals[:, plane, axis, None] * positions for axis in (0, 1))
         masks &= along[:, :, None] + across[:, None, :] <= limits[:, plane, None, None]
     return masks
 
@@ -250,7 +250,7 @@ def _deviations(photograph: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(0, means(values**2) - means(values) ** 2))
 
 
-def _in_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    parts = range(0, len(arrays[0]), _AT_ONCE)
-    found = [function(*(array[start : start + _AT_ONCE] for array in arrays)) for start in parts]
+def _in_chunks(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    parts = range(0, len(arrays[0]), _CHUNK_SIZE)
+    found = [function(*(array[start : start + _CHUNK_SIZE] for array in arrays)) for start in parts]
     return np.concatenate(found)

@@ -16,15 +16,15 @@ from experiments.running.cli import InputError
 
 Invert = Literal["auto", "yes", "no"]
 
-_MOST_PIXELS = 50_000_000
-_MOST_BYTES = 50_000_000
-_MOST_SCANS = 50
+_MAX_PIXELS = 50_000_000
+_MAX_BYTES = 50_000_000
+_MAX_SCANS = 50
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a JPEG, that begins what names its length
 _SIDE = 28  # of an MNIST image
 _BOX = 20  # the longer side of an MNIST digit
 _CENTRE = 14  # the pixel index at which MNIST puts the centre of mass, to half a pixel
 _WORKING_SIDE = 1024  # finer detail than this is lost at 20 pixels anyway
-_FAINTEST = 12.0  # grey levels by which a stroke must stand out
+_MIN_CONTRAST = 12.0  # grey levels by which a stroke must stand out
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -64,15 +64,15 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
     """The upright 8-bit picture at `path` in `mode`, laid on a plain ground where transparent."""
     if not os.path.isfile(path):
         raise InputError(f"{path} is not a file: give a PNG or JPEG picture")
-    too_large = f"{path} is too large: give a picture of at most {_MOST_PIXELS // 10**6} megapixels"
+    too_large = f"{path} is too large: give a picture of at most {_MAX_PIXELS // 10**6} megapixels"
     try:
-        content = files.read(path, _MOST_BYTES)
+        content = files.read(path, _MAX_BYTES)
         if _has_many_scans(content):
-            raise ValueError(f"it has more than {_MOST_SCANS} scans")
+            raise ValueError(f"it has more than {_MAX_SCANS} scans")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here
             with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as image:
-                if image.width * image.height > _MOST_PIXELS:
+                if image.width * image.height > _MAX_PIXELS:
                     raise InputError(too_large)
                 return _opaque(_eight_bit(ImageOps.exif_transpose(image)), mode)
     except Image.DecompressionBombError:
@@ -86,11 +86,11 @@ def _has_many_scans(content: bytes) -> bool:
     """Whether it is a JPEG that goes over its pixels again and again, in scans of a few bytes."""
     place, scans = 2, 0
     while content.startswith(b"\xff\xd8") and (found := _MARKER.search(content, place)):
-        if found[0] == b"\xff\xd9" or scans > _MOST_SCANS:
+        if found[0] == b"\xff\xd9" or scans > _MAX_SCANS:
             break
         scans += found[0] == b"\xff\xda"
         place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
-    return scans > _MOST_SCANS
+    return scans > _MAX_SCANS
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -149,7 +149,7 @@ def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
     # Faint pixels count only where they touch strong ones, as the soft edges of strokes do.
     faint = relief > max(0.2 * peak, 3 * noise)
     strong = faint & (smooth > 0.5 * peak)
-    if peak < max(_FAINTEST, 4 * noise) or not strong.any():
+    if peak < max(_MIN_CONTRAST, 4 * noise) or not strong.any():
         raise InputError(f"{name} shows no digit: no stroke stands out from the background")
     strokes = _without_specks(ndimage.binary_propagation(strong, mask=faint))
     full = float(np.percentile(relief[strokes], 80))

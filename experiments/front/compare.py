@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import get_args
 
 from experiments.datasets.catalog import load
-from experiments.front.config import PRESETS, Config, Method, check, check_against
+from experiments.front.config import PRESETS, Config, Method, check, check_dataset
 from experiments.running import comparison, files
 from experiments.running.cli import InputError, require
 
-ENDLESS = 1_000_000
+UNLIMITED_GENERATIONS = 1_000_000
 """Generations of rivals, whose budget ends them."""
 
 
@@ -34,15 +34,15 @@ def main(arguments: list[str]) -> None:
     has every run that is there, so it can be made piece by piece.
     """
     program = "python -m experiments.gemonn compare"
-    given = comparison.parsed(CompareConfig, arguments, PRESETS, program, __doc__)
-    comparison.require_new(given)
+    given = comparison.parse_config(CompareConfig, arguments, PRESETS, program, __doc__)
+    comparison.refuse_resume(given)
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
-    common = check(replace(comparison.common(Config, given), method="gemonn"))
-    numbers = comparison.numbers(given)
+    common = check(replace(comparison.shared_config(Config, given), method="gemonn"))
+    numbers = comparison.seeds_of(given)
     for method in given.methods:
         check(replace(common, method=method))
     dataset = load(common.dataset, common.data_dir)
-    check_against(common, dataset)
+    check_dataset(common, dataset)
     missing = given.out or Path("--out")  # where gemonn's runs would have to be
     if "gemonn" not in given.methods:  # refused before anything is written
         for seed in numbers:
@@ -58,13 +58,13 @@ def main(arguments: list[str]) -> None:
             for method in given.methods
         }
         return dry_run.describe(given, rows, dataset, training.TRAINING, together=False)
-    with comparison.opened(given, "gemonn-compare") as directory:
+    with comparison.open_directory(given, "gemonn-compare") as directory:
         records.read_all(directory)  # what is there already must be sound
         for seed in numbers:
             for method in sorted(given.methods, key=list(METHODS).index):
                 config = _of_method(common, method, seed, directory)
                 place = directory / f"{method}-{seed}"
-                comparison.complete(config, place, partial(training.run, config, dataset))
+                comparison.run_once(config, place, partial(training.run, config, dataset))
         groups = records.table(directory)
         records.draw(common, groups, directory)
 
@@ -86,4 +86,4 @@ def _of_method(common: Config, method: str, seed: int, directory: Path) -> Confi
                 f"--budget must be given, or {evolved} be there, whose cost the rivals get"
             ) from None
         config = replace(config, budget=cost)
-    return replace(check(config), generations=ENDLESS)
+    return replace(check(config), generations=UNLIMITED_GENERATIONS)

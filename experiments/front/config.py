@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from experiments.datasets.catalog import Dataset, Name, load
-from experiments.running.cli import MOST, flag, require, require_at_least, require_widths
+from experiments.running.cli import MAX_COUNT, flag, require, require_at_least, require_widths
 from experiments.running.config import LOWEST, RunConfig, check_images
 from experiments.running.config import check as check_run
 
@@ -121,7 +121,7 @@ HIDDEN = {
 }
 """Hidden layers where none are given."""
 
-FEWEST_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
+MIN_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
 """That a rival without a population needs, for all its stages get some."""
 
 _LOWEST = {
@@ -148,13 +148,13 @@ def check(config: ConfigType) -> ConfigType:
     for name in ("learning_rate", "budget"):
         value = getattr(config, name)
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
-    steps, most = config.final_refine_steps, MOST // config.batch_size
+    steps, most = config.final_refine_steps, MAX_COUNT // config.batch_size
     require(steps <= most, "--final-refine-steps", steps, f"at most {most:,}")
-    if fewest := FEWEST_BATCHES.get(config.method):
+    if fewest := MIN_BATCHES.get(config.method):
         batches = config.generations * config.population_size
         batches = batches if config.budget is None else config.budget // config.batch_size
-        expected = f"from {fewest} to {MOST:,} batches for {config.method}"
-        require(fewest <= batches <= MOST, "--budget", f"{batches:g}", expected)
+        expected = f"from {fewest} to {MAX_COUNT:,} batches for {config.method}"
+        require(fewest <= batches <= MAX_COUNT, "--budget", f"{batches:g}", expected)
     lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
     config = replace(config, hidden=hidden)
@@ -162,18 +162,18 @@ def check(config: ConfigType) -> ConfigType:
     return config
 
 
-def check_against(config: Config, dataset: Dataset) -> None:
+def check_dataset(config: Config, dataset: Dataset) -> None:
     """InputError where the config does not fit the data."""
     check_images(config, len(dataset.train_images))
 
 
-def data_for(config: Config, dataset: Dataset | None = None) -> Dataset:
+def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:
     """The data set of the config unless given; InputError where they do not fit together."""
     dataset = dataset or load(config.dataset, config.data_dir)
-    check_against(config, dataset)
+    check_dataset(config, dataset)
     return dataset
 
 
-def multiple(config: Config) -> int | None:
+def population_multiple(config: Config) -> int | None:
     """What the population is a multiple of, times its devices; None where it is not shared."""
     return 1 if config.method.startswith(("gemonn", "nsga2")) else None

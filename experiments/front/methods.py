@@ -12,11 +12,11 @@ import optax
 from jaxtyping import Array, Float, Key
 
 import gajax
-from experiments.front import rivals
+from experiments.front import baselines
 from experiments.front.config import Config
 from experiments.front.measures import Step
 from experiments.front.networks import Network
-from experiments.running import memory, side_by_side, steps
+from experiments.running import memory, seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import OnCompile
 from gajax.algorithms.refinement import budgets, generation_count
@@ -133,7 +133,7 @@ def memory_needed(config: Config, network: Network, examples: Any) -> int:
     return max(evolution, memory.needed(refinement(config, network), *common))
 
 
-def descended(
+def run_baseline(
     key: Key[Array, ""],
     config: Config,
     network: Network,
@@ -141,10 +141,10 @@ def descended(
     resumed: Checkpoint | None,
     on_compile: OnCompile | None,
     *,
-    rival: Callable[..., Iterator[Step]],
+    baseline: Callable[..., Iterator[Step]],
 ) -> Iterator[Step]:
     """A rival without a population, at the budget."""
-    return rival(
+    return baseline(
         key,
         network,
         data,
@@ -155,7 +155,7 @@ def descended(
     )
 
 
-def evolved(
+def evolve(
     key: Key[Array, "*S"],
     config: Config,
     network: Network,
@@ -167,8 +167,8 @@ def evolved(
 
     Several keys, and data with their axis S, evolve as many seeds at once.
     """
-    each = partial(side_by_side.each, key)
-    key_init, key_run, key_refine = side_by_side.split(key, 3)
+    each = partial(seed_axis.map_seeds, key)
+    key_init, key_run, key_refine = seed_axis.split(key, 3)
     population = each(lambda key: _draw(key, network.init, densities(config)), key_init)
     in_refinement = resumed is not None and resumed.facts["phase"] == "refinement"
     if not in_refinement:
@@ -220,17 +220,17 @@ def _evolution(
 
 
 METHODS: dict[str, Method] = {
-    **dict.fromkeys(ALGORITHMS, evolved),
-    "descent": partial(descended, rival=rivals.descent),
-    "pruning": partial(descended, rival=partial(rivals.pruning, regrowth=False)),
-    "regrowth": partial(descended, rival=partial(rivals.pruning, regrowth=True)),
+    **dict.fromkeys(ALGORITHMS, evolve),
+    "descent": partial(run_baseline, baseline=baselines.descent),
+    "pruning": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=False)),
+    "regrowth": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=True)),
 }
 """Name to `method(key, config, network, data, resumed, on_compile) -> the steps it takes`.
 
 With a checkpoint, the first step is the one at which it was made.
 """
 
-NAMES = {"descent": rivals.NAMES}
+NAMES = {"descent": baselines.NAMES}
 """Names of the individuals where each is a method by itself."""
 
 

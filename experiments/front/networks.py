@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 import gajax
 from experiments.autoencoder.model import TiedAutoencoder, unit_interval
 from experiments.front.models import BIAS, MLP, LeNet5, LSTMClassifier
-from experiments.running.precision import computing_in
+from experiments.running.precision import with_precision
 from gajax.types import LossFn, Params, ValueAndGrad
 
 Batch = dict[str, Array]
@@ -57,7 +57,7 @@ def make(
     else:
         model = MLP(hidden, classes)
 
-    apply = computing_in(precision, model.apply)
+    apply = with_precision(precision, model.apply)
 
     def init(key: Key[Array, ""]) -> Params:
         return model.init(key, jnp.zeros(shape))["params"]
@@ -112,7 +112,7 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
         restored: Any = model.apply({"params": decoder}, code, method="decode")
         return restored
 
-    through = computing_in(precision, through)
+    through = with_precision(precision, through)
 
     def apart(encoder: Params, decoder: Params, batch: Batch) -> Float[Array, ""]:
         images = unit_interval(batch["images"])

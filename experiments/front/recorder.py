@@ -8,7 +8,7 @@ import numpy as np
 from experiments.front import methods
 from experiments.front.config import Config
 from experiments.front.measures import Step, log_hypervolume
-from experiments.running.cli import require_living
+from experiments.running.cli import require_finite_loss
 from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
 
@@ -76,7 +76,7 @@ class FrontRecorder:
                 }
             )
         if info.done:
-            require_living(info.loss, self._rate, self.generation, step.phase)
+            require_finite_loss(info.loss, self._rate, self.generation, step.phase)
 
     def _show(self, phase: str, fraction: float, metrics: dict[str, str]) -> None:
         """Show a phase of which, or of whose generation, that fraction is done."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.front import figures, report, rivals
+from experiments.front import baselines, figures, report
 from experiments.front.config import Config
 from experiments.front.measures import log_hypervolume
 from experiments.front.methods import METHODS
@@ -47,7 +47,7 @@ def read_all(directory: Path) -> list[Record]:
         try:
             records += _read(summary)
         except (OSError, ValueError, KeyError, TypeError):
-            raise comparison.refused(summary["place"] / "metrics.csv") from None
+            raise comparison.damaged_run(summary["directory"] / "metrics.csv") from None
     return records
 
 
@@ -66,7 +66,7 @@ def table(directory: Path) -> dict[str, list[Record]]:
 
 def _read(summary: dict[str, Any]) -> list[Record]:
     """One record for a run, or one for each of its individuals where these have names."""
-    place, method, zero_loss = summary["place"], summary["method"], summary["zero_loss"]
+    place, method, zero_loss = summary["directory"], summary["method"], summary["zero_loss"]
     names = summary.get("names", [])
     if not 0 < zero_loss < math.inf or len({*names}) < len(names):
         raise ValueError
@@ -82,7 +82,7 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = population.cut(index + 1, index)
-        record = {**common, "place": common["place"] + rivals.NAMES.index(name)}
+        record = {**common, "place": common["place"] + baselines.NAMES.index(name)}
         records.append(_record(record, name, front, (costs, columns[title])))
     return records
 

@@ -17,7 +17,7 @@ from experiments.front.networks import Network
 from experiments.front.recorder import FrontRecorder
 from experiments.front.results import Results
 from experiments.running.checkpoints import Checkpoint
-from experiments.running.cli import require_living
+from experiments.running.cli import require_finite_loss
 from gajax.types import Params
 
 SNAPSHOTS = (1, 10, 100)
@@ -96,7 +96,7 @@ class FrontRun:
         self._snapshots[self._recorder.generation] = _best(step)
         order, front, members = _measure(network, step, parts)
         generation = self._recorder.generation
-        require_living(members.train_loss, config.learning_rate, generation, step.phase)
+        require_finite_loss(members.train_loss, config.learning_rate, generation, step.phase)
         population = gajax.take(step.params, jnp.asarray(order))
         last = "after evolution" if len(self._stages) < 2 else "after refinement"
         self._stages[last] = (front.density, front.train_loss)
@@ -145,10 +145,10 @@ class FrontRun:
 def _best(step: measures.Step) -> Params:
     """The individual of lowest loss on its latest batch."""
     index = int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf)))
-    return whole(gajax.take(step.params, index))
+    return gathered(gajax.take(step.params, index))
 
 
-def whole(params: Params) -> Params:
+def gathered(params: Params) -> Params:
     """Parameters that were shared out to devices, on one."""
     return jax.tree.map(jnp.asarray, gajax.sharding.gather(params))
 

@@ -15,12 +15,12 @@ from jaxtyping import Array, Key
 import gajax
 from experiments.datasets.catalog import Dataset
 from experiments.front import measures, methods, networks, records, report
-from experiments.front.config import Config, check, data_for, multiple
+from experiments.front.config import Config, check, load_data, population_multiple
 from experiments.front.networks import Network
 from experiments.front.recorder import FrontRecorder
 from experiments.front.results import Results
-from experiments.front.run import FrontRun, Setting, whole
-from experiments.running import devices, memory, run_directory, runs, side_by_side
+from experiments.front.run import FrontRun, Setting, gathered
+from experiments.running import devices, memory, run_directory, runs, seed_axis
 from experiments.running.meter import OnRow
 from experiments.running.progress import Progress
 from experiments.running.runs import Job, Training
@@ -46,7 +46,7 @@ def train(
 ) -> Results:
     """Evolve, then measure the front on whole sets."""
     config = check(config)
-    return runs.train(TRAINING, config, data_for(config, dataset), progress, (on_row, on_step))
+    return runs.train(TRAINING, config, load_data(config, dataset), progress, (on_row, on_step))
 
 
 def run(config: Config, dataset: Dataset, directory: Path) -> Results:
@@ -54,15 +54,15 @@ def run(config: Config, dataset: Dataset, directory: Path) -> Results:
     return runs.run(TRAINING, config, dataset, directory)
 
 
-def fitting(config: Config, dataset: Dataset) -> memory.Fit:
+def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
     """The seeds that evolve side by side; InputError where there is no memory for one."""
-    shared = devices.count(config, multiple(config))
+    shared = devices.count(config, population_multiple(config))
     network, _ = _networks(config, dataset)
     widths = " ".join(map(str, config.hidden or ()))
     if config.method not in methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
-        fit = memory.fitting(lambda runs: runs * copies, 1, "--hidden", widths)
-        return fit._replace(runs=1)
+        available = memory.capacity(lambda runs: runs * copies, 1, "--hidden", widths)
+        return available._replace(runs=1)
     images = len(dataset.train_images) - config.validation
     examples = {
         "images": jax.ShapeDtypeStruct((images, dataset.train_images[0].size), jnp.uint8),
@@ -73,10 +73,10 @@ def fitting(config: Config, dataset: Dataset) -> memory.Fit:
         of_size = replace(config, population_size=size)
         return methods.memory_needed(of_size, network, examples) // shared
 
-    fit = memory.fitting(needs, config.population_size, "--hidden", widths)
+    available = memory.capacity(needs, config.population_size, "--hidden", widths)
     # What a final refinement leaves of the budget is another number of generations for each seed.
     is_apart = config.budget is not None and methods.is_refined(config)
-    return fit._replace(runs=1) if is_apart or shared > 1 else fit
+    return available._replace(runs=1) if is_apart or shared > 1 else available
 
 
 def train_together(job: Job) -> Iterator[Results]:
@@ -85,9 +85,9 @@ def train_together(job: Job) -> Iterator[Results]:
     The seconds of each are those of all together. The watches are pairs of `OnRow` and `OnStep`.
     """
     config, *_ = configs = job.configs
-    dataset, keeper, resumed, started = job.dataset, job.keeper, job.resumed, job.started()
-    key = side_by_side.keys(job.seeds)
-    key_order, key_method = side_by_side.split(key)
+    dataset, manager, resumed, started = job.dataset, job.manager, job.resumed, job.start_time()
+    key = seed_axis.keys(job.seeds)
+    key_order, key_method = seed_axis.split(key)
     parts = _parts(dataset, config.validation, key_order)
     network, learner = _networks(config, dataset)
     setting = Setting(dataset, network, parts, measures.zero_loss(network, parts["train"]))
@@ -96,12 +96,12 @@ def train_together(job: Job) -> Iterator[Results]:
             config, setting, FrontRecorder(config, setting.zero_loss, display, on_row), on_step
         )
         for config, display, (on_row, on_step) in zip(
-            configs, job.displays(), job.watches, strict=True
+            configs, job.progress_displays(), job.callbacks, strict=True
         )
     ]
     data = parts["train"]
-    data = data._replace(examples=side_by_side.for_all(key, data.examples))
-    places = side_by_side.places(key)
+    data = data._replace(examples=seed_axis.broadcast(key, data.examples))
+    places = seed_axis.indices(key)
 
     def collect(trees: Any, facts: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         trees = trees, [one.saved_trees() for one in evolutions]
@@ -109,28 +109,31 @@ def train_together(job: Job) -> Iterator[Results]:
         return trees, {**facts, "seconds": time.perf_counter() - started}
 
     method = methods.METHODS[config.method]
-    with devices.mesh(config, multiple(config)), keeper.watching() if keeper else nullcontext():
+    with (
+        devices.mesh(config, population_multiple(config)),
+        manager.defer_signals() if manager else nullcontext(),
+    ):
         steps = method(key_method, config, learner, data, resumed, job.progress.compiling)
         step = next(steps) if resumed else None
         if resumed:
             for evolution, saved in zip(evolutions, resumed.facts["runs"], strict=True):
                 evolution.restore(saved, resumed)
         for step in steps:
-            saved = partial(collect, *step.saved) if keeper and step.saved else None
-            with keeper.saving_failures(saved) if keeper and saved else nullcontext():
+            saved = partial(collect, *step.saved) if manager and step.saved else None
+            with manager.save_on_failure(saved) if manager and saved else nullcontext():
                 for evolution, place in zip(evolutions, places, strict=True):
                     evolution.observe(step.of_seed(place))
-            if keeper and saved:
-                keeper.step(step.info.done, saved)
+            if manager and saved:
+                manager.step(step.info.done, saved)
         assert step is not None, "every method takes steps"
-        step = step._replace(params=whole(step.params))
+        step = step._replace(params=gathered(step.params))
     seconds = time.perf_counter() - started
     for evolution, place in zip(evolutions, places, strict=True):
         with job.progress.status("measuring the front on whole sets"):
             yield evolution.results(step.of_seed(place), seconds)
 
 
-def _watch(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:
+def _open_callback(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:
     """Write the metrics into the directory and, with `--plot`, draw the front as it moves."""
     file = run_directory.metrics_file(directory / "metrics.csv", report.columns(config))
     on_step = report.preview(config, directory) if config.plot else _ignore
@@ -160,12 +163,12 @@ def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict
 
 
 TRAINING = Training(
-    fitting,
+    capacity,
     train_together,
     train,
-    ignore=(_ignore, _ignore),
-    watch=_watch,
+    no_callback=(_ignore, _ignore),
+    open_callback=_open_callback,
     save=report.save,
     table=report.table,
-    table_of_all=records.table,
+    seed_table=records.table,
 )

@@ -17,9 +17,9 @@ from experiments.reporting.canvas import (
     RED,
     Shape,
     canvas,
-    images_of,
-    place,
-    write,
+    draw_image,
+    draw_text,
+    to_images,
 )
 
 Snapshots = Mapping[int, np.ndarray]  # by generation
@@ -49,7 +49,7 @@ def mosaic(path: Path, kernels: Snapshots, shape: Shape) -> None:
     width, height = max(30 + across * step_x, 760), 160 + math.ceil(len(chosen) / across) * step_y
     with canvas(path, width, height) as figure:
         title = f"Where the weights are: the {units} fullest of {total} units"
-        write(figure, 30, 24, title, ha="left", size=11, weight="bold")
+        draw_text(figure, 30, 24, title, ha="left", size=11, weight="bold")
         for index, (generation, kernel) in enumerate(chosen.items()):
             busy = np.argsort(-np.count_nonzero(kernel, axis=0), kind="stable")[:units]
             maps = kernel[:, busy].T.reshape(units, *shape)
@@ -58,14 +58,16 @@ def mosaic(path: Path, kernels: Snapshots, shape: Shape) -> None:
             colors[maps == 0] = 1
             x, y = 32 + index % across * step_x, 106 + index // across * step_y
             caption = f"generation {generation:,}, density {np.mean(kernel != 0):.3g}"
-            write(figure, x - 2, y - 28, caption, ha="left")
-            place(figure, x - 2, y - 2, np.full(board, 0.87), 1)
+            draw_text(figure, x - 2, y - 28, caption, ha="left")
+            draw_image(figure, x - 2, y - 2, np.full(board, 0.87), 1)
             for unit, tile in enumerate(colors):
-                place(figure, x + unit % columns * wide, y + unit // columns * tall, tile, zoom)
+                draw_image(
+                    figure, x + unit % columns * wide, y + unit // columns * tall, tile, zoom
+                )
         bar = figure.add_axes((30 / width, 56 / height, 260 / width, 14 / height))
         scale = ScalarMappable(Normalize(-limit, limit), _SIGNED)
         figure.colorbar(scale, bar, orientation="horizontal", ticks=MaxNLocator(5)).ax.grid(False)
-        write(figure, 310, height - 63, "weight; zeros are white", ha="left", va="center")
+        draw_text(figure, 310, height - 63, "weight; zeros are white", ha="left", va="center")
 
 
 def connections(path: Path, kernels: Snapshots) -> None:
@@ -108,22 +110,24 @@ def evolved_reconstructions(
 
     Values are uint8 or from 0 to 1; `labels` are the K names over the originals, if any.
     """
-    rows = {"original": images_of(originals, shape)}
-    rows |= {f"generation {key:,}": images_of(copies[key], shape) for key in sorted(copies)}
+    rows = {"original": to_images(originals, shape)}
+    rows |= {f"generation {key:,}": to_images(copies[key], shape) for key in sorted(copies)}
     zoom = max(1, min(112 // shape[0], 1500 // (len(originals) * shape[1])))
     tall, wide, left, head = shape[0] * zoom, shape[1] * zoom + 10, 190, 100 if labels else 76
     width, height = max(600, left + len(originals) * wide + 20), head + len(rows) * (tall + 10) + 24
     with canvas(path, width, height) as figure:
-        write(figure, 30, 22, "Reconstructions by generation", ha="left", size=11, weight="bold")
+        draw_text(
+            figure, 30, 22, "Reconstructions by generation", ha="left", size=11, weight="bold"
+        )
         for column, label in enumerate(labels):
-            write(figure, left + column * wide + (wide - 10) / 2, head - 28, label)
+            draw_text(figure, left + column * wide + (wide - 10) / 2, head - 28, label)
         for row, (name, images) in enumerate(rows.items()):
             y = head + row * (tall + 10) + (row > 0) * 8
             for column, image in enumerate(images):
-                place(figure, left + column * wide, y, image, zoom)
+                draw_image(figure, left + column * wide, y, image, zoom)
             error = math.sqrt(np.mean((rows["original"] - images) ** 2))
             text = f"{name}\nRMSE {error:.3f}" if row else name
-            write(figure, left - 16, y + tall / 2, text, ha="right", va="center")
+            draw_text(figure, left - 16, y + tall / 2, text, ha="right", va="center")
 
 
 def _chosen(kernels: Snapshots) -> dict[int, np.ndarray]:

@@ -51,21 +51,21 @@ def canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figu
         figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
 
 
-def images_of(values: np.ndarray, shape: Shape) -> np.ndarray:
+def to_images(values: np.ndarray, shape: Shape) -> np.ndarray:
     """uint8 or float [K, H W C] as float [K, H, W, 3] from 0 to 1."""
     scale = 255 if values.dtype == np.uint8 else 1
     images = np.clip(np.nan_to_num(np.asarray(values, np.float64) / scale), 0, 1)
     return np.broadcast_to(images.reshape(-1, *shape), (len(values), *shape[:2], 3))
 
 
-def place(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None:
+def draw_image(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None:
     """Put `image` [H, W, 3] with `zoom` x `zoom` pixels each, its top left at pixel (x, y)."""
     enlarged = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
     bottom = round(figure.bbox.height) - y - len(enlarged)
     figure.figimage(enlarged, x, bottom, origin="upper")
 
 
-def write(figure: Figure, x: float, y: float, text: str, **font: Any) -> None:
+def draw_text(figure: Figure, x: float, y: float, text: str, **font: Any) -> None:
     """Write `text` at pixel (x, y) from the top left, centred unless `font` says otherwise."""
     width, height = figure.bbox.size
     figure.text(x / width, 1 - y / height, text, **{"ha": "center", "va": "top", **font})

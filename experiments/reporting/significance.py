@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 CONFIDENCE = 0.95
-_FEWEST = 6
+_MIN_PAIRS = 6
 """Pairs from which on Wilcoxon's test is used: five differ alike too often by chance."""
 
 
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
     p_value: float | None
 
     @property
-    def holds(self) -> bool:
+    def significant(self) -> bool:
         """Whether it is not just chance: by Wilcoxon's test, or else by the interval."""
         if self.p_value is not None:
             return self.p_value < 1 - CONFIDENCE
@@ -47,7 +47,7 @@ def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Diff
     mean, error = float(differences.mean()), float(stats.sem(differences))
     reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1))
     p_value = None
-    if len(differences) >= _FEWEST and differences.any():
+    if len(differences) >= _MIN_PAIRS and differences.any():
         tested: Any = stats.wilcoxon(differences)
         p_value = float(tested.pvalue)
     return Difference(len(differences), mean, mean - reach, mean + reach, p_value)
@@ -70,6 +70,8 @@ def rows(
         if compared:
             mean, low, high = (style.format(value) for value in compared[1:4])
             p_value = "-" if compared.p_value is None else f"{compared.p_value:.3f}"
-            holds = "yes" if compared.holds else "no"
-            lines.append([name, str(compared.pairs), mean, f"{low} to {high}", p_value, holds])
+            significant = "yes" if compared.significant else "no"
+            lines.append(
+                [name, str(compared.pairs), mean, f"{low} to {high}", p_value, significant]
+            )
     return lines

@@ -15,7 +15,7 @@ def folder(name: str) -> Path:
     return Path(root).expanduser() / name
 
 
-def keep_compilations() -> None:
+def enable_compilation_cache() -> None:
     """Have JAX, not imported yet, keep what it compiles for the next run, if that can be written.
 
     What the environment already says of JAX's cache goes first. Nothing is ever deleted.
@@ -34,7 +34,7 @@ def keep_compilations() -> None:
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
-def forget_programs() -> None:
+def clear_programs() -> None:
     """Free what this process has compiled: it may have only so many memory maps on Linux."""
     import jax
 

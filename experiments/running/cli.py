@@ -16,9 +16,9 @@ from typing import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-MOST = 10**9
+MAX_COUNT = 10**9
 """Of all that is counted: more than runs in any reasonable time, within 32 bits."""
-_MOST_LAYERS, _MOST_WIDTH = 100, 1_000_000
+_MAX_LAYERS, _MAX_WIDTH = 100, 1_000_000
 _FILE_WIDTH = 200
 
 
@@ -45,7 +45,7 @@ class CommandParser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-def a_path(word: str) -> Path:
+def nonempty_path(word: str) -> Path:
     """The path that a word of a command line is; ValueError for an empty one."""
     if not word:
         raise ValueError
@@ -58,7 +58,7 @@ def require(condition: bool, flag: str, value: object, expected: str) -> None:
         raise InputError(f"{flag} must be {expected}, not {value}")
 
 
-def require_living(losses: Any, rate: float, generation: int, phase: str) -> None:
+def require_finite_loss(losses: Any, rate: float, generation: int, phase: str) -> None:
     """Raise InputError where no loss of the generation is finite."""
     if not any(map(math.isfinite, losses)):
         raise InputError(
@@ -77,14 +77,14 @@ def require_at_least(config: "DataclassInstance", lowest: dict[str, int]) -> Non
     for name, bound in lowest.items():
         value = getattr(config, name)
         require(value is None or value >= bound, flag(name), value, f"{bound} or more")
-        require(value is None or value <= MOST, flag(name), value, f"at most {MOST:,}")
+        require(value is None or value <= MAX_COUNT, flag(name), value, f"at most {MAX_COUNT:,}")
 
 
 def require_widths(flag: str, widths: tuple[int, ...]) -> None:
     """Raise InputError where a network of such layers would be too large for any machine."""
     count, widest = len(widths), max(widths, default=0)
-    require(count <= _MOST_LAYERS, flag, f"{count:,}", f"at most {_MOST_LAYERS} widths")
-    require(widest <= _MOST_WIDTH, flag, widest, f"widths of at most {_MOST_WIDTH:,}")
+    require(count <= _MAX_LAYERS, flag, f"{count:,}", f"at most {_MAX_LAYERS} widths")
+    require(widest <= _MAX_WIDTH, flag, widest, f"widths of at most {_MAX_WIDTH:,}")
 
 
 def split_command(arguments: list[str], commands: tuple[str, ...]) -> tuple[str | None, list[str]]:

@@ -16,7 +16,7 @@ from experiments.running.parsing import load_config, parse
 ConfigType = TypeVar("ConfigType", bound=RunConfig)
 
 
-def parsed(
+def parse_config(
     config_type: type[ConfigType],
     arguments: list[str],
     presets: Mapping[str, RunConfig],
@@ -33,60 +33,60 @@ def parsed(
     )
 
 
-def common(config_type: type[ConfigType], given: RunConfig) -> ConfigType:
+def shared_config(config_type: type[ConfigType], given: RunConfig) -> ConfigType:
     """What all runs of a comparison share, as the config of a single run without a directory."""
     values = {field.name: getattr(given, field.name) for field in fields(config_type)}
     config = config_type(**values)
     return replace(config, out=None, config=None, resume=None, seeds=None, dry_run=False)
 
 
-def numbers(given: RunConfig) -> Sequence[int]:
+def seeds_of(given: RunConfig) -> Sequence[int]:
     """The seeds of each method; InputError where they are wrong."""
-    return seeds.chosen((1,) if given.seeds is None else given.seeds, given.seed)
+    return seeds.expand((1,) if given.seeds is None else given.seeds, given.seed)
 
 
-def require_new(given: RunConfig) -> None:
+def refuse_resume(given: RunConfig) -> None:
     """InputError where a comparison is to be resumed as a single run is."""
     require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
 
 
 @contextmanager
-def opened(given: Any, name: str) -> Iterator[Path]:
+def open_directory(given: Any, name: str) -> Iterator[Path]:
     """The directory of a comparison, for this process alone; the config is that of its flags."""
     directory = given.out or run_directory.new_directory(None, name)
     run_directory.make_directory(directory)
     advice = f"go on with the same command and --out {shlex.quote(str(directory))}"
-    with run_directory.locked(directory, "--out"), resuming.advising(advice):
+    with run_directory.locked(directory, "--out"), resuming.advice_on_interruption(advice):
         yield directory
 
 
-def is_done(config: RunConfig, place: Path) -> bool:
+def is_done(config: RunConfig, directory: Path) -> bool:
     """Whether the run is there; InputError where it is there with another config."""
-    if not run_directory.is_finished(place):
+    if not run_directory.is_finished(directory):
         return False
-    saved = load_config(type(config), place / "config.json", type(config)())
+    saved = load_config(type(config), directory / "config.json", type(config)())
     shown: Any = {
         name: getattr(config, name)
         for name in ("quiet", "plot", "checkpoint_every", *devices.FIELDS)
         if hasattr(config, name)
     }
     if replace(saved, **shown) != config:
-        raise InputError(f"--out must not hold runs of other settings, as {place} is one")
+        raise InputError(f"--out must not hold runs of other settings, as {directory} is one")
     return True
 
 
-def complete(config: RunConfig, place: Path, run: Callable[[Path], object]) -> None:
-    """Have `run(place)` fill the directory unless it has done so already with this config."""
-    if not is_done(config, place):
-        run_directory.make_directory(place)
-        run(place)
-        cache.forget_programs()
+def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) -> None:
+    """Have `run(directory)` fill the directory unless it has done so already with this config."""
+    if not is_done(config, directory):
+        run_directory.make_directory(directory)
+        run(directory)
+        cache.clear_programs()
 
 
 def summaries(
     directory: Path, methods: Collection[str], measures: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """The summaries of all runs in a directory, with their `place` there.
+    """The summaries of all runs in a directory, with their `directory` there.
 
     InputError where one is not that of such a method and a seed, or a measure in it is no number.
     """
@@ -98,13 +98,13 @@ def summaries(
             known = [summary[name] for name in measures if summary.get(name) is not None]
             if not (is_one and all(type(value) in (int, float) for value in known)):
                 raise ValueError
-            rows.append({**summary, "place": path.parent})
+            rows.append({**summary, "directory": path.parent})
             math.fsum(known)  # refuses whole numbers that no float can hold
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            raise refused(path) from None
+            raise damaged_run(path) from None
     return rows
 
 
-def refused(path: Path) -> InputError:
+def damaged_run(path: Path) -> InputError:
     """What to say of a file of a run that cannot be read."""
     return InputError(f"--out must hold nothing but sound runs, and {path} is not of one")

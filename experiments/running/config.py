@@ -93,7 +93,7 @@ def check(config: RunConfig) -> None:
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
     _check_processes(config)
     if config.seeds is not None:
-        seeds.chosen(config.seeds, config.seed)
+        seeds.expand(config.seeds, config.seed)
     _check_resuming(config)
 
 
@@ -134,4 +134,4 @@ def _check_resuming(config: RunConfig) -> None:
         if getattr(config, name):
             raise InputError(f"{flag(name)} must be left out with --resume")
     saved = load_config(type(config), config.resume / "config.json", type(config)())
-    resuming.refuse_differences(resuming.of_config(saved), resuming.of_config(config))
+    resuming.refuse_differences(resuming.config_identity(saved), resuming.config_identity(config))

@@ -18,11 +18,11 @@ _SECONDS, _STEPS = 3, 3
 """That the first steps take at least, after those that wait for their compilation."""
 
 
-class _KnownError(Exception):
+class _EstimatedError(Exception):
     """Enough of a training has been seen."""
 
 
-class _Watch(Progress):
+class _Stopwatch(Progress):
     """Shows nothing, and ends a training when it is known how long it takes, in `seconds`."""
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class _Watch(Progress):
         self.seconds = now - self._started + remaining
         self._known.append(now)
         if len(self._known) >= _STEPS and now - self._known[0] >= _SECONDS:
-            raise _KnownError
+            raise _EstimatedError
 
     def status(self, text: str) -> Any:
         """The training is over, and measuring what came of it begins."""
         self.seconds = monotonic() - self._started
-        raise _KnownError
+        raise _EstimatedError
 
 
 def describe(
@@ -73,7 +73,7 @@ def describe(
         config, runs = configs[0], len(configs)
         with Progress(quiet=shown.quiet) as progress:
             with progress.status(f"taking the first steps of {name}"):
-                fit = training.fitting(config, dataset)
+                fit = training.capacity(config, dataset)
                 seconds = _estimate(config, dataset, training)
         needed = fit.bytes * (min(fit.runs, runs) if together else 1)
         there = memory.gigabytes(memory.available())
@@ -89,13 +89,13 @@ def describe(
 
 def _estimate(config: RunConfig, dataset: Any, training: Training) -> float:
     """Seconds that the training will take, compilation of its first steps included."""
-    watch = _Watch()
+    stopwatch = _Stopwatch()
     try:
-        runs.train(training, config, dataset, watch, training.ignore)
-    except _KnownError:
+        runs.train(training, config, dataset, stopwatch, training.no_callback)
+    except _EstimatedError:
         pass
-    assert watch.seconds is not None, "it ends when they are known"
-    return watch.seconds
+    assert stopwatch.seconds is not None, "it ends when they are known"
+    return stopwatch.seconds
 
 
 def _words(value: Any) -> str:

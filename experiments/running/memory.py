@@ -17,15 +17,15 @@ try:
 except ImportError:  # on Windows
     resource = None
 
-_SHARE = 0.9
+_USABLE_SHARE = 0.9
 """Of a machine's memory; the rest is for everything else that runs."""
 
 _GIGABYTE = 10**9
 
-_FEW = 1_000
+_PROBED = 1_000
 """Individuals that are thought of at once without looking."""
 
-_MOST_TRACED = 4 * 2**31
+_MAX_TRACED = 4 * 2**31
 """Bytes of a network beyond which JAX cannot count its genes; a run then needs at least thrice."""
 
 
@@ -43,7 +43,7 @@ def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, dat
     population = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((individuals, *leaf.shape), leaf.dtype), individual
     )
-    if size(individual) >= _MOST_TRACED:
+    if size(individual) >= _MAX_TRACED:
         return 3 * size(population)
     state = jax.eval_shape(algorithm.init, data.order_key, population, data)
     beside_genes = [size(getattr(state, name, None)) for name in ("guide", "optimizer_state")]
@@ -58,7 +58,7 @@ def available() -> int:
         return stats["bytes_limit"]
     import psutil
 
-    return int(_SHARE * min([psutil.virtual_memory().total, *cgroup_limits()]))
+    return int(_USABLE_SHARE * min([psutil.virtual_memory().total, *cgroup_limits()]))
 
 
 def cgroup_limits(
@@ -97,26 +97,26 @@ def peak() -> int:
     )
 
 
-class Fit(NamedTuple):
+class Capacity(NamedTuple):
     """How many runs fit side by side, and the bytes that each of them needs on its device."""
 
     runs: int
     bytes: int
 
 
-def fitting(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> Fit:
+def capacity(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> Capacity:
     """The runs that fit; InputError where not even one does.
 
     `needs(individuals)` are the bytes of a run; the flag and its widths decide what one needs.
     """
-    here, counted = available(), min(individuals, _FEW)
+    here, counted = available(), min(individuals, _PROBED)
     # A population of billions is not even to be thought of: its indices alone fill the memory.
     while counted < individuals and needs(counted) <= here:
         counted = min(individuals, 8 * counted)
     wanted = needs(counted)
     if wanted <= here:
         # Several take up to twice a state more, because their states are stacked anew in a step.
-        return Fit(max(1, here // wanted - 1), wanted)
+        return Capacity(max(1, here // wanted - 1), wanted)
     least = min(individuals, 2)
     share = f"{gigabytes(here)} that this machine has for it"
     if needs(least) > here:

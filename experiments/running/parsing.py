@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 
-_MOST_VALUES = 1_000
-_FEW = f"at most {_MOST_VALUES:,} values"
+_MAX_VALUES = 1_000
+_FEW = f"at most {_MAX_VALUES:,} values"
 _FLAG = re.compile(r"-(?!\.?\d|inf$|nan$|$)")  # negative numbers and a lone dash are values
 
 
@@ -91,17 +91,19 @@ def _read_flags(config_type: type, arguments: list[str]) -> dict[str, list[str]]
                 raise InputError(f"{flag} is not a flag; {_advice(known, list(names))}")
             given[names[known]] = latest = [known, *([value] if equals else [])]
         elif latest is None:
-            raise InputError(f"{setting_types.shown(word)} must follow a flag such as {min(names)}")
+            raise InputError(
+                f"{setting_types.quoted(word)} must follow a flag such as {min(names)}"
+            )
         else:
             latest.append(word)
     for name, (flag, *values) in given.items():
-        require(len(values) <= _MOST_VALUES, flag, f"{len(values):,}", _FEW)
-        shown = setting_types.shown(" ".join(values)) if values else "left without a value"
+        require(len(values) <= _MAX_VALUES, flag, f"{len(values):,}", _FEW)
+        shown = setting_types.quoted(" ".join(values)) if values else "left without a value"
         if types[name] is bool:
             require(not values, flag, shown, "given without a value")
         else:
             fits = setting_types.accepts(types[name], values)
-            require(fits, flag, shown, setting_types.expected(types[name]))
+            require(fits, flag, shown, setting_types.description(types[name]))
     return given
 
 
@@ -121,13 +123,13 @@ def _read_config(config_type: type, path: Path) -> dict[str, Any]:
     types = get_type_hints(config_type)
     for name, value in values.items():
         if name not in types:
-            unknown = setting_types.shown(name)
+            unknown = setting_types.quoted(name)
             raise InputError(f"{path}: {unknown} is not a setting; {_advice(name, [*types])}")
         try:
             values[name] = setting_types.from_json(types[name], value)
         except (ValueError, OverflowError):
-            wrong = f"{setting_types.expected(types[name])}, not {reprlib.repr(value)}"
+            wrong = f"{setting_types.description(types[name])}, not {reprlib.repr(value)}"
             raise InputError(f"{path}: {name} must be {wrong}") from None
         many = len(value) if isinstance(value, list) else 0
-        require(many <= _MOST_VALUES, f"{path}: {name}", f"{many:,}", _FEW)
+        require(many <= _MAX_VALUES, f"{path}: {name}", f"{many:,}", _FEW)
     return values

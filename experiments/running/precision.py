@@ -8,7 +8,7 @@ from jaxtyping import Array
 from optax.tree_utils import tree_cast
 
 
-def computing_in(precision: str, function: Callable[..., Any]) -> Callable[..., Array]:
+def with_precision(precision: str, function: Callable[..., Any]) -> Callable[..., Array]:
     """The function with its arguments, trees of floats, in the precision, its result in float32.
 
     Gradients have the type of what was given, and XLA sums products of bfloat16 in float32.

@@ -24,7 +24,7 @@ class Program(NamedTuple):
       description: what the help says first.
       presets: configs by name, the default one first.
       check: `check(config)`, the config filled in; InputError where it is wrong.
-      data_for: `data_for(config)`, its data set; InputError where it does not fit.
+      load_data: `load_data(config)`, its data set; InputError where it does not fit.
       training: imports what a training needs, and returns it.
       commands: each by its name takes the arguments that follow it.
     """
@@ -33,14 +33,14 @@ class Program(NamedTuple):
     description: str | None
     presets: dict[str, Any]
     check: Callable[[Any], Any]
-    data_for: Callable[[Any], Any]
+    load_data: Callable[[Any], Any]
     training: "Callable[[], Training]"
     commands: Mapping[str, Callable[[list[str]], None]]
 
 
 def start(program: Program) -> NoReturn:
     """Run the command line of this process and end it."""
-    cache.keep_compilations()
+    cache.enable_compilation_cache()
     raise SystemExit(run_main(partial(main, program), program.name))
 
 
@@ -66,19 +66,19 @@ def main(program: Program, arguments: list[str]) -> None:
         )
     )
     with devices.connected(config, program.name) as reports:
-        dataset = program.data_for(config)
+        dataset = program.load_data(config)
         if config.dry_run:
             from experiments.running import dry_run  # late, for it imports JAX
 
-            run_directory.require_free(config.out)
-            rows = {config.method: seeds.each(config)}
+            run_directory.require_empty(config.out)
+            rows = {config.method: seeds.per_seed(config)}
             return dry_run.describe(config, rows, dataset, program.training(), together=True)
-        opened = run_directory.opened(config.out, config.resume, program.name, reports)
+        opened = run_directory.open_run(config.out, config.resume, program.name, reports)
         with opened as directory:
             from experiments.running import runs  # late, for it imports JAX
 
             advice = f"go on with: {module} --resume {shlex.quote(str(directory))}"
-            with resuming.advising(advice) if reports else nullcontext():
+            with resuming.advice_on_interruption(advice) if reports else nullcontext():
                 config = config if reports else replace(config, quiet=True)
                 runs.run_seeds(program.training(), config, dataset, directory)
 

@@ -30,14 +30,14 @@ HARMLESS = {
 _JAX = ("jax_default_matmul_precision", "jax_enable_x64", "jax_default_prng_impl")
 
 
-def interval(text: str) -> tuple[int | None, float]:
+def parse_interval(text: str) -> tuple[int | None, float]:
     """Generations and seconds between two checkpoints, None and infinite where not meant."""
     if text.endswith("m"):
         return None, 60 * float(text.removesuffix("m"))
     return int(text), math.inf
 
 
-def of_config(config: "DataclassInstance") -> dict[str, str]:
+def config_identity(config: "DataclassInstance") -> dict[str, str]:
     """What each flag of the config that decides a result says."""
     return {
         flag(name): " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
@@ -46,7 +46,7 @@ def of_config(config: "DataclassInstance") -> dict[str, str]:
     }
 
 
-def of_run(
+def run_identity(
     config: "DataclassInstance", seeds: list[int], arrays: "Iterable[np.ndarray]"
 ) -> dict[str, str]:
     """What decides the numbers of the runs of a config with those seeds and arrays, by its name."""
@@ -57,7 +57,7 @@ def of_run(
         digest.update(repr((array.shape, array.dtype)).encode())
         digest.update(array.tobytes())
     return {
-        **of_config(config),
+        **config_identity(config),
         "--seed": " ".join(map(str, seeds)),
         "the content of the data set": digest.hexdigest()[:16],
         **{name: str(getattr(jax.config, name)) for name in _JAX},
@@ -73,7 +73,7 @@ def refuse_differences(saved: Mapping[str, str], now: Mapping[str, str]) -> None
 
 
 @contextmanager
-def advising(advice: str) -> Iterator[None]:
+def advice_on_interruption(advice: str) -> Iterator[None]:
     """Add to what is said of an interruption within the block how to go on."""
     try:
         yield

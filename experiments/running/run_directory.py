@@ -31,18 +31,18 @@ def new_directory(out: Path | None, name: str) -> Path:
         number += 1
         directory = stem.with_name(f"{stem.name}-{number}")
     make_directory(directory)
-    require_free(directory)
+    require_empty(directory)
     return directory
 
 
-def require_free(out: Path | None) -> None:
+def require_empty(out: Path | None) -> None:
     """InputError where there is something at the place of a run directory."""
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"--out must be a new or an empty directory, not {out}")
 
 
 @contextmanager
-def opened(out: Path | None, resume: Path | None, name: str, reports: bool) -> Iterator[Path]:
+def open_run(out: Path | None, resume: Path | None, name: str, reports: bool) -> Iterator[Path]:
     """The directory of a run, new or to be resumed, for this process alone.
 
     For a process that does not report, it is one that is thrown away.
@@ -77,7 +77,7 @@ def locked(directory: Path, flag: str) -> Iterator[None]:
 
 
 @contextmanager
-def kept_unless_refused(directory: Path) -> Iterator[None]:
+def removed_if_refused(directory: Path) -> Iterator[None]:
     """Remove the empty directory where the block finds a mistake of the user's."""
     try:
         yield

@@ -5,17 +5,17 @@ from typing import Any
 
 from experiments.running.cli import require
 
-_MOST = 1_000
+_MAX_SEEDS = 1_000
 """Seeds that a single number may ask for; a larger one is meant for `--seed`."""
 
 
-def chosen(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
+def expand(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
     """What `--seeds` means: so many from the first on where it is one number, else those listed."""
     shown = " ".join(map(str, seeds))
     require(len(seeds) > 0, "--seeds", "an empty list", "a number or a list of seeds")
     if len(seeds) == 1:
-        expected = f"from 1 to {_MOST:,}, or a list of seeds"
-        require(0 < seeds[0] <= _MOST, "--seeds", shown, expected)
+        expected = f"from 1 to {_MAX_SEEDS:,}, or a list of seeds"
+        require(0 < seeds[0] <= _MAX_SEEDS, "--seeds", shown, expected)
         seeds = tuple(range(first, first + seeds[0]))
         require(seeds[-1] < 2**32, "--seeds", shown, f"so few that from {first} on all are valid")
     require(len({*seeds}) == len(seeds), "--seeds", shown, "a list without duplicates")
@@ -24,9 +24,9 @@ def chosen(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
     return seeds
 
 
-def each(config: Any) -> list[Any]:
+def per_seed(config: Any) -> list[Any]:
     """The config of each seed."""
     if config.seeds is None:
         return [config]
-    numbers = chosen(config.seeds, config.seed)
+    numbers = expand(config.seeds, config.seed)
     return [replace(config, seed=seed, seeds=None) for seed in numbers]

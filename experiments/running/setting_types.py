@@ -17,20 +17,20 @@ _NAMES = {
 }
 
 
-def shown(words: str) -> str:
+def quoted(words: str) -> str:
     """What was given, its middle left out where it is long."""
     return repr(words if len(words) <= 200 else f"{words[:90]} ... {words[-90:]}")
 
 
-def expected(annotation: Any) -> str:
+def description(annotation: Any) -> str:
     """Say in words which values a type has."""
     members = get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(expected(member) for member in members)
+        return " or ".join(description(member) for member in members)
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, members))
     if get_origin(annotation) is tuple:
-        one = expected(members[0])
+        one = description(members[0])
         if one.startswith("one of "):
             return f"one or more of {one.removeprefix('one of ')}"
         return f"one or more {one.removeprefix('a ')}s"

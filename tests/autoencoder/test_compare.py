@@ -105,7 +105,7 @@ def test_the_cost_of_a_rival_is_that_of_evolution_up_to_a_generation(method, cha
     cost = learned + (generations + len(phases)) * scored / 3
     spent = 5_000 * sum(phase.generations for phase in methods.schedule(config, 5_000))
     assert 0 <= spent - cost < 5_000
-    assert training.fitting(config, load("mnist5k")).runs > 1
+    assert training.capacity(config, load("mnist5k")).runs > 1
 
 
 def test_markdown_has_a_table_for_each_budget(comparison):

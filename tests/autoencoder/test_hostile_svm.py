@@ -26,7 +26,7 @@ def svm():
 
 def pipeline_of(svm, **attributes):
     """The SVM with other attributes."""
-    made = Pipeline([("svm", classifier.unfitted(1.0, 1.0).named_steps["svm"])])
+    made = Pipeline([("svm", classifier.make_svm(1.0, 1.0).named_steps["svm"])])
     vars(made.named_steps["svm"]).update(vars(svm.named_steps["svm"]), **attributes)
     return made
 

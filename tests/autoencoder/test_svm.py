@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from experiments.autoencoder.svm import assess, chosen_parameters, fit_svm, judge, margins
+from experiments.autoencoder.svm import (
+    chosen_parameters,
+    evaluate,
+    fit_and_evaluate,
+    fit_svm,
+    predict_with_margins,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def test_grid_is_scored_on_examples_the_fit_has_not_seen():
 def test_verdict_counts_by_hand(blobs):
     features, labels = blobs
     svm = fit_svm(features, labels, c=1.0, gamma=1.0)
-    verdict = judge(svm, features, labels)
+    verdict = evaluate(svm, features, labels)
     predicted = svm.predict(features)
     assert verdict.accuracy == np.mean(predicted == labels)
     for true in range(3):
@@ -53,7 +59,7 @@ def test_verdict_counts_by_hand(blobs):
 def test_assess_judges_every_part_but_the_fitted_one(blobs):
     features, labels = blobs
     parts = {"train": (features[:600], labels[:600]), "test": (features[600:], labels[600:])}
-    svm, verdicts = assess(parts, c=1.0, gamma=1.0)
+    svm, verdicts = fit_and_evaluate(parts, c=1.0, gamma=1.0)
     assert set(verdicts) == {"test"} and svm.named_steps["svm"].shape_fit_ == (600, 4)
 
 
@@ -62,7 +68,7 @@ def test_margin_is_zero_at_least_and_goes_with_the_prediction(blobs, classes):
     features, labels = blobs
     features, labels = features[labels < classes], labels[labels < classes]
     svm = fit_svm(features, labels, c=1.0, gamma=1.0)
-    found, margin = margins(svm, features)
+    found, margin = predict_with_margins(svm, features)
     np.testing.assert_array_equal(found, svm.predict(features))
     assert np.all(margin >= 0) and margin.max() > 0.5
 
@@ -70,4 +76,4 @@ def test_margin_is_zero_at_least_and_goes_with_the_prediction(blobs, classes):
 def test_features_that_say_nothing_are_judged_all_the_same():
     labels = np.arange(60) % 3
     svm = fit_svm(np.zeros((60, 4)), labels)
-    assert judge(svm, np.zeros((60, 4)), labels).accuracy == pytest.approx(1 / 3)
+    assert evaluate(svm, np.zeros((60, 4)), labels).accuracy == pytest.approx(1 / 3)

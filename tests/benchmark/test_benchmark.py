@@ -49,9 +49,9 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def no_rivals(monkeypatch):
-    monkeypatch.delattr("experiments.benchmark.rivals", raising=False)
+    monkeypatch.delattr("experiments.benchmark.pytorch", raising=False)
     modules = (
-        "experiments.benchmark.rivals",
+        "experiments.benchmark.pytorch",
         "evosax.algorithms",
         "pymoo.core.population",
         "moocore",

@@ -162,8 +162,8 @@ def test_held_out_images_are_not_learned_from_before_the_choice(tmp_path, monkey
 
 def test_seeds_are_the_pairs_where_there_are_several():
     values = {(0, 0): 0.5, (0, 1): 0.7, (1, 0): 0.8, (1, 1): 0.8}
-    assert classify_report._units(values) == pytest.approx({0: 0.6, 1: 0.8})
-    assert classify_report._units({(4, 0): 0.5, (4, 1): 0.7}) == {0: 0.5, 1: 0.7}
+    assert classify_report._averaged(values) == pytest.approx({0: 0.6, 1: 0.8})
+    assert classify_report._averaged({(4, 0): 0.5, (4, 1): 0.7}) == {0: 0.5, 1: 0.7}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_difference_has_a_star_where_it_holds(others, cell):
 
 def test_no_program_outlives_its_row(tmp_path, monkeypatch):
     forgotten = []
-    monkeypatch.setattr(cache, "forget_programs", lambda: forgotten.append(True))
+    monkeypatch.setattr(cache, "clear_programs", lambda: forgotten.append(True))
     classify(tmp_path, methods=["--methods", "none", "gemonn"])
     assert len(forgotten) == 2
 

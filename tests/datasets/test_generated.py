@@ -192,7 +192,7 @@ def test_sets_of_official_digits_have_the_published_sizes():
 
 def test_every_name_of_a_flag_is_a_set():
     assert {*datasets.DATASETS} == {*datasets.get_args(datasets.Name)}
-    assert {*variations.PUBLISHED} == {*datasets.get_args(datasets.Made)}
+    assert {*variations.PUBLISHED} == {*datasets.get_args(datasets.Generated)}
     assert {*predict.SHAPES} < {*datasets.DATASETS}
 
 

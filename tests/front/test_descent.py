@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gajax
-from experiments.front import networks, rivals
+from experiments.front import baselines, networks
 from experiments.running import steps
 from gajax import evaluation
 
@@ -40,7 +40,9 @@ def value_and_grad():
 
 def train(batches=50):
     """All steps; what they hold is copied, for the next step reuses its memory."""
-    walk = rivals.descent(jax.random.key(2), network(), data(), batches=batches, batch_size=BATCH)
+    walk = baselines.descent(
+        jax.random.key(2), network(), data(), batches=batches, batch_size=BATCH
+    )
     return [step._replace(params=jax.tree.map(jnp.copy, step.params)) for step in walk]
 
 
@@ -73,7 +75,7 @@ def test_every_individual_is_a_plain_run_of_its_rule_and_rate():
 
 
 def test_names_follow_the_individuals():
-    assert rivals.NAMES == (
+    assert baselines.NAMES == (
         "SGD 0.1",
         "SGD 0.01",
         "SGD 0.001",

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from experiments.front import baselines
 from experiments.front import compare as front_compare
-from experiments.front import rivals
 from experiments.front.config import Config
 from experiments.running.cli import InputError
 
@@ -44,7 +44,7 @@ def test_every_method_has_a_row_and_spends_the_same(compared):
 
 def test_each_descent_keeps_its_own_loss(compared):
     summary = json.loads((compared / "descent-0" / "summary.json").read_text())
-    assert sorted(summary["names"]) == sorted(rivals.NAMES)
+    assert sorted(summary["names"]) == sorted(baselines.NAMES)
     with (compared / "descent-0" / "population.csv").open(newline="") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     expected = dict(zip(summary["names"], losses, strict=True))

@@ -10,8 +10,8 @@ import pytest
 import gajax
 from experiments import gemonn
 from experiments.front import measures as fronts
-from experiments.front import networks, rivals
-from experiments.front.config import FEWEST_BATCHES
+from experiments.front import baselines, networks
+from experiments.front.config import MIN_BATCHES
 from experiments.running import checkpoints
 from experiments.running.cli import run_main
 
@@ -134,5 +134,5 @@ def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, m
 
 
 def test_rivals_are_refused_below_the_batches_that_their_stages_need():
-    for method, schedule in (("pruning", rivals.PRUNING), ("regrowth", rivals.REGROWTH)):
-        assert FEWEST_BATCHES[method] == rivals.FEWEST * len(schedule)
+    for method, schedule in (("pruning", baselines.PRUNING), ("regrowth", baselines.REGROWTH)):
+        assert MIN_BATCHES[method] == baselines.FEWEST * len(schedule)

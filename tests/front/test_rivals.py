@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gajax
-from experiments.front import networks, rivals
+from experiments.front import baselines, networks
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 
@@ -21,9 +21,9 @@ GENES = WEIGHTS + BIASES
 """Biases are never pruned, but count in the density of a network."""
 DENSITIES = {"pruning": 13, "regrowth": 12}
 METHODS = {
-    "pruning": partial(rivals.pruning, regrowth=False),
-    "regrowth": partial(rivals.pruning, regrowth=True),
-    "descent": rivals.descent,
+    "pruning": partial(baselines.pruning, regrowth=False),
+    "regrowth": partial(baselines.pruning, regrowth=True),
+    "descent": baselines.descent,
 }
 
 

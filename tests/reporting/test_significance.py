@@ -18,7 +18,7 @@ def test_a_difference_worked_out_by_hand():
     told = significance.difference(by_seed([2, 4, 6]), by_seed([1, 2, 3]))
     assert told.pairs == 3 and told.mean == 2 and told.p_value is None
     assert (told.low, told.high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), 1e-4)
-    assert not told.holds
+    assert not told.significant
 
 
 def test_only_seeds_of_both_that_are_finite_are_pairs():
@@ -32,14 +32,18 @@ def test_only_seeds_of_both_that_are_finite_are_pairs():
 
 def test_the_smallest_p_of_six_pairs_is_one_of_all_signs():
     told = significance.difference(by_seed(np.arange(1.0, 7)), by_seed(np.zeros(6)))
-    assert told.p_value == pytest.approx(2 / 2**6) and told.holds
+    assert told.p_value == pytest.approx(2 / 2**6) and told.significant
     assert significance.difference(by_seed(np.arange(1.0, 6)), by_seed(np.zeros(5))).p_value is None
 
 
 def test_no_difference_at_all_does_not_hold():
     for count in (3, 8):
         told = significance.difference(by_seed(np.ones(count)), by_seed(np.ones(count)))
-        assert told.mean == told.low == told.high == 0 and told.p_value is None and not told.holds
+        assert (
+            told.mean == told.low == told.high == 0
+            and told.p_value is None
+            and not told.significant
+        )
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 10])
@@ -47,7 +51,8 @@ def test_chance_alone_rarely_holds(count):
     random = np.random.RandomState(0)
     draws = random.normal(size=(1_000, count))
     held = [
-        significance.difference(by_seed(draw), by_seed(np.zeros(count))).holds for draw in draws
+        significance.difference(by_seed(draw), by_seed(np.zeros(count))).significant
+        for draw in draws
     ]
     assert 0.02 < np.mean(held) < 0.07
 

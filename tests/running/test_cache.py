@@ -48,21 +48,21 @@ def environment(monkeypatch, tmp_path):
 
 
 def test_programs_are_kept_for_this_user_alone(environment, tmp_path):
-    cache.keep_compilations()
+    cache.enable_compilation_cache()
     assert environment[KEPT] == str(tmp_path / "compilations")
     assert (tmp_path / "compilations").stat().st_mode & 0o077 == 0
 
 
 def test_a_folder_that_cannot_be_written_is_no_mistake(environment, tmp_path):
     (tmp_path / "compilations").write_text("no folder")
-    cache.keep_compilations()
+    cache.enable_compilation_cache()
     assert KEPT not in environment
 
 
 def test_the_users_own_settings_go_first(environment):
     own = {KEPT: "elsewhere", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "5"}
     environment |= {**own, "JAX_ENABLE_COMPILATION_CACHE": "false"}
-    cache.keep_compilations()
+    cache.enable_compilation_cache()
     assert {name: environment[name] for name in own} == own
     assert environment["JAX_ENABLE_COMPILATION_CACHE"] == "false"
 
@@ -79,7 +79,7 @@ def test_the_users_own_settings_go_first(environment):
 )
 def test_versions_that_warn_keep_nothing(installed, keeps, environment, monkeypatch):
     monkeypatch.setattr(cache, "version", lambda package: installed)
-    cache.keep_compilations()
+    cache.enable_compilation_cache()
     assert (KEPT in environment) == keeps
 
 
@@ -87,5 +87,5 @@ def test_programs_are_forgotten():
     double = jax.jit(lambda number: 2 * number)
     double(1.0)
     assert double._cache_size() == 1
-    cache.forget_programs()
+    cache.clear_programs()
     assert double._cache_size() == 0

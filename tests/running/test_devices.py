@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from experiments import gemonn, mnist_ga
-from experiments.autoencoder.config import multiple as autoencoder_multiple
-from experiments.front.config import multiple as front_multiple
+from experiments.autoencoder.config import population_multiple as autoencoder_multiple
+from experiments.front.config import population_multiple as front_multiple
 from experiments.running import devices
 from experiments.running.cli import InputError
 from experiments.running.parsing import parse

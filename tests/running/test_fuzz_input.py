@@ -51,7 +51,7 @@ def dataset():
 def check(program, config):
     """What happens to a config before anything is trained."""
     checked = program.check(config)
-    program.PROGRAM.data_for(checked, dataset())
+    program.PROGRAM.load_data(checked, dataset())
     assert program.check(checked) == checked
 
 
@@ -217,7 +217,7 @@ def test_models_and_svms(file, folder):
         return
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.params))
     features = np.random.default_rng(0).normal(size=(5, 8))
-    assert {*classifier.margins(svm, features)[0].tolist()} <= {*range(10)}
+    assert {*classifier.predict_with_margins(svm, features)[0].tolist()} <= {*range(10)}
 
 
 @fuzz(60, 1_500, file=damaged(FRONT), index=st.integers(0, 3))

@@ -68,7 +68,7 @@ def test_advice_quotes_a_path_for_the_shell(tmp_path):
     given = type("Given", (), {"out": tmp_path / "my 'own' runs"})
     with (
         pytest.raises(Interrupted) as caught,
-        comparison.opened(given, "gemonn-compare"),
+        comparison.open_directory(given, "gemonn-compare"),
     ):
         raise KeyboardInterrupt
     words = shlex.split(str(caught.value).partition("go on with ")[2])

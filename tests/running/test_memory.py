@@ -99,7 +99,7 @@ def test_a_thousand_networks_fit_into_24_gibibytes():
 
 def test_seeds_fit_as_often_as_memory_allows(monkeypatch):
     def fitting():
-        return memory.fitting(lambda size: 10 * size, 10, "--hidden", "8")
+        return memory.capacity(lambda size: 10 * size, 10, "--hidden", "8")
 
     for here, fit in ((100, 1), (299, 1), (300, 2), (1_000, 9)):
         monkeypatch.setattr(memory, "available", lambda here=here: here)
@@ -115,9 +115,9 @@ def test_a_population_too_large_is_refused_before_it_is_drawn(module, config, mo
     most = int(
         str(error.value).split("at most ")[1].split(" here, not 1000000")[0].replace(",", "")
     )
-    assert module.fitting(replace(config, population_size=most), dataset).runs == 1
+    assert module.capacity(replace(config, population_size=most), dataset).runs == 1
     with pytest.raises(InputError, match=f"not {most + 1}, which needs 1.0 GB of the 1.0 GB that"):
-        module.fitting(replace(config, population_size=most + 1), dataset)
+        module.capacity(replace(config, population_size=most + 1), dataset)
 
 
 @pytest.mark.parametrize("program", [mnist_ga, gemonn])
@@ -131,7 +131,7 @@ def test_a_refused_population_leaves_nothing(program, tmp_path, monkeypatch):
 def test_networks_too_large_for_two_are_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**6)
     with pytest.raises(InputError, match="--hidden must be narrower, not 100, for which 2"):
-        front_training.fitting(FRONT, load("mnist5k"))
+        front_training.capacity(FRONT, load("mnist5k"))
 
 
 def test_memory_is_that_of_the_device_or_of_the_machine(monkeypatch):

@@ -15,7 +15,7 @@ from experiments.front import measures as fronts
 from experiments.front import networks
 from experiments.front import training as front_training
 from experiments.front.config import Config
-from experiments.running.precision import computing_in
+from experiments.running.precision import with_precision
 
 HIDDEN = {
     "autoencoder": (32,),
@@ -70,7 +70,7 @@ def test_float32_is_the_same_program():
         return jnp.tanh(values @ weights)
 
     shapes = jnp.ones((3, 4)), jnp.ones((2, 3))
-    given = jax.make_jaxpr(computing_in("float32", function))(*shapes)
+    given = jax.make_jaxpr(with_precision("float32", function))(*shapes)
     assert str(given) == str(jax.make_jaxpr(function)(*shapes))
 
 

@@ -11,8 +11,8 @@ from small_runs import EVOLUTION, TRAINING, content, make_small, small_steps  # 
 from experiments import gemonn, mnist_ga
 from experiments.front import config as front_config
 from experiments.running import checkpoints, run_directory
+from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted, run_main
-from experiments.running.keeper import Keeper
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 
@@ -37,7 +37,7 @@ RUNS = [
 @pytest.fixture
 def interrupt(monkeypatch):
     """A function that lets SIGTERM come in the step of that number; -1 for never."""
-    original, steps = Keeper.step, []
+    original, steps = CheckpointManager.step, []
 
     def cut(at):
         steps.clear()
@@ -48,7 +48,7 @@ def interrupt(monkeypatch):
                 keeper._notice(signal.SIGTERM, None)
             original(keeper, ended, collect)
 
-        monkeypatch.setattr(Keeper, "step", step)
+        monkeypatch.setattr(CheckpointManager, "step", step)
         return steps
 
     yield cut
@@ -83,7 +83,7 @@ def test_a_run_cut_at_any_step_comes_to_the_same_end(name, more, expected, inter
 def cut_run(tmp_path_factory):
     """The directory of a run of gemonn that was cut after a few steps, for nobody to touch."""
     directory = tmp_path_factory.mktemp("cut") / "run"
-    original = Keeper.step
+    original = CheckpointManager.step
     with pytest.MonkeyPatch.context() as patch:
         make_small(patch)
 
@@ -92,7 +92,7 @@ def cut_run(tmp_path_factory):
             if len(list((directory / "checkpoints").iterdir())) == 3:
                 raise KeyboardInterrupt
 
-        patch.setattr(Keeper, "step", step)
+        patch.setattr(CheckpointManager, "step", step)
         with pytest.raises(Interrupted, match="interrupted; go on with"):
             gemonn.main([*EVOLUTION, "--checkpoint-every", "0m", "--out", str(directory)])
     return directory

@@ -10,15 +10,15 @@ from experiments import gemonn, mnist_ga
 from experiments.autoencoder import training
 from experiments.datasets.catalog import load
 from experiments.front import training as front_training
-from experiments.running import memory, runs, seeds, side_by_side
+from experiments.running import memory, runs, seed_axis, seeds
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 def test_seeds_are_a_number_or_a_list():
-    assert seeds.chosen((3,), 0) == (0, 1, 2)
-    assert seeds.chosen((2,), 7) == (7, 8)
-    assert seeds.chosen((0, 4, 7), 9) == (0, 4, 7)
+    assert seeds.expand((3,), 0) == (0, 1, 2)
+    assert seeds.expand((2,), 7) == (7, 8)
+    assert seeds.expand((0, 4, 7), 9) == (0, 4, 7)
 
 
 def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
@@ -32,7 +32,7 @@ def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
     config = gemonn.Config(seed=2, seeds=(3,))
     monkeypatch.setattr(runs, "run_together", run_together)
     few_fit = front_training.TRAINING._replace(
-        fitting=lambda *_: memory.Fit(2, 0), table=pytest.fail, table_of_all=seen.append
+        capacity=lambda *_: memory.Capacity(2, 0), table=pytest.fail, seed_table=seen.append
     )
     runs.run_seeds(few_fit, config, None, tmp_path)
     assert seen.pop() == tmp_path
@@ -77,18 +77,18 @@ def test_only_what_ends_together_goes_side_by_side(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**10)
     dataset = few(load("mnist5k"))
     config = gemonn.check(gemonn.Config(hidden=(8,)))
-    assert front_training.fitting(config, dataset).runs > 1
-    assert front_training.fitting(replace(config, final_refine_steps=9), dataset).runs == 1
+    assert front_training.capacity(config, dataset).runs > 1
+    assert front_training.capacity(replace(config, final_refine_steps=9), dataset).runs == 1
     unlimited = replace(config, final_refine_steps=9, budget=None)
-    assert front_training.fitting(unlimited, dataset).runs > 1
-    assert front_training.fitting(replace(config, method="regrowth"), dataset).runs == 1
+    assert front_training.capacity(unlimited, dataset).runs > 1
+    assert front_training.capacity(replace(config, method="regrowth"), dataset).runs == 1
     for method, together in (("ga", True), ("sgd", True), ("pca", False)):
         training_config = mnist_ga.check(mnist_ga.Config(method=method))
-        assert (training.fitting(training_config, dataset).runs > 1) == together
+        assert (training.capacity(training_config, dataset).runs > 1) == together
 
 
 def test_a_single_seed_has_no_axis():
-    key = side_by_side.keys([5])
-    assert key.ndim == 0 and side_by_side.places(key) == [None]
+    key = seed_axis.keys([5])
+    assert key.ndim == 0 and seed_axis.indices(key) == [None]
     tree = {"leaf": key}
-    assert side_by_side.for_all(key, tree) is tree and side_by_side.take_seed(tree, None) is tree
+    assert seed_axis.broadcast(key, tree) is tree and seed_axis.take_seed(tree, None) is tree

@@ -37,7 +37,7 @@ def fold_in(key: Key[Array, "*S"], number: int) -> Key[Array, "*S"]:
     return jax.vmap(jax.random.fold_in, (0, None))(key, number)
 
 
-def each(key: Key[Array, "*S"], function: Callable[..., Any], *trees: Any) -> Any:
+def map_seeds(key: Key[Array, "*S"], function: Callable[..., Any], *trees: Any) -> Any:
     """`function(*trees)` of each seed, one after another; a leaf of length 1 belongs to all."""
     if not key.ndim:
         return function(*trees)
@@ -49,7 +49,7 @@ def each(key: Key[Array, "*S"], function: Callable[..., Any], *trees: Any) -> An
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
-def places(key: Key[Array, "*S"]) -> list[int | None]:
+def indices(key: Key[Array, "*S"]) -> list[int | None]:
     """Where each seed stands on the axis; None where there is no axis."""
     return [*range(len(key))] if key.ndim else [None]
 
@@ -59,6 +59,6 @@ def take_seed(tree: Any, seed: int | None) -> Any:
     return tree if seed is None else take(tree, seed)
 
 
-def for_all(key: Key[Array, "*S"], tree: Any) -> Any:
+def broadcast(key: Key[Array, "*S"], tree: Any) -> Any:
     """What all seeds share, with their axis."""
     return jax.tree.map(lambda leaf: leaf[None], tree) if key.ndim else tree

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from experiments.running import checkpoints
 from experiments.running.cli import InputError, Interrupted
-from experiments.running.resuming import interval, refuse_differences
+from experiments.running.resuming import parse_interval, refuse_differences
 
 Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
 """Gives what `checkpoints.save` takes."""
@@ -22,7 +22,7 @@ Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-class Keeper:
+class CheckpointManager:
     """Saves the checkpoints of a run, and finds the one from which it goes on."""
 
     def __init__(self, folder: Path, every: str, identity: dict[str, Any]) -> None:
@@ -31,7 +31,7 @@ class Keeper:
         InputError where the checkpoint that is there, `resumed`, is of something else.
         """
         self._folder = folder
-        self._generations, self._seconds = interval(every)
+        self._generations, self._seconds = parse_interval(every)
         self._identity = identity
         self._ended = 0  # generations since the latest checkpoint
         self._saved = time.monotonic()
@@ -42,12 +42,12 @@ class Keeper:
         if self.resumed:
             refuse_differences(self.resumed.facts["identity"], identity)
 
-    def forget(self) -> None:
+    def delete_checkpoints(self) -> None:
         """Remove the checkpoints of a run that is finished."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def defer_signals(self) -> Iterator[None]:
         """Let an interruption within the block wait for the next call of `step`.
 
         One that comes a second time ends the process at once.
@@ -85,7 +85,7 @@ class Keeper:
             raise Interrupted(f"interrupted by {name}, all is saved", 128 + self._signal)
 
     @contextmanager
-    def saving_failures(self, collect: Collect) -> Iterator[None]:
+    def save_on_failure(self, collect: Collect) -> Iterator[None]:
         """Save what `collect` gives where the block finds no finite loss."""
         try:
             yield
