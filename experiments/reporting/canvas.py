@@ -1,4 +1,4 @@
-"""What all figures share: their style, a canvas that becomes a PNG, and images at exact pixels.
+"""The style of all figures, a canvas written as PNG, and images at exact pixels.
 
 Importing this module imports matplotlib.
 """
@@ -43,8 +43,8 @@ _STYLE = {
 
 @contextmanager
 def canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figure]:
-    """A figure of so many pixels in the common style, written to `path` at the end."""
-    # "default" makes the result independent of the user's own matplotlib settings.
+    """Yield a figure of width x height pixels in the common style; write it to `path` on exit."""
+    # "default" overrides the user's matplotlib settings.
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, **options)
         yield figure
@@ -52,20 +52,20 @@ def canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figu
 
 
 def to_images(values: np.ndarray, shape: Shape) -> np.ndarray:
-    """uint8 or float [K, H W C] as float [K, H, W, 3] from 0 to 1."""
+    """Convert uint8 or float [K, H W C] to float [K, H, W, 3] in [0, 1]."""
     scale = 255 if values.dtype == np.uint8 else 1
     images = np.clip(np.nan_to_num(np.asarray(values, np.float64) / scale), 0, 1)
     return np.broadcast_to(images.reshape(-1, *shape), (len(values), *shape[:2], 3))
 
 
 def draw_image(figure: Figure, x: int, y: int, image: np.ndarray, zoom: int) -> None:
-    """Put `image` [H, W, 3] with `zoom` x `zoom` pixels each, its top left at pixel (x, y)."""
+    """Draw `image` [H, W, 3] enlarged by `zoom`, with its top left corner at pixel (x, y)."""
     enlarged = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
     bottom = round(figure.bbox.height) - y - len(enlarged)
     figure.figimage(enlarged, x, bottom, origin="upper")
 
 
 def draw_text(figure: Figure, x: float, y: float, text: str, **font: Any) -> None:
-    """Write `text` at pixel (x, y) from the top left, centred unless `font` says otherwise."""
+    """Draw `text` at pixel (x, y) from the top left, horizontally centred by default."""
     width, height = figure.bbox.size
     figure.text(x / width, 1 - y / height, text, **{"ha": "center", "va": "top", **font})

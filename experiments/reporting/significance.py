@@ -1,4 +1,4 @@
-"""Which differences between methods hold, from runs that share their seeds."""
+"""Significance of differences between methods, from runs with the same seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,15 +7,15 @@ import numpy as np
 
 CONFIDENCE = 0.95
 _MIN_PAIRS = 6
-"""Pairs from which on Wilcoxon's test is used: five differ alike too often by chance."""
+"""Fewest pairs for Wilcoxon's test: with five, the smallest two-sided p-value is 0.0625."""
 
 
 class Difference(NamedTuple):
-    """Of a method from another, over `pairs` seeds that both have.
+    """The difference between two methods, over `pairs` seeds that both have.
 
     Attributes:
-      low, high: ends of the interval that has the true mean with a confidence of 95 %.
-      p_value: of Wilcoxon's signed-rank test; None below six pairs, or where nothing differs.
+      low, high: 95 % confidence interval of the mean.
+      p_value: of Wilcoxon's signed-rank test; None below six pairs or without any difference.
     """
 
     pairs: int
@@ -26,19 +26,19 @@ class Difference(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Whether it is not just chance: by Wilcoxon's test, or else by the interval."""
+        """Significance by Wilcoxon's test or, without a p-value, by the interval."""
         if self.p_value is not None:
             return self.p_value < 1 - CONFIDENCE
         return not self.low <= 0 <= self.high
 
 
 def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Difference | None:
-    """How the values by seed differ from others; None below two finite pairs.
+    """The mean difference between values by seed; None below two finite pairs.
 
-    The interval is Student's. That of a bootstrap would be too narrow by far for few pairs: of
-    three, it leaves zero out whenever all three differ alike, by chance in a quarter of all cases.
+    The interval is Student's t. A bootstrap interval is far too narrow for few pairs: with three,
+    it excludes zero whenever all differences have the same sign, by chance in a quarter of cases.
     """
-    from scipy import stats  # late, for it takes half a second
+    from scipy import stats  # late, because the import takes half a second
 
     differences = np.array([values[seed] - others[seed] for seed in sorted({*values} & {*others})])
     differences = differences[np.isfinite(differences)]
@@ -56,9 +56,9 @@ def difference(values: Mapping[int, float], others: Mapping[int, float]) -> Diff
 def rows(
     groups: Mapping[str, Sequence[Mapping[str, Any]]], measure: str, style: str
 ) -> list[list[str]]:
-    """A row in words for each group after the first, whose difference from that is known.
+    """A table row for the difference of each later group from the first, where it is known.
 
-    Each group has summaries with a `seed` and the measure, whose values `style` formats.
+    Each group holds summaries with a `seed` and the measure; `style` formats its values.
     """
     by_seed = {
         name: {row["seed"]: row[measure] for row in group if row.get(measure) is not None}

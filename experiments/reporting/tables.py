@@ -1,4 +1,4 @@
-"""Tables of runs: means over seeds in files and on the screen, and the outcome of one run."""
+"""Tables of runs: means over seeds, and the results of one run."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from experiments.running.cli import printable, show
 from experiments.running.run_directory import write_text
 
 Measures = Mapping[str, tuple[str, str]]
-"""Name in a summary to its title in the table and the format of its values."""
+"""Maps a name in summaries to its column title and the format of its values."""
 
 
 def write_tables(
@@ -22,12 +22,12 @@ def write_tables(
     measures: Measures,
     directory: Path,
 ) -> list[Table]:
-    """Write `compare.csv`, a row for each summary, and `compare.md`, a row for each group.
+    """Write `compare.csv`, a row per summary, and `compare.md`, a row per group.
 
-    Returns the latter to print, a lone row of it upright: means over the seeds, and standard
-    deviations where there are several. A value that is missing in a summary is left out. Sections
-    are tables of groups by their titles, and may share groups. Where groups of a section have
-    seeds in common, a table behind it says which differ from its first one in the first measure.
+    Returns the tables of `compare.md` for printing: means over the seeds, with standard deviations
+    if there are several. Missing values are skipped. `sections` maps titles to the groups of a
+    table; sections may share groups. If groups of a section have seeds in common, a second table
+    shows the significance of their differences from the first group in the first measure.
     """
     file = io.StringIO()
     columns = ["method", "seed", *measures]
@@ -44,8 +44,8 @@ def write_tables(
         rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
         tables.append((heading, titles, rows))
         if differing := significance.rows(groups, measure, style):
-            against = f"{title}, less that of {next(iter(groups))}"
-            names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "holds"]
+            against = f"{title}, difference from {next(iter(groups))}"
+            names = ["method", "pairs", against, "95 % interval", "Wilcoxon's p", "significant"]
             tables.append(("", names, differing))
     write_text(directory / "compare.csv", file.getvalue())
     write_text(directory / "compare.md", "\n".join(markdown(*table) for table in tables))
@@ -53,27 +53,27 @@ def write_tables(
 
 
 def markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, under its heading if it has one."""
+    """Format a Markdown table, with a heading if there is one."""
     lines = [titles, ["---"] * len(titles), *rows]
     table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     return f"## {heading}\n\n{table}" if heading else table
 
 
 def view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table to print, a lone row of it upright."""
+    """A table for printing; a single row is printed as one line per column."""
     title = heading or None
     table = Table(*titles, title=title) if len(rows) > 1 else Table(show_header=False, title=title)
     for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):
         table.add_row(*row)
     for column in table.columns:
-        column.overflow = "fold"  # half a number is worse than one on two lines
+        column.overflow = "fold"  # wrap numbers instead of truncating them
     return table
 
 
 def show_outcome(
     title: str, lines: Mapping[str, str], summary: Mapping[str, Any], directory: Path
 ) -> None:
-    """Print the lines of one run, and behind them what it has cost and where it is."""
+    """Print the results of one run, its costs and its directory."""
     table = Table(title=title, show_header=False)
     costs = {
         "cost": f"{summary['cost']:,.0f} gradient examples",
@@ -91,7 +91,7 @@ def _row(name: str, summaries: Sequence[Mapping[str, Any]], measures: Measures) 
     for measure, (_, style) in measures.items():
         values = [summary[measure] for summary in summaries if summary.get(measure) is not None]
         cell = style.format(np.mean(values)) if values else "-"
-        # Of losses that are not finite there is no deviation.
+        # Infinite losses have no standard deviation.
         if len(values) > 1 and np.isfinite(values).all() and np.ptp(values) > 0:
             cell += " ± " + style.format(np.std(values, ddof=1))
         cells.append(cell)

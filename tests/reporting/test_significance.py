@@ -69,7 +69,8 @@ def test_the_table_of_all_has_a_second_one_of_differences(tmp_path):
     assert len(views) == 2
     _, below = (tmp_path / "compare.md").read_text().split("\n\n")
     assert below.splitlines() == [
-        "| method | pairs | score, less that of first | 95 % interval | Wilcoxon's p | holds |",
+        "| method | pairs | score, difference from first | 95 % interval | Wilcoxon's p "
+        "| significant |",
         "| --- | --- | --- | --- | --- | --- |",
         "| more | 3 | 1.01 | 0.99 to 1.03 | - | yes |",
     ]
