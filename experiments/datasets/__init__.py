@@ -1,1 +1,1 @@
-"""Data sets: official files, built-in and generated ones."""
+"""Official, embedded and generated data sets."""

@@ -1,4 +1,4 @@
-"""Image classification data sets for the experiments."""
+"""Image classification data sets of the experiments."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _MNIST5K = Path(__file__).parent / "embedded" / "mnist5k.npz"
 
 
 class Dataset(NamedTuple):
-    """Images uint8 [N, H, W, C] and labels int32 [N]; `source` says where they were read."""
+    """Images uint8 [N, H, W, C] and labels int32 [N], and where they were read from."""
 
     name: str
     source: str
@@ -38,7 +38,7 @@ class Dataset(NamedTuple):
 
 
 def load(name: str, data_dir: Path | None = None) -> Dataset:
-    """Load a data set by the values of --dataset and --data-dir; raises InputError."""
+    """Load a data set by the values of `--dataset` and `--data-dir`; raises InputError."""
     if name not in DATASETS:
         raise InputError(f"--dataset {name} is unknown, choose one of {', '.join(DATASETS)}.")
     return DATASETS[name](data_dir)
@@ -74,7 +74,7 @@ def _cifar10(data_dir: Path | None) -> Dataset:
 
 
 def _cifar10_gray(data_dir: Path | None) -> Dataset:
-    from experiments.datasets.generated import gray  # late, as few need it
+    from experiments.datasets.generated import gray  # late, because few runs need it
 
     colored = _cifar10(data_dir)
     parts = {
@@ -84,8 +84,8 @@ def _cifar10_gray(data_dir: Path | None) -> Dataset:
 
 
 def _generated(name: str, data_dir: Path | None) -> Dataset:
-    """A set made of the embedded digits, or in the published size of the official ones."""
-    from experiments.datasets import generated  # late, as few need it
+    """Generate a set, in the published size only if the official digits are given."""
+    from experiments.datasets import generated  # late, because few runs need it
 
     digits = _mnist5k(None) if data_dir is None else _mnist(data_dir)
     sizes = generated.PUBLISHED[name]
@@ -99,12 +99,16 @@ def _generated(name: str, data_dir: Path | None) -> Dataset:
     )
     images = [images[..., None] for images, _ in splits]
     labels = [labels for _, labels in splits]
-    source = f"made of {digits.name}, {digits.source}" if name.startswith("mnist") else "drawn"
+    source = (
+        f"generated from {digits.name}, {digits.source}"
+        if name.startswith("mnist")
+        else "generated"
+    )
     return Dataset(name, source, images[0], labels[0], images[1], labels[1])
 
 
 _SIZE_DIVISOR, _MIN_TRAINING_IMAGES = 12, 1_000
-"""What is made without the official digits has a twelfth of the images, for 6,000 are embedded."""
+"""Sets generated from the 6,000 embedded digits have a twelfth of the published size."""
 
 DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
     "mnist5k": _mnist5k,

@@ -1,7 +1,7 @@
 """Data sets on the command line.
 
-`python -m experiments.datasets show NAME` draws some images of a set, and `embed` makes the
-embedded one again from the official MNIST files.
+`python -m experiments.datasets show NAME` draws some images of a set, and `embed` recreates the
+embedded set from the official MNIST files.
 """
 
 from pathlib import Path
@@ -22,23 +22,23 @@ _MNIST5K_PER_CLASS = {"train": 500, "test": 100}
 
 
 def _embed(data_dir: Path, to: Path) -> None:
-    """Write mnist5k: for each class, images at even steps through the official split."""
+    """Write mnist5k: evenly spaced images of each class of the official split."""
     arrays = {}
     for split, (images, labels) in idx.read_splits(data_dir).items():
         count = _MNIST5K_PER_CLASS[split]
-        # Even steps, for the first half of the official test images is the easier one.
+        # Evenly spaced, because the first half of the official test images is easier.
         of_class = [np.flatnonzero(labels == label) for label in range(10)]
         chosen = np.concatenate(
             [indices[np.arange(count) * len(indices) // count] for indices in of_class]
         )
-        # The legacy generator is the one whose stream NumPy never changes.
+        # NumPy guarantees the stream of the legacy generator.
         chosen = np.random.RandomState(0).permutation(chosen)
         arrays |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
     np.savez_compressed(to, **arrays)
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line: `show` a set, or `embed` one."""
+    """Run the command `show` or `embed`."""
     command, rest = split_command(arguments, ("show", "embed"))
     parser = CommandParser(f"python -m experiments.datasets {command or 'show|embed'}", __doc__)
     if command == "show":

@@ -1,4 +1,4 @@
-"""Some images of each class of a data set, in one picture."""
+"""A contact sheet of a data set: some images of each class."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from experiments.datasets.catalog import Dataset
 from experiments.reporting.canvas import canvas, draw_image, draw_text, to_images
 
 COLUMNS = 16
-"""Images of each class."""
+"""Number of images of each class."""
 
 
 def draw(dataset: Dataset, path: Path) -> None:
-    """Write a PNG with a row of training images for each class, its label before it."""
+    """Write a PNG with a labelled row of training images for each class."""
     images, labels = dataset.train_images, dataset.train_labels
     shape, classes = images.shape[1:], np.unique(labels)
     zoom = max(1, 56 // shape[0])

@@ -1,7 +1,7 @@
-"""Images made from digits, photographs and chance, as in Larochelle et al., ICML 2007.
+"""Images generated from digits and photographs, as in Larochelle et al., ICML 2007.
 
-All functions work on whole sets and give the same images for the same seed. Images are uint8
-[N, H, W]; what is drawn is H = W = 28.
+All functions process whole sets and are deterministic for a given seed. Images are uint8
+[N, H, W], with H = W = 28 unless given.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ PUBLISHED = {
     "rectangles_images": (12_000, 50_000),
     "convex": (8_000, 50_000),
 }
-"""Number of training and test images of each set."""
+"""Published numbers of training and test images of each set."""
 
 SIDE = 28
+_HALF_PLANES = 8
 _CHUNK_SIZE = 4_096
-"""Images that are worked on at once, so that what they need on the way stays small."""
+"""Images that are processed at once, to limit the memory of temporary arrays."""
 
 _MIN_DEVIATION = 16.0
-"""Standard deviation of the pixels that a patch of a photograph has at least; else it is bare."""
+"""Least standard deviation of the pixels of a patch, which excludes blank ones."""
 
 Random = np.random.RandomState
-"""The legacy generator, the one whose stream NumPy never changes."""
-
+"""The legacy generator, whose stream NumPy guarantees."""
 
 Split = tuple[np.ndarray, np.ndarray]
 """Images [N, H, W] and labels int32 [N]."""
@@ -38,10 +38,10 @@ Split = tuple[np.ndarray, np.ndarray]
 def make(
     name: str, sizes: tuple[int, int], train: Split, test: Split, seed: int = 0
 ) -> list[Split]:
-    """So many training and test images of the set of that name.
+    """Generate the training and test images of a set; `sizes` are their numbers.
 
-    Those that show digits show other ones of `train` for training than for testing, and those of
-    `test` for testing alone; the other sets need none.
+    For sets of digits, the training digits are from `train`, and the test digits from `test` and
+    the rest of `train`; the other sets do not use them.
     """
     random = Random([seed, [*PUBLISHED].index(name)])
     count = sum(sizes)
@@ -63,47 +63,47 @@ def make(
 
 
 def _digits(random: Random, sizes: tuple[int, int], train: Split, test: Split) -> Split:
-    """Digits to learn from, then as many others to test with."""
+    """Draw training digits, then test digits from the remaining ones."""
     order = random.permutation(len(train[0]))
     learned, others = order[: sizes[0]], order[sizes[0] :]
-    left = [
+    remaining = [
         np.concatenate([tested, trained[others]])
         for trained, tested in zip(train, test, strict=True)
     ]
-    chosen = random.permutation(len(left[0]))[: sizes[1]]
+    chosen = random.permutation(len(remaining[0]))[: sizes[1]]
     images, labels = (
         np.concatenate([trained[learned], rest[chosen]])
-        for trained, rest in zip(train, left, strict=True)
+        for trained, rest in zip(train, remaining, strict=True)
     )
     return images, labels
 
 
 def rotated(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Each image turned about its middle by its angle [N], in radians, counterclockwise."""
+    """Rotate each image about its centre by its angle [N], counterclockwise in radians."""
     return _in_chunks(_rotate, images, angles)
 
 
 def on_background(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
-    """The images as paint, as thick as they are bright, on backgrounds of the same shape."""
+    """Blend the images with backgrounds of the same shape; brightness is opacity."""
 
-    def paint(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
-        thickness = images.astype(np.float32) / 255
-        return np.rint(images + (1 - thickness) * backgrounds).astype(np.uint8)
+    def blend(images: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
+        opacity = images.astype(np.float32) / 255
+        return np.rint(images + (1 - opacity) * backgrounds).astype(np.uint8)
 
-    return _in_chunks(paint, images, backgrounds)
+    return _in_chunks(blend, images, backgrounds)
 
 
 def noise(random: Random, shape: tuple[int, ...]) -> np.ndarray:
-    """Pixels from 0 to 255, all alike."""
+    """Uniform pixels from 0 to 255."""
     return random.randint(0, 256, shape, np.uint8)
 
 
 def patches(random: Random, count: int) -> np.ndarray:
-    """So many 28 x 28 pieces of the two photographs that scikit-learn brings along, none bare."""
-    from sklearn.datasets import load_sample_images  # late, for few need it
+    """Draw `count` 28 x 28 patches, none blank, from the two sample photographs of scikit-learn."""
+    from sklearn.datasets import load_sample_images  # late, because few sets need it
 
     photographs = [gray(image) for image in load_sample_images().images]
-    pieces = [
+    windows = [
         np.lib.stride_tricks.sliding_window_view(photograph, (SIDE, SIDE))
         for photograph in photographs
     ]
@@ -111,22 +111,22 @@ def patches(random: Random, count: int) -> np.ndarray:
         np.argwhere(_deviations(photograph) >= _MIN_DEVIATION) for photograph in photographs
     ]
     chosen = random.randint(0, sum(map(len, positions)), count)
-    found = np.empty((count, SIDE, SIDE), np.uint8)
+    result = np.empty((count, SIDE, SIDE), np.uint8)
     first = 0
-    for windows, corners in zip(pieces, positions, strict=True):
+    for views, corners in zip(windows, positions, strict=True):
         here = (chosen >= first) & (chosen < first + len(corners))
-        found[here] = windows[tuple(corners[chosen[here] - first].T)]
+        result[here] = views[tuple(corners[chosen[here] - first].T)]
         first += len(corners)
-    return found
+    return result
 
 
 def rectangles(
     random: Random, count: int, inside: np.ndarray | None = None, behind: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images of one rectangle each, and whether it is wide (1) or tall (0).
+    """Draw images of a rectangle each, with label 1 if it is wide and 0 if it is tall.
 
-    Its sides differ by three pixels at least. It is a white outline on black, or where both are
-    given a piece of `inside` [N, 28, 28] before `behind`.
+    Its sides differ by at least three pixels. It is a white outline on black or, if both are
+    given, filled from `inside` [N, 28, 28] on the background `behind`.
     """
     shorter = random.randint(3, SIDE - 3, count)
     longer = shorter + 3 + (random.random_sample(count) * (SIDE - shorter - 2)).astype(int)
@@ -152,10 +152,10 @@ def rectangles(
 
 
 def convex(random: Random, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a white region each, and whether it is convex (1) or not (0).
+    """Draw images of a white region each, with label 1 if it is convex, else 0.
 
-    Convex is what several half-planes share; the others are unions of two to four such regions that
-    some row, column or diagonal leaves and enters again.
+    Convex regions are intersections of half-planes; the others are unions of two to four such
+    regions with a gap in some row, column or diagonal.
     """
     is_convex = random.randint(0, 2, count)
     masks = np.empty((count, SIDE, SIDE), bool)
@@ -175,7 +175,7 @@ def convex(random: Random, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def has_gap(masks: np.ndarray) -> np.ndarray:
-    """Whether a row, column or diagonal of each mask [N, 28, 28] has a hole: it is not convex."""
+    """Whether some row, column or diagonal of each mask [N, 28, 28] has a gap."""
     rows = np.arange(SIDE)
     slanted = []
     for columns in (rows, rows[::-1]):
@@ -191,7 +191,7 @@ def has_gap(masks: np.ndarray) -> np.ndarray:
 
 
 def _intersection(random: Random, parts: np.ndarray) -> np.ndarray:
-    """What some half-planes around a random point share; the smaller the more parts there are."""
+    """Intersect half-planes around a random point; the more parts, the smaller the region."""
     count = len(parts)
     middle = random.uniform(2, SIDE - 3, (count, 1, 2))
     angles = random.uniform(0, 2 * np.pi, (count, _HALF_PLANES))
@@ -207,38 +207,35 @@ def _intersection(random: Random, parts: np.ndarray) -> np.ndarray:
     return masks
 
 
-_HALF_PLANES = 8
-
-
 def _rotate(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     count, height, width = images.shape
-    # A frame of black, where everything outside of the image is.
+    # Pad with black, because pixels outside the image are clipped to the border.
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1))).astype(np.float32)
     down, right = (np.arange(side) - (side - 1) / 2 for side in (height, width))
-    cosine, sine = (of(angles)[:, None, None] for of in (np.cos, np.sin))
+    cosine, sine = (function(angles)[:, None, None] for function in (np.cos, np.sin))
     row = cosine * down[:, None] + sine * right + (height - 1) / 2 + 1
     column = cosine * right - sine * down[:, None] + (width - 1) / 2 + 1
     row, column = row.clip(0, height + 1), column.clip(0, width + 1)
     above, before = np.floor(row).astype(int), np.floor(column).astype(int)
     above, before = np.minimum(above, height), np.minimum(before, width)
     part_row, part_column = row - above, column - before
-    each = np.arange(count)[:, None, None]
+    index = np.arange(count)[:, None, None]
     turned = np.zeros(images.shape)
     for below in (0, 1):
         for after in (0, 1):
             share_row = part_row if below else 1 - part_row
             share_column = part_column if after else 1 - part_column
-            turned += share_row * share_column * framed[each, above + below, before + after]
+            turned += share_row * share_column * framed[index, above + below, before + after]
     return np.rint(turned).astype(np.uint8)
 
 
 def gray(image: np.ndarray) -> np.ndarray:
-    """Luminance (ITU-R BT.601) of an image uint8 [..., 3]."""
+    """Convert an image uint8 [..., 3] to its luminance (ITU-R BT.601)."""
     return np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
 
 
 def _deviations(photograph: np.ndarray) -> np.ndarray:
-    """Standard deviation of every 28 x 28 piece, by sums over everything above and before."""
+    """Standard deviation of every 28 x 28 patch, by summed-area tables."""
 
     def means(values: np.ndarray) -> np.ndarray:
         total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
@@ -251,6 +248,7 @@ def _deviations(photograph: np.ndarray) -> np.ndarray:
 
 
 def _in_chunks(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    parts = range(0, len(arrays[0]), _CHUNK_SIZE)
-    found = [function(*(array[start : start + _CHUNK_SIZE] for array in arrays)) for start in parts]
-    return np.concatenate(found)
+    starts = range(0, len(arrays[0]), _CHUNK_SIZE)
+    return np.concatenate(
+        [function(*(array[start : start + _CHUNK_SIZE] for array in arrays)) for start in starts]
+    )

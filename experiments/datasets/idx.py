@@ -1,4 +1,4 @@
-"""Reader of the IDX files in which MNIST and its relatives are published."""
+"""Reader of IDX files, the format of MNIST and Fashion-MNIST."""
 
 import gzip
 import os
@@ -19,14 +19,14 @@ FILES = {
 _IMAGE_SIZE = (28, 28)
 _CLASSES = 10
 _MAX_ITEMS = 100_000
-_MAX_BYTES = _MAX_ITEMS * prod(_IMAGE_SIZE) + 1_000  # packed or not
+_MAX_BYTES = _MAX_ITEMS * prod(_IMAGE_SIZE) + 1_000  # compressed or not
 
 
 def read_splits(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read the four files, plain or .gz, of a folder.
+    """Read the four files of a folder, plain or .gz.
 
-    Returns {"train" | "test": (images uint8 [N, 28, 28, 1], labels int32 [N])};
-    raises ValueError that names the file at fault.
+    Returns {"train" | "test": (images uint8 [N, 28, 28, 1], labels int32 [N])}. Raises ValueError
+    that names the invalid file.
     """
     return {split: _read_pair(folder, *names) for split, names in FILES.items()}
 
@@ -49,7 +49,7 @@ def _read_pair(folder: Path, images_name: str, labels_name: str) -> tuple[np.nda
 
 def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
-        if os.path.isfile(path):  # which a name too long is not
+        if os.path.isfile(path):  # unlike Path.is_file, False for names that are too long
             return path
     raise ValueError(f"{name} or {name}.gz is missing in {folder}")
 
@@ -64,7 +64,7 @@ def _read(path: Path, item_shape: tuple[int, ...]) -> np.ndarray:
     except EOFError as error:
         raise ValueError(f"{path.name} is truncated") from error
     except zlib.error as error:
-        raise ValueError(f"{path.name} is not a sound gzip file") from error
+        raise ValueError(f"{path.name} is a damaged gzip file") from error
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read ({error.strerror or error})") from error
 
@@ -85,7 +85,7 @@ def _read_stream(
     if not 1 <= count <= _MAX_ITEMS:
         raise ValueError(f"{name} claims {count} items, outside 1..{_MAX_ITEMS}")
     size = count * prod(item_shape)
-    # One byte more than announced is enough to notice a file that goes on.
+    # One more byte than announced is enough to detect excess content.
     content = stream.read(size + 1)
     if len(content) < size:
         raise ValueError(f"{name} is truncated")

@@ -1,4 +1,4 @@
-"""Anybody's picture of a digit, made into an image like those of MNIST."""
+"""Conversion of pictures of digits to images like those of MNIST."""
 
 import io
 import os
@@ -19,21 +19,21 @@ Invert = Literal["auto", "yes", "no"]
 _MAX_PIXELS = 50_000_000
 _MAX_BYTES = 50_000_000
 _MAX_SCANS = 50
-_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a JPEG, that begins what names its length
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # a JPEG segment with a length field
 _SIDE = 28  # of an MNIST image
 _BOX = 20  # the longer side of an MNIST digit
-_CENTRE = 14  # the pixel index at which MNIST puts the centre of mass, to half a pixel
-_WORKING_SIDE = 1024  # finer detail than this is lost at 20 pixels anyway
-_MIN_CONTRAST = 12.0  # grey levels by which a stroke must stand out
+_CENTRE = 14  # pixel index of the centre of mass in MNIST, up to half a pixel
+_WORKING_SIDE = 1024  # finer detail would be lost at 20 pixels
+_MIN_CONTRAST = 12.0  # of a stroke with its background, in grey levels
 
 
 def read_image(path: Path) -> np.ndarray:
-    """The PNG or JPEG at `path`, any size and mode, as grey uint8 [H, W]; else InputError."""
+    """Read a PNG or JPEG of any size and mode as grey uint8 [H, W]; raises InputError."""
     return np.asarray(_read(path, "L"))
 
 
 def fit_plain(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """The picture at `path` resized to uint8 `shape` (H, W, C), grey or RGB; else InputError."""
+    """Read a picture resized to uint8 `shape` (H, W, C), grey or RGB; raises InputError."""
     height, width, channels = shape
     image = _read(path, "RGB" if channels == 3 else "L")
     resized = image.resize((width, height), Image.Resampling.LANCZOS)
@@ -43,12 +43,12 @@ def fit_plain(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 def fit_digit(
     image: np.ndarray, *, invert: Invert = "auto", name: str = "the picture"
 ) -> np.ndarray:
-    """A light digit on black as uint8 [28, 28], made as MNIST was, of a grey uint8 [H, W].
+    """Convert a grey uint8 [H, W] to an MNIST-like light digit on black, uint8 [28, 28].
 
-    `invert` says whether the strokes are darker than their background; "auto" finds out.
-    Raises InputError, calling the picture `name`, where no stroke stands out.
+    `invert` says whether the strokes are darker than their background; "auto" detects it.
+    Raises InputError, which calls the picture `name`, if no stroke stands out.
     """
-    # Resampling and thresholds, however mild, would blur an image that is as MNIST made it.
+    # Resampling and thresholds would blur an image that already has the format of MNIST.
     if invert != "yes" and _is_fitted(image):
         return image.copy()
     ink = _ink(_shrink(image.astype(np.float32)), invert, name)
@@ -61,7 +61,7 @@ def fit_digit(
 
 
 def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
-    """The upright 8-bit picture at `path` in `mode`, laid on a plain ground where transparent."""
+    """Read the picture, upright, in 8 bits and on a plain background where transparent."""
     if not os.path.isfile(path):
         raise InputError(f"{path} is not a file: give a PNG or JPEG picture")
     too_large = f"{path} is too large: give a picture of at most {_MAX_PIXELS // 10**6} megapixels"
@@ -70,7 +70,7 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
         if _has_many_scans(content):
             raise ValueError(f"it has more than {_MAX_SCANS} scans")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here
+            warnings.simplefilter("ignore")  # Pillow warns about sizes that are rejected below
             with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as image:
                 if image.width * image.height > _MAX_PIXELS:
                     raise InputError(too_large)
@@ -83,25 +83,25 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
 
 
 def _has_many_scans(content: bytes) -> bool:
-    """Whether it is a JPEG that goes over its pixels again and again, in scans of a few bytes."""
-    place, scans = 2, 0
-    while content.startswith(b"\xff\xd8") and (found := _MARKER.search(content, place)):
+    """Whether it is a JPEG with so many scans that decoding would take too long."""
+    position, scans = 2, 0
+    while content.startswith(b"\xff\xd8") and (found := _MARKER.search(content, position)):
         if found[0] == b"\xff\xd9" or scans > _MAX_SCANS:
             break
         scans += found[0] == b"\xff\xda"
-        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+        position = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
     return scans > _MAX_SCANS
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """`image` with 16-bit grey levels brought to 8 bits, which Pillow would clip."""
+    """Scale 16-bit grey levels, which Pillow would clip, to 8 bits."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
 
 
 def _opaque(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
-    """`image` in `mode`; what is transparent becomes the paper seen, or contrasts with the ink."""
+    """Convert to `mode`; transparent pixels get the visible background or contrast with the ink."""
     if not image.has_transparency_data:
         return image.convert(mode)
     image = image.convert("RGBA")
@@ -119,7 +119,7 @@ def _opaque(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
 
 
 def _is_fitted(image: np.ndarray) -> bool:
-    """Whether `image` is a light digit of the size and at the place of an MNIST digit."""
+    """Whether `image` has the size and position of an MNIST digit."""
     if image.shape != (_SIDE, _SIDE) or not image.any():
         return False
     longer = max(int(np.ptp(indices)) + 1 for indices in np.nonzero(image))
@@ -128,22 +128,22 @@ def _is_fitted(image: np.ndarray) -> bool:
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
-    """`image` averaged over blocks so that no side exceeds the working size."""
+    """Average `image` over blocks so that no side exceeds the working size."""
     factor = -(-max(image.shape) // _WORKING_SIDE)
     return np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
 
 
 def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
-    """How much ink each pixel of a float32 [H, W] holds, from 0 (exactly, off the strokes) to 1."""
+    """Estimate the ink of each pixel of a float32 [H, W], in [0, 1] and 0 outside the strokes."""
     relief = image - _background(image)
     darker = bool(np.mean(relief**3) < 0)
     if invert != "auto" and (invert == "yes") != darker:
-        # The strokes asked for cover most of the picture: their ground is the other extreme.
+        # The requested strokes cover most of the picture: the background is the other extreme.
         darker = invert == "yes"
         relief = image - np.percentile(image, 99 if darker else 1)
     relief = -relief if darker else relief
     noise = 1.5 * float(np.median(np.abs(image - ndimage.median_filter(image, 3))))
-    # Averages of 3 x 3 keep lone specks from passing for strokes.
+    # Averages of 3 x 3 keep isolated specks from being detected as strokes.
     smooth = ndimage.uniform_filter(relief, 3)
     peak = float(smooth.max())
     # Faint pixels count only where they touch strong ones, as the soft edges of strokes do.
@@ -157,7 +157,7 @@ def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
 
 
 def _without_specks(strokes: np.ndarray) -> np.ndarray:
-    """bool [H, W] `strokes` less the pieces smaller than a fiftieth of the largest."""
+    """Remove the components smaller than a fiftieth of the largest from bool [H, W] `strokes`."""
     labels = np.zeros(strokes.shape, np.int32)
     ndimage.label(strokes, structure=np.ones((3, 3)), output=labels)
     sizes = np.bincount(labels.ravel())
@@ -166,9 +166,9 @@ def _without_specks(strokes: np.ndarray) -> np.ndarray:
 
 
 def _background(image: np.ndarray) -> np.ndarray:
-    """The light without ink across float32 [H, W]: one level where drawn, a plane in a photograph.
+    """Estimate the background of float32 [H, W]: one level in drawings, a plane in photographs.
 
-    Pixels weigh more the nearer they are to the border, where a digit seldom covers much.
+    Pixels near the border have larger weights, because a digit rarely covers them.
     """
     step = -(-max(image.shape) // 128)
     sample = image[::step, ::step]
@@ -177,12 +177,12 @@ def _background(image: np.ndarray) -> np.ndarray:
     nearness = 1 / (1 + border)
     levels = np.bincount(np.rint(sample).astype(int).ravel(), nearness.ravel(), minlength=256)
     shares = np.convolve(levels / nearness.sum(), np.ones(7), "same")
-    # A plane would bend towards a digit that fills the picture, so it is fitted only at need.
+    # Fit a plane only if necessary: a digit that fills the picture would tilt it.
     if shares.max() > 0.3:
         return np.full_like(image, np.median(sample[np.abs(sample - shares.argmax()) <= 3]))
     terms = np.stack([np.ones(sample.size), rows.ravel(), columns.ravel()], axis=1)
     target, plane = sample.ravel(), np.array([np.median(sample), 0, 0])
-    for _ in range(30):  # reweighted least squares, which ends at the least absolute deviation
+    for _ in range(30):  # reweighted least squares, for the least absolute deviation
         root = np.sqrt(nearness.ravel() / np.maximum(np.abs(target - terms @ plane), 0.1))
         plane = np.linalg.lstsq(terms * root[:, None], target * root)[0]
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] / step
@@ -190,7 +190,7 @@ def _background(image: np.ndarray) -> np.ndarray:
 
 
 def _centred(digit: np.ndarray) -> np.ndarray:
-    """uint8 `digit` of at most 20 x 20 in black 28 x 28, its centre of mass in the middle."""
+    """Centre the uint8 `digit` of at most 20 x 20 by mass in a black 28 x 28 image."""
     room = _SIDE - np.array(digit.shape)
     top, left = np.clip(np.rint(_CENTRE - _centre_of_mass(digit)).astype(int), 0, room)
     image = np.zeros((_SIDE, _SIDE), np.uint8)

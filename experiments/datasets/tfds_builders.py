@@ -1,8 +1,7 @@
 """MNIST, Fashion-MNIST and CIFAR-10 through TensorFlow Datasets, without TensorFlow.
 
-The stock builders need TensorFlow to prepare a set, so this module has a builder of its own under
-the stock names and versions; sets that a stock builder has already prepared as array_record are
-read where they are.
+The stock builders need TensorFlow to prepare a set. This module has its own builder, with the same
+names and versions, and also reads sets that a stock builder has prepared as array_record.
 """
 
 import contextlib
@@ -43,10 +42,10 @@ _CIFAR10_BATCHES = {
 
 
 def read(name: str, manual_dir: Path | None = None) -> tuple[str, Splits]:
-    """Read a set that is prepared, else prepare it first; raises InputError.
+    """Read a set, and prepare it first if necessary; raises InputError.
 
-    manual_dir holds the published files, in place of fetching them. Returns the source and
-    {"train" | "test": (images uint8 [N, H, W, C], labels int32 [N])}.
+    If `manual_dir` is given, the published files are read from there instead of downloaded. Returns
+    the source and {"train" | "test": (images uint8 [N, H, W, C], labels int32 [N])}.
     """
     part = Path(name) / _SETS[name].version
     stock = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser() / part
@@ -61,7 +60,7 @@ def read(name: str, manual_dir: Path | None = None) -> tuple[str, Splits]:
             splits = {split: _read_split(builder, split) for split in ("train", "test")}
         except ImportError:
             raise
-        except Exception as error:  # TFDS and array_record raise many unrelated classes here.
+        except Exception as error:  # TFDS and array_record raise many unrelated classes.
             raise InputError(
                 f"--dataset {name} cannot be read from {folder}: delete that folder and run again."
             ) from error
@@ -69,7 +68,7 @@ def read(name: str, manual_dir: Path | None = None) -> tuple[str, Splits]:
 
 
 def _read_split(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
-    # The images are decoded here because TFDS would take OpenCV where it is installed.
+    # Decode with Pillow, because TFDS would use OpenCV if it is installed.
     decoders = {"image": tfds.decode.SkipDecoding()}
     source = builder.as_data_source(split, decoders=decoders)  # pyright: ignore[reportCallIssue]
     images, labels = [], []
@@ -78,7 +77,7 @@ def _read_split(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarr
         for record in source.__getitems__(range(start, min(start + _READ_BATCH, len(source)))):
             with Image.open(io.BytesIO(record["image"]), formats=["PNG"]) as image:
                 if image.size != shape[1::-1]:
-                    raise ValueError(f"an image of the size {image.size} is none of the set")
+                    raise ValueError(f"an image has the wrong size {image.size}")
                 images.append(np.asarray(image))
             labels.append(record["label"])
     return np.stack(images).reshape(-1, *shape), np.array(labels, np.int32)
@@ -88,28 +87,28 @@ def _is_readable(folder: Path) -> bool:
     try:
         _check_features(folder)
         tfds.builder_from_directory(folder, file_format="array_record")
-    except Exception:  # Absent, in another format, or not a data set at all.
+    except Exception:  # Absent, in another format, or not a data set.
         return False
     return True
 
 
 def _check_features(folder: Path) -> None:
-    """ValueError unless the set consists of what is known: TFDS imports the modules it names."""
+    """Raise ValueError for unknown features, because TFDS imports the modules they name."""
     files.read_json(folder / "dataset_info.json")
-    waiting: list = [files.read_json(folder / "features.json")]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, list):
-            waiting += found
-        elif isinstance(found, dict):
-            waiting += found.values()
-            for name in (found[key] for key in _FEATURE_KEYS if key in found):
+    pending: list = [files.read_json(folder / "features.json")]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            for name in (value[key] for key in _FEATURE_KEYS if key in value):
                 if str(name).removeprefix("tensorflow_datasets.core.features.") not in _FEATURES:
-                    raise ValueError(f"{name} is no known feature")
+                    raise ValueError(f"{name} is an unknown feature")
 
 
 def _prepare(name: str, manual_dir: Path | None) -> None:
-    """Fetch the published files, check them and write the set into the cache folder."""
+    """Download the published files, verify them and write the set into the cache folder."""
     print(f"preparing {name} ...", file=sys.stderr)
     root = cache.folder(_FOLDER)
     target = root / name / _SETS[name].version
@@ -125,9 +124,9 @@ def _prepare(name: str, manual_dir: Path | None) -> None:
             builder.download_and_prepare(
                 download_dir=work,
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-                file_format="array_record",  # The default could not be read back.
+                file_format="array_record",  # Reading the default format needs TensorFlow.
             )
-            # Moved in one step and last, so that no half of a set is ever found there.
+            # Moved atomically, so that the folder never holds a partial set.
             if not _is_readable(target):
                 shutil.rmtree(target, ignore_errors=True)
                 target.parent.mkdir(exist_ok=True)
@@ -135,12 +134,12 @@ def _prepare(name: str, manual_dir: Path | None) -> None:
     except OSError as error:
         raise InputError(
             f"--dataset {name} cannot be prepared in {root} ({error.strerror or error}): set "
-            "GAJAX_CACHE_DIR to a folder that can be written and has room."
+            "GAJAX_CACHE_DIR to a writable folder with enough space."
         ) from error
 
 
 def _registered_files(name: str) -> dict[str, tuple[str, UrlInfo]]:
-    """Return {file name: (URL, size and SHA-256)} as TFDS has them registered."""
+    """Return {file name: (URL, size and SHA-256)} as registered in TFDS."""
     registered = load_url_infos(tfds.core.tfds_path() / "url_checksums" / f"{name}.txt")
     return {url.rsplit("/", 1)[1]: (url, info) for url, info in registered.items()}
 
@@ -179,7 +178,7 @@ def _open(url: str) -> requests.Response:
         except requests.RequestException as error:
             answers.put(error)
 
-    # A thread, for the timeout of requests covers neither the name's look-up nor all its addresses.
+    # In a thread, because the timeout of requests excludes name resolution and is per address.
     threading.Thread(target=ask, daemon=True).start()
     try:
         answer = answers.get(timeout=_TIMEOUT_SECONDS)
@@ -191,7 +190,7 @@ def _open(url: str) -> requests.Response:
 
 
 def _read_cifar10(folder: Path) -> Splits:
-    """Read the six batches from the published archive, in memory."""
+    """Read the six batches of the published archive in memory."""
     wanted = {member for members in _CIFAR10_BATCHES.values() for member in members}
     batches = {}
     with tarfile.open(folder / "cifar-10-binary.tar.gz", "r|gz") as archive:
@@ -222,7 +221,7 @@ _SETS = {
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes arrays as the TFDS set of the given name."""
+    """Writes arrays as the TFDS set `name`."""
 
     def __init__(self, name: str, splits: Splits, data_dir: str) -> None:
         self.name = name  # pyright: ignore[reportAttributeAccessIssue]
@@ -245,9 +244,9 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(*pair) for split, pair in self._splits.items()}
 
     def _generate_examples(self, images: np.ndarray, labels: np.ndarray) -> Iterator:
-        # Keys and order of the stock builders, on which the order of the stored records depends.
+        # Keys and order as in the stock builders, because they determine the order of records.
         for key, (image, label) in enumerate(zip(images, labels, strict=True)):
-            # Encoded here because TFDS would encode an array with TensorFlow.
+            # Encode with Pillow, because TFDS would use TensorFlow.
             png = io.BytesIO()
             Image.fromarray(image.squeeze()).save(png, "PNG")
             yield key, {"image": png.getvalue(), "label": int(label)}
@@ -255,7 +254,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TFDS from printing and from drawing progress bars."""
+    """Suppress the output and progress bars of TFDS."""
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         yield
