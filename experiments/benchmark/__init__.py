@@ -1,1 +1,1 @@
-"""Speed and memory beside floors and rivals."""
+"""Benchmark of speed and memory against lower bounds and other libraries."""

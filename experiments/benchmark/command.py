@@ -1,4 +1,4 @@
-"""How near training and evolution come to what they cannot avoid, and to their rivals."""
+"""Benchmark training and evolution against lower bounds on their time and other libraries."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 Number = Literal["1", "2", "3", "4", "5", "6", "7", "8"]
 Name = Literal["products", "training", "scoring", "gemonn", "sorting", "ga", "growth", "saving"]
-COLUMNS = ("row", "what", "size", "ms", "floor, ms", "share", "beside")
+COLUMNS = ("row", "measurement", "size", "ms", "floor, ms", "share", "rivals, notes")
 
 
 @dataclass(frozen=True)
 class Config:
-    """What is measured, and how often."""
+    """Settings of the benchmark."""
 
     only: tuple[Literal[Number, Name], ...] = ()
-    """rows, by number or name (left out: all)"""
+    """rows to measure, by number or name; by default all"""
     repeats: int | None = None
-    """times each figure is taken; the table has medians (left out: 5, or 1 with --quick)"""
+    """number of measurements, of which the table has the median; by default 5, or 1 with --quick"""
     quick: bool = False
-    """small sizes, in about a minute: to see that it works, not to publish"""
+    """use small sizes, for a test in about a minute"""
     markdown: bool = False
     """print a table in Markdown"""
     out: Path = Path("benchmark.json")
-    """the file that gets the figures"""
+    """JSON file for the results"""
 
 
 def rows(config: Config) -> Iterator[Row]:
-    """Measure the parts asked for, in the order of their numbers."""
+    """Measure the requested parts in order."""
     from experiments.benchmark import evolution, growth, saving, sorting, training
     from experiments.benchmark.measure import QUICK, Sizes
     from experiments.running.progress import Progress
@@ -47,10 +47,10 @@ def rows(config: Config) -> Iterator[Row]:
         training.fine_tuning,
         training.scoring,
         evolution.gemonn,
-        sorting.sorting,
+        sorting.non_dominated_sorting,
         evolution.genetic,
-        growth.growth,
-        saving.saving,
+        growth.scaling,
+        saving.checkpoints_of_experiments,
     )
     names = get_args(Name)
     asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}
@@ -63,14 +63,14 @@ def rows(config: Config) -> Iterator[Row]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """The row in words, a cell for each column; the last one has a line for each rival."""
+    """Format the row, one cell per column; the last one has a line per rival."""
     floor = row.floor_seconds
-    beside = [
+    remarks = [
         f"{rival} {_milliseconds(seconds)} ms, x {seconds / row.seconds:.2f}"
         for rival, seconds in row.rivals.items()
     ]
     if row.peak_bytes is not None:
-        beside.append(f"peak {row.peak_bytes / 1e6:,.1f} MB")
+        remarks.append(f"peak {row.peak_bytes / 1e6:,.1f} MB")
     return (
         str(row.row),
         row.name,
@@ -78,18 +78,18 @@ def cells(row: Row) -> tuple[str, ...]:
         _milliseconds(row.seconds),
         "" if floor is None else _milliseconds(floor),
         "" if floor is None else f"{floor / row.seconds:.0%}",
-        "\n".join([*beside, row.note] if row.note else beside),
+        "\n".join([*remarks, row.note] if row.note else remarks),
     )
 
 
 def _milliseconds(seconds: float) -> str:
-    """Three digits or more, without a power of ten."""
+    """Format with at least three significant digits, without an exponent."""
     decimals = max(0, 2 - math.floor(math.log10(1e3 * seconds)))
     return f"{1e3 * seconds:,.{decimals}f}"
 
 
 def markdown(measured: Iterable[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Format the rows as a Markdown table."""
     lines = [COLUMNS, ["---"] * len(COLUMNS)]
     lines += [[cell.replace("\n", "; ") for cell in cells(row)] for row in measured]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> None:
     )
     require_at_least(config, {"repeats": 1})
     writable = config.out.parent.is_dir() and not config.out.is_dir()
-    require(writable, "--out", config.out, "a file in a directory that is there")
+    require(writable, "--out", config.out, "a file in an existing directory")
 
     import jax
 
@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> None:
     from experiments.running.run_directory import write_text
 
     measured, records = [], []
-    for row in rows(config):  # what follows may fail, or be interrupted
+    for row in rows(config):  # save each row, because later ones may fail or be interrupted
         measured.append(row)
         records.append(row._asdict() | {"device": device()})
         write_text(config.out, json.dumps(records, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Generations of GEMONN and of a plain genetic algorithm, beside what they are made of."""
+"""Benchmark of generations of GEMONN and of a plain genetic algorithm."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +29,7 @@ STANDARD_DEVIATION = 0.01
 
 
 def gemonn(sizes: Sizes, repeats: int) -> Iterator[Row]:
-    """A generation at the published setting, and its crossover alone."""
+    """A generation with the published settings, and its crossover alone."""
     pixels, hidden = layers = sizes.layers[:2]
     network = networks.make("autoencoder", (hidden,), (pixels, 1, 1), 10)
     densities = gajax.linear_densities(sizes.front)
@@ -76,7 +76,7 @@ def gemonn(sizes: Sizes, repeats: int) -> Iterator[Row]:
 
 
 def guided_sbx(*couples: Params) -> Function:
-    """Crossover of pairs [K, ...] as `gajax.fronts` does it; gives two children of each."""
+    """Crossover of pairs [K, ...] as in GEMONN; returns two children per pair."""
 
     @jax.jit
     def cross(key: jax.Array, *couples: Params) -> Any:
@@ -89,7 +89,7 @@ def guided_sbx(*couples: Params) -> Function:
 
 
 def reading_and_writing(*couples: Params) -> Function:
-    """Reads parents and signs of pairs [K, ...] once and writes two of them once."""
+    """Read parents and signs of pairs [K, ...] and write two children, once each."""
 
     @jax.jit
     def add(first: Params, second: Params, *signs: Params) -> Any:
@@ -99,10 +99,10 @@ def reading_and_writing(*couples: Params) -> Function:
 
 
 def genetic(sizes: Sizes, repeats: int) -> Iterator[Row]:
-    """A generation of a genetic algorithm without gradients, from the losses to the children.
+    """A generation of a genetic algorithm without gradients, from given losses to the children.
 
-    All individuals are children of the better half, by uniform crossover and normal noise on every
-    gene; losses are given. What cannot be avoided is one random word for each gene.
+    All individuals are children of the better half, by uniform crossover and Gaussian mutation of
+    every gene. The floor is one random word per gene.
     """
     individuals, genes = sizes.ga
     losses = jax.random.uniform(jax.random.key(1), (individuals,))
@@ -119,7 +119,7 @@ def genetic(sizes: Sizes, repeats: int) -> Iterator[Row]:
 
 
 def generation(losses: jax.Array, genes: int) -> Function:
-    """What `gajax.ga` does between scoring and training; gives the children [P, G], a counter."""
+    """The part of `gajax.ga` between scoring and training; returns children [P, G], a counter."""
     pairs = len(losses) // 2
     noise = partial(mutation.gaussian, rate=1.0, scale=STANDARD_DEVIATION)
 
@@ -138,7 +138,7 @@ def generation(losses: jax.Array, genes: int) -> Function:
 
 
 def evosax_generation(losses: jax.Array, genes: int) -> dict[str, Function]:
-    """The same by evosax's `SimpleGA`, which gives its state."""
+    """The same by evosax's `SimpleGA`; returns its state."""
     import optax
     from evosax.algorithms import SimpleGA  # pyright: ignore[reportMissingImports]
 

@@ -1,4 +1,4 @@
-"""How the time and the memory of a generation grow with the population and with its genes."""
+"""Scaling of time and memory of a generation with the population size and number of genes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,17 +14,17 @@ from experiments.benchmark.measure import Row, Sizes, measure, stateful
 _BYTES = 4  # of a gene
 
 
-def growth(sizes: Sizes, repeats: int) -> Iterator[Row]:
-    """Generations of both algorithms as they are, with a loss that only reads the genes.
+def scaling(sizes: Sizes, repeats: int) -> Iterator[Row]:
+    """Generations of both algorithms with a loss that only reads the genes.
 
-    The last row of a series has the exponents of its time and its memory, fitted to the populations
-    that are larger than the cache.
+    The last row of a series has the exponents of time and memory, fitted to the populations that
+    exceed the cache.
     """
     series = (
         ("P", [(individuals, sizes.genes_each) for individuals in sizes.individuals]),
         ("genes", [(sizes.individuals_each, genes) for genes in sizes.genes]),
     )
-    # A GA's generation has two steps: a batch of training with breeding, and a scoring.
+    # A generation of the GA has two steps: a training batch with breeding, and scoring.
     for name, steps in (("GEMONN", 1), ("GA", 2)):
         for axis, shapes in series:
             rows = [generation(name, steps, *shape, repeats) for shape in shapes]
@@ -41,7 +41,7 @@ def growth(sizes: Sizes, repeats: int) -> Iterator[Row]:
 
 
 def generation(name: str, steps: int, individuals: int, genes: int, repeats: int) -> Row:
-    """The row of a generation of GEMONN or of the GA, whose survivors take one step of Adam."""
+    """Measure a generation of GEMONN, or of the GA with one step of Adam."""
 
     def loss_fn(params: jax.Array, batch: jax.Array) -> jax.Array:
         return jnp.mean((params - batch) ** 2)
@@ -70,11 +70,11 @@ def generation(name: str, steps: int, individuals: int, genes: int, repeats: int
         stateful(step, state),
         repeats,
     )
-    return row._replace(peak_bytes=needed(compiled))
+    return row._replace(peak_bytes=peak_bytes(compiled))
 
 
-def needed(compiled: jax.stages.Compiled) -> int:
-    """Bytes that a program takes at most, with its arguments and what it returns."""
+def peak_bytes(compiled: jax.stages.Compiled) -> int:
+    """Peak bytes of a program, arguments and results included."""
     memory: Any = compiled.memory_analysis()
     return (
         memory.temp_size_in_bytes
@@ -85,5 +85,5 @@ def needed(compiled: jax.stages.Compiled) -> int:
 
 
 def exponent(x: np.ndarray, y: np.ndarray) -> float:
-    """The power of x that y grows with, by least squares between their logarithms."""
+    """The exponent of the power law y(x), by least squares of the logarithms."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])

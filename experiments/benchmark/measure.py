@@ -1,4 +1,4 @@
-"""Measuring one function beside what it cannot avoid and beside its rivals, in turns."""
+"""Interleaved timing of a function, of a lower bound (its floor) and of other libraries."""
 
 import os
 import platform
@@ -13,28 +13,28 @@ import jax
 import jax.numpy as jnp
 
 Function = Callable[[], Any]
-"""Something to be timed: it returns JAX arrays, or what is finished by then."""
+"""A function to be timed; returns JAX arrays, or values that are computed on return."""
 
 
 class Sizes(NamedTuple):
-    """How large everything is."""
+    """Sizes of all measurements."""
 
     product: int = 2_048  # side of the matrices whose product is the unit of the floors
     population: int = 10
     trained: int = 4_096  # examples that a population is fine-tuned on
     scored: int = 60_000
-    layers: tuple[int, ...] = (784, 500, 250, 100, 50)  # the rivals get the first layer
+    layers: tuple[int, ...] = (784, 500, 250, 100, 50)  # rivals are measured on the first layer
     batches: tuple[int, ...] = (32, 128, 512)
     front: int = 50  # networks of GEMONN's population
     front_batch: int = 128
     points: tuple[int, ...] = (100, 1_000, 10_000, 100_000)  # in two objectives
     points_of_three: tuple[int, ...] = (100, 1_000)
     ga: tuple[int, int] = (10_000, 10_000)  # individuals, genes
-    individuals: tuple[int, ...] = (10, 32, 100, 316, 1_000)  # growth of the population ...
-    genes_each: int = 100_000  # ... whose individuals are so large
+    individuals: tuple[int, ...] = (10, 32, 100, 316, 1_000)  # with genes_each genes
+    genes_each: int = 100_000
     genes: tuple[int, ...] = (10_000, 31_623, 100_000, 316_228, 1_000_000, 3_162_278, 10_000_000)
     individuals_each: int = 10
-    cache: int = 32 * 2**20  # bytes; exponents are fitted to populations that are larger
+    cache: int = 32 * 2**20  # bytes; exponents are fitted to larger populations
 
 
 QUICK = Sizes(
@@ -52,21 +52,21 @@ QUICK = Sizes(
     genes=(31_623, 100_000),
     cache=2**20,
 )
-"""Only to see that everything works."""
+"""Small sizes for a quick test."""
 
 
 class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
-      row: the number of its part of the benchmark.
-      name: what is done.
-      size: to how much.
+      row: number of the part of the benchmark.
+      name: what is measured.
+      size: size of the input.
       seconds: median of the repeats.
-      floor_seconds: what no program can avoid, None where that is not known.
-      rivals: the seconds that others take for the same.
-      note: what else there is to say.
-      peak_bytes: memory that the compiled program needs, where that is measured.
+      floor_seconds: lower bound for any program, None if unknown.
+      rivals: seconds that other libraries take, by name.
+      note: remarks.
+      peak_bytes: memory of the compiled program, if measured.
     """
 
     row: int
@@ -80,7 +80,7 @@ class Row(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """A function, and how many times what it does cannot be avoided."""
+    """A function whose time, multiplied by `times`, is a lower bound."""
 
     function: Function
     times: float = 1.0
@@ -89,7 +89,7 @@ class Floor(NamedTuple):
 def rivals_or_missing(
     package: str, make: Callable[..., Mapping[str, Function]], *arguments: Any
 ) -> Mapping[str, Function | None]:
-    """What `make` gives by name, or None under the package's name where that is missing."""
+    """Functions of `make` by name, or None under the package's name if it is not installed."""
     try:
         return make(*arguments)
     except ImportError:
@@ -107,13 +107,13 @@ def measure(
     rivals: Mapping[str, Function | None] | None = None,
     note: str = "",
 ) -> Row:
-    """The row of a function; rivals that are None are missing, which is noted."""
+    """Measure a function; rivals that are None are noted as missing."""
     rivals = rivals or {}
     present = {rival: other for rival, other in rivals.items() if other}
     floors = [floor.function] if floor else []
-    seconds, *others = paired(function, *floors, *present.values(), repeats=repeats)
+    seconds, *others = interleaved(function, *floors, *present.values(), repeats=repeats)
     floor_seconds = floor.times * others.pop(0) if floor else None
-    missing = [f"no {rival} here" for rival, other in rivals.items() if not other]
+    missing = [f"{rival} not installed" for rival, other in rivals.items() if not other]
     return Row(
         row,
         name,
@@ -125,10 +125,10 @@ def measure(
     )
 
 
-def paired(*functions: Function, repeats: int) -> list[float]:
-    """Median seconds of each function, called in turns, after one call that compiles.
+def interleaved(*functions: Function, repeats: int) -> list[float]:
+    """Median seconds of each function, after a first call that compiles.
 
-    In turns, because the speed of a shared machine wanders.
+    Calls are interleaved, because the speed of a shared machine drifts.
     """
     for function in functions:
         jax.block_until_ready(function())
@@ -142,7 +142,7 @@ def paired(*functions: Function, repeats: int) -> list[float]:
 
 
 def stateful(step: Callable[[Any], Any], state: Any) -> Function:
-    """A function that takes one more step on each call, so that a step may donate its state."""
+    """Return a function that advances the state on each call, so that `step` may donate it."""
     held = [state]
 
     def call() -> Any:
@@ -153,21 +153,21 @@ def stateful(step: Callable[[Any], Any], state: Any) -> Function:
 
 
 def product(side: int) -> Function:
-    """A float32 product of two square matrices: 2 * side**3 operations."""
+    """A float32 product of two square matrices, with 2 * side**3 operations."""
     left, right = jax.random.normal(jax.random.key(0), (2, side, side))
     return partial(jax.jit(jnp.matmul), left, right)
 
 
 def products(side: int, operations: float) -> Floor:
-    """The floor of what cannot avoid so many operations in matrix products."""
+    """The floor of a computation with this many operations in matrix products."""
     return Floor(product(side), operations / (2 * side**3))
 
 
 def training_operations(layers: tuple[int, ...]) -> int:
-    """Operations of the matrix products that one example's gradient cannot avoid.
+    """Operations of the matrix products for the gradient of one example.
 
-    Each weight is used in the encoder and the decoder, forwards, for the gradient of the weight
-    and for that of the input, at two operations each; the image needs no gradient.
+    Encoder and decoder use each weight in the forward pass and for the gradients of weights and of
+    inputs, with two operations each; the gradient of the image is not needed.
     """
     return 12 * weights(layers) - 2 * layers[0] * layers[1]
 
@@ -178,7 +178,7 @@ def weights(layers: tuple[int, ...]) -> int:
 
 
 def device() -> str:
-    """What the benchmark runs on; of a CPU also the model and the number of cores."""
+    """The device kind and, for a CPU, its model and number of cores."""
     first = jax.devices()[0]
     if first.platform != "cpu":
         return first.device_kind

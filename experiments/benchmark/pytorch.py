@@ -1,7 +1,6 @@
-"""The same training and scoring of tied 784-500 autoencoders in PyTorch.
+"""Training and scoring of tied 784-500 autoencoders in PyTorch.
 
-Once a model after the other, and once by `torch.func.vmap` over all of them, whose Adam works on
-the stacked weights.
+Each is implemented as a loop over models and as `torch.func.vmap` over stacked weights.
 """
 
 import os
@@ -18,23 +17,23 @@ if jax.default_backend() == "cpu":
     torch.set_num_threads(os.cpu_count() or 1)
 elif torch.cuda.is_available():
     _DEVICE = torch.device("cuda")
-    torch.set_float32_matmul_precision("high")  # as JAX does without being asked
+    torch.set_float32_matmul_precision("high")  # the default of JAX
 else:
-    raise ImportError("this PyTorch does not know the device that JAX runs on")
+    raise ImportError("this PyTorch does not support the device of JAX")
 
 
 def square(side: int) -> Callable[[], object]:
-    """A float32 product of two square matrices."""
+    """Return a function that multiplies two square float32 matrices."""
     left, right = torch.randn(2, side, side, device=_DEVICE)
-    return lambda: (left @ right)[0, 0].item()  # an item, because a GPU answers before it is done
+    return lambda: (left @ right)[0, 0].item()  # item() waits for the GPU
 
 
 def trainers(
     kernels: np.ndarray, images: np.ndarray, order: np.ndarray, learning_rate: float
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Functions that train kernels [P, I, O] on batches [T, B] of the images uint8 [N, I].
+    """Return functions that train kernels [P, I, O] on batches [T, B] of the images uint8 [N, I].
 
-    They return the losses [P] summed over the batches; each call goes on where the last one ended.
+    They return the losses [P] summed over the batches; each call continues from the previous one.
     """
     batches, pictures = torch.tensor(order).to(_DEVICE), torch.tensor(images).to(_DEVICE)
     models = [torch.tensor(kernel).to(_DEVICE).requires_grad_() for kernel in kernels]
@@ -45,12 +44,12 @@ def trainers(
 
     def one_by_one() -> np.ndarray:
         totals = torch.zeros(len(models), device=_DEVICE)
-        for index, (model, of_model) in enumerate(zip(models, optimizers, strict=True)):
+        for index, (model, adam) in enumerate(zip(models, optimizers, strict=True)):
             for batch in batches:
                 loss = _loss(model, _unit_interval(pictures[batch]))
-                of_model.zero_grad()
+                adam.zero_grad()
                 loss.backward()
-                of_model.step()
+                adam.step()
                 totals[index] += loss.detach()
         return totals.cpu().numpy()
 
@@ -67,22 +66,22 @@ def trainers(
 
 
 def scorers(kernels: np.ndarray, images: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
-    """Functions that return the mean losses [P] of kernels [P, I, O] on images uint8 [N, I]."""
+    """Return functions that give mean losses [P] of kernels [P, I, O] on images uint8 [N, I]."""
     stacked, pictures = torch.tensor(kernels).to(_DEVICE), torch.tensor(images).to(_DEVICE)
-    losses_of_all = torch.func.vmap(_loss, in_dims=(0, None))
+    batched_losses = torch.func.vmap(_loss, in_dims=(0, None))
 
-    def mean(losses_of: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+    def mean(losses: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
         totals = torch.zeros(len(stacked), device=_DEVICE)
         with torch.inference_mode():
             for batch in pictures.split(SCORE_BATCH):
-                totals += len(batch) * losses_of(_unit_interval(batch))
+                totals += len(batch) * losses(_unit_interval(batch))
         return (totals / len(pictures)).cpu().numpy()
 
     def one_by_one() -> np.ndarray:
         return mean(lambda inputs: torch.stack([_loss(kernel, inputs) for kernel in stacked]))
 
     def together() -> np.ndarray:
-        return mean(lambda inputs: losses_of_all(stacked, inputs))
+        return mean(lambda inputs: batched_losses(stacked, inputs))
 
     return {"torch loop": one_by_one, "torch vmap": together}
 

@@ -1,4 +1,4 @@
-"""Saving the state of a run, beside writing as many bytes and beside the time between two saves."""
+"""Benchmark of checkpoints against plain writes of the same size."""
 
 import os
 import tempfile
@@ -23,8 +23,8 @@ from experiments.running.runs import Job, Training
 from gajax import sharding
 
 
-def saving(sizes: Sizes, repeats: int) -> Iterator[Row]:
-    """A checkpoint of each experiment at its default setting, as its runs make it."""
+def checkpoints_of_experiments(sizes: Sizes, repeats: int) -> Iterator[Row]:
+    """Saving a checkpoint of each experiment with its default settings."""
     evolution = gemonn.check(gemonn.Config(population_size=sizes.front))
     genetic = mnist_ga.check(mnist_ga.Config(population_size=2 * (sizes.population // 2)))
     for name, training, config in (
@@ -44,15 +44,15 @@ def saving(sizes: Sizes, repeats: int) -> Iterator[Row]:
                 floor=Floor(partial(_write, folder / "floor", trees)),
             )
         share = row.seconds / parse_interval(config.checkpoint_every)[1]
-        yield row._replace(note=f"{share:.2%} of the {config.checkpoint_every} between two")
+        yield row._replace(note=f"{share:.2%} of the {config.checkpoint_every} interval")
 
 
 class _CollectedError(Exception):
-    """What a manager would save is there."""
+    """Carries the function that collects the state."""
 
 
 class _StoppingManager:
-    """Keeps nothing, and ends a training at its first step with what it would have saved."""
+    """Ends a training at its first step instead of saving its state."""
 
     resumed = None
 
@@ -74,7 +74,7 @@ def _collected(training: Training, config: Any) -> Callable[[], Any]:
         next(training.train_together(job))
     except _CollectedError as ended:
         return ended.args[0]
-    raise AssertionError("every training offers its state")
+    raise AssertionError("every training saves its state")
 
 
 def _save(folder: Path, collect: Callable[[], Any]) -> None:
@@ -82,7 +82,7 @@ def _save(folder: Path, collect: Callable[[], Any]) -> None:
 
 
 def _write(path: Path, trees: Any) -> None:
-    """Write all arrays into one file that outlives a loss of power."""
+    """Write all arrays into one file and flush it to disk."""
     with path.open("wb") as file:
         for leaf in jax.tree.leaves(trees):
             file.write(sharding.gather(leaf).tobytes())

@@ -1,4 +1,4 @@
-"""Non-dominated sorting, crowding and survival beside a plain sort and beside pymoo and moocore."""
+"""Benchmark of non-dominated sorting against a plain sort, pymoo and moocore."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,11 +13,10 @@ from gajax import pareto
 DECIMALS = 2
 
 
-def sorting(sizes: Sizes, repeats: int) -> Iterator[Row]:
+def non_dominated_sorting(sizes: Sizes, repeats: int) -> Iterator[Row]:
     """Survivors (half of the points), and ranks alone, of uniformly random points.
 
-    In two objectives also of points that are rounded, so that many are equal. What cannot be
-    avoided is one lexicographic sort of the points.
+    In two objectives also of rounded points, with many ties. The floor is one lexicographic sort.
     """
     survive = jax.jit(pareto.survivors, static_argnums=1)
     rank, sort = jax.jit(pareto.ranks), jax.jit(jnp.lexsort)
@@ -51,7 +50,7 @@ def sorting(sizes: Sizes, repeats: int) -> Iterator[Row]:
 
 
 def pymoo_survivors(points: np.ndarray) -> dict[str, Function]:
-    """Gives half of the points [P, M], as a population of pymoo's."""
+    """Return a function that selects half of the points [P, M] by pymoo."""
     from pymoo.core.population import Population
     from pymoo.core.problem import Problem
     from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
@@ -62,7 +61,7 @@ def pymoo_survivors(points: np.ndarray) -> dict[str, Function]:
 
 
 def moocore_ranks(points: np.ndarray) -> dict[str, Function]:
-    """Gives the rank of each of the points [P, M]."""
+    """Return a function that ranks the points [P, M] by moocore."""
     import moocore
 
     return {"moocore": partial(moocore.pareto_rank, points)}

@@ -1,4 +1,4 @@
-"""The machine's matrix products, and how near to them a population is trained and scored."""
+"""Benchmark of training and scoring a population against the machine's matrix products."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-3
 
 
 class Task(NamedTuple):
-    """A population of tied autoencoders and the images that they learn."""
+    """A population of tied autoencoders and their training images."""
 
     layers: tuple[int, ...]
     loss_fn: Callable
@@ -47,7 +47,7 @@ class Task(NamedTuple):
 
 
 def task(layers: tuple[int, ...], population_size: int, examples: int) -> Task:
-    """Untrained networks as `mnist_ga` draws them and as many random images."""
+    """Draw initial networks as `mnist_ga` does, and random images."""
     model = TiedAutoencoder(layers)
     loss_fn = layerwise.reconstruction_loss(model, layerwise.whole_phase(layers, 1), "image")
     population = layerwise.draw(jax.random.key(1), model, population_size)
@@ -58,7 +58,7 @@ def task(layers: tuple[int, ...], population_size: int, examples: int) -> Task:
 
 
 def matrix_products(sizes: Sizes, repeats: int) -> Iterator[Row]:
-    """The rate of matrix products, which is the unit of other rows' floors."""
+    """The rate of matrix products, from which other floors are computed."""
     side = sizes.product
     row = measure(
         1,
@@ -73,7 +73,7 @@ def matrix_products(sizes: Sizes, repeats: int) -> Iterator[Row]:
 
 
 def fine_tuning(sizes: Sizes, repeats: int) -> Iterator[Row]:
-    """Gradient steps of a population by Adam, as `mnist_ga` takes them."""
+    """Gradient steps of a population by Adam, as in `mnist_ga`."""
     for layers, shallow in ((sizes.layers[:2], True), (sizes.layers, False)):
         trained = task(layers, sizes.population, sizes.trained)
         operations = training_operations(layers) * sizes.trained * sizes.population
@@ -108,7 +108,7 @@ def scoring(sizes: Sizes, repeats: int) -> Iterator[Row]:
 
 
 def trainer(task: Task, batch: int) -> Function:
-    """An epoch of Adam; gives the population, its optimiser states and the summed losses [P]."""
+    """An epoch of Adam; returns the population, optimiser states and summed losses [P]."""
     optimizer = optax.adam(LEARNING_RATE)
     gradient = jax.value_and_grad(task.loss_fn)
 
@@ -129,7 +129,7 @@ def epoch(data: gajax.Data, batch: int) -> Int[Array, "T B"]:
 
 
 def scorer(task: Task) -> Function:
-    """The mean losses [P]."""
+    """Scoring, which returns the mean losses [P]."""
     score = jax.jit(partial(evaluation.losses, task.loss_fn))
     return partial(score, task.population, task.data)
 
@@ -142,7 +142,7 @@ def torch_product(side: int) -> dict[str, Function]:
 
 
 def torch_trainers(task: Task, batch: int) -> dict[str, Function]:
-    """The same epoch in PyTorch, in two forms that give the summed losses [P]."""
+    """The same epoch in PyTorch, in two implementations that return the summed losses [P]."""
     from experiments.benchmark import pytorch
 
     order = np.asarray(epoch(task.data, batch))
@@ -150,7 +150,7 @@ def torch_trainers(task: Task, batch: int) -> dict[str, Function]:
 
 
 def torch_scorers(task: Task) -> dict[str, Function]:
-    """The same mean losses [P] in PyTorch, in two forms."""
+    """The same scoring in PyTorch, in two implementations."""
     from experiments.benchmark import pytorch
 
     return pytorch.scorers(*task.arrays())

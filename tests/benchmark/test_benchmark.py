@@ -82,14 +82,14 @@ def test_every_row_is_measured_where_there_is_no_rival(
     assert all(row["seconds"] > 0 and row["device"] and not row["rivals"] for row in rows)
     assert all((row["floor_seconds"] is None) == (row["row"] in (1, 7)) for row in rows)
     for name, count in {"torch": 3, "pymoo": 3, "moocore": 3, "evosax": 1}.items():
-        assert sum(f"no {name} here" in row["note"] for row in rows) == count
+        assert sum(f"{name} not installed" in row["note"] for row in rows) == count
     output = capsys.readouterr()
     assert output.out.count("\n| ") == 2 + len(rows) and output.out.count("%") == 13
     assert all(f"row {number}, " in output.err for number in ROWS)
 
 
 def test_a_checkpoint_of_each_experiment_is_measured():
-    found = list(benchmark_saving.saving(TINY, 1))
+    found = list(benchmark_saving.checkpoints_of_experiments(TINY, 1))
     assert [row.name for row in found] == ["checkpoint of gemonn", "checkpoint of mnist_ga"]
     assert all(row.row == 8 and 0 < row.seconds for row in found)
 
@@ -123,7 +123,7 @@ def test_help_needs_no_heavy_import():
 
 def test_functions_are_timed_in_turns():
     calls = []
-    times = benchmark_measure.paired(
+    times = benchmark_measure.interleaved(
         lambda: calls.append("a") or 0, lambda: calls.append("b") or 0, repeats=3
     )
     assert calls == ["a", "b"] * 4 and len(times) == 2
@@ -208,7 +208,7 @@ def test_exponents_are_fitted_to_what_outgrows_the_cache(monkeypatch):
 
     monkeypatch.setattr(benchmark_growth, "generation", generation)
     sizes = TINY._replace(individuals=(1, 20, 40, 80), genes_each=100, genes=(9,), cache=4_000)
-    notes = [row.note for row in benchmark_growth.growth(sizes, 1)]
+    notes = [row.note for row in benchmark_growth.scaling(sizes, 1)]
     assert notes == 2 * ["", "", "", "time as P^1.50, memory as P^2.00", ""]
 
 
@@ -229,5 +229,5 @@ def test_a_generation_stays_below_seven_populations_of_memory():
     state = gajax.start(algorithm, jax.random.key(2), population, data)
     stages = algorithm.stages(size, len(images))(1)
     compiled = gajax.run_generations.lower(stages, jax.random.key(3), state, data, 1).compile()
-    needed = benchmark_growth.needed(compiled)
+    needed = benchmark_growth.peak_bytes(compiled)
     assert needed < 7 * sum(leaf.nbytes for leaf in jax.tree.leaves(population))
