@@ -1,4 +1,4 @@
-"""Pre-train encoders by several methods, put a classifier on each, and compare their accuracy."""
+"""Pre-train encoders by several methods, train classifiers on them and compare accuracies."""
 
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,10 +14,9 @@ from experiments.running.parsing import parse
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line that follows the word `classify`.
+    """Run the command `classify`.
 
-    What `--out` already holds with the same config is not repeated, and the table has all that is
-    there, so it can be made piece by piece.
+    Runs that are finished in `--out` are not repeated, and the table includes all runs there.
     """
     published = ClassifyConfig(**asdict(PRESETS["paper"]))
     presets = {"gajax": ClassifyConfig(), "paper": published}
@@ -29,11 +28,11 @@ def main(arguments: list[str]) -> None:
         description=__doc__ or "",
     )
     for name in ("resume", "dry_run", "distributed"):
-        left_out = "left out of classify, which goes on with the same --out"
+        left_out = "left out of classify, which resumes with the same --out"
         require(not getattr(given, name), flag(name), getattr(given, name), left_out)
-    require(not given.plot, "--plot", True, "left out of classify, which draws once, at its end")
-    is_one = "autoencoder" in given.model
-    require(is_one, "--model", given.model, "autoencoder or deep-autoencoder to classify")
+    require(not given.plot, "--plot", True, "left out of classify, which draws only at its end")
+    is_autoencoder = "autoencoder" in given.model
+    require(is_autoencoder, "--model", given.model, "autoencoder or deep-autoencoder to classify")
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     require_at_least(given, {"repeats": 1})
     numbers = comparison.seeds_of(given)
@@ -52,17 +51,17 @@ def main(arguments: list[str]) -> None:
     from experiments.classify import pretraining, report  # late: they import JAX
 
     with comparison.open_directory(given, "gemonn-classify") as directory:
-        report.read_all(directory)  # what is there already must be sound
+        report.read_all(directory)  # existing runs must be intact
         for config, dataset in rows:
-            place = directory / f"{config.dataset}-{config.methods[0]}-{config.seed}"
-            comparison.run_once(config, place, partial(pretraining.run, config, dataset))
+            run = directory / f"{config.dataset}-{config.methods[0]}-{config.seed}"
+            comparison.run_once(config, run, partial(pretraining.run, config, dataset))
         report.write_tables(directory)
 
 
 def _config(
     given: ClassifyConfig, name: Name, dataset: Dataset, method: Pretraining, seed: int
 ) -> ClassifyConfig:
-    """The config of a single row and column; InputError where it is wrong."""
+    """The config of one row and column; InputError if it is invalid."""
     config = check(
         replace(
             given,
@@ -79,4 +78,4 @@ def _config(
     )
     if config.method == "gemonn" or config.budget is None:
         return config
-    return replace(config, generations=UNLIMITED_GENERATIONS)  # the budget ends it
+    return replace(config, generations=UNLIMITED_GENERATIONS)

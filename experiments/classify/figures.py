@@ -1,4 +1,4 @@
-"""The figure of `classify`: the accuracy of each method beside what was published."""
+"""The figure of `classify`: the accuracy of each method and the published ones."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from experiments.reporting.canvas import BLUE, DARK, canvas
 
 _COLUMNS = 3
 _SPAN = 0.2
-"""Of accuracies in a panel."""
+"""Largest range of accuracies in a panel."""
 
 
 def accuracies(
@@ -20,10 +20,10 @@ def accuracies(
     datasets: Sequence[str],
     reference: str,
 ) -> None:
-    """Draw accuracies, a panel for each data set and a dot for each method.
+    """Draw accuracies, with a panel per data set and a dot per method.
 
-    Published ones are hollow, and a line goes through that of `reference`. A panel shows what is
-    near its best; what is far below stands at its left edge as a number.
+    Published accuracies are hollow, and a line marks that of `reference`. Values far below the
+    best of a panel are printed at its left edge.
     """
     names = [*means]
     lines = -(-len(datasets) // _COLUMNS)
@@ -45,16 +45,16 @@ def accuracies(
             if reference in ours:
                 panel.axvline(ours[reference], color=DARK, linestyle=(0, (6, 4)), linewidth=0.9)
             for name, value in ours.items():
-                place = names.index(name)
+                row = names.index(name)
                 color = BLUE if name.partition(",")[0] == names[0].partition(",")[0] else DARK
                 far = ""
                 for sign, face, number in (("●", color, value), ("○", "none", known[name])):
                     if number is not None and number < low:
                         far += f" {sign} {number:.0%}"
                     elif number is not None:
-                        panel.plot(number, place, "o", mfc=face, color=color, ms=6)
+                        panel.plot(number, row, "o", mfc=face, color=color, ms=6)
                 if far:
-                    panel.text(left, place, f" ◂{far}", color=color, size=7, va="center")
+                    panel.text(left, row, f" ◂{far}", color=color, size=7, va="center")
         panels[0, 0].set_yticks(range(len(names)), names)
         panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
         for panel in panels.ravel()[len(datasets) :]:

@@ -1,4 +1,4 @@
-"""A softmax classifier on the hidden layer of autoencoders, both trained together (Yang et al.)."""
+"""Training of an encoder with a softmax layer on top (Yang et al.)."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,13 +14,13 @@ from experiments.front.networks import Batch, Network
 from gajax.types import LossFn, Params, ValueAndGrad
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE, MOMENTUM = 20, 128, 0.1, 0.9
-"""As published."""
+"""Published settings."""
 
 
 def classifier(network: Network, pixels: int, classes: int) -> Network:
-    """The autoencoder's encoder with a softmax layer on it: {"encoder": ..., "softmax": ...}."""
+    """The encoder of an autoencoder with a softmax layer: {"encoder": ..., "softmax": ...}."""
     encode = network.encode
-    assert encode is not None, "only autoencoders have a hidden layer to build on"
+    assert encode is not None, "only autoencoders have an encoder"
 
     def init(key: Key[Array, ""]) -> Params:
         key_encoder, key_softmax = jax.random.split(key)
@@ -34,8 +34,8 @@ def classifier(network: Network, pixels: int, classes: int) -> Network:
         return encode(params["encoder"], images) @ softmax["kernel"] + softmax["bias"]
 
     def loss_fn(params: Params, batch: Batch) -> Float[Array, ""]:
-        found = logits(params, batch["images"])
-        return optax.softmax_cross_entropy_with_integer_labels(found, batch["labels"]).mean()
+        predicted = logits(params, batch["images"])
+        return optax.softmax_cross_entropy_with_integer_labels(predicted, batch["labels"]).mean()
 
     return network._replace(
         init=init, loss_fn=loss_fn, value_and_grad=jax.value_and_grad(loss_fn), logits=logits
@@ -45,9 +45,9 @@ def classifier(network: Network, pixels: int, classes: int) -> Network:
 def population(
     key: Key[Array, ""], network: Network, repeats: int, encoders: Params | None = None
 ) -> Params:
-    """`repeats` fresh classifiers or, on each of P encoders, their softmax layers: [P R, ...].
+    """Draw `repeats` classifiers, or put their softmax layers on each of P encoders: [P R, ...].
 
-    So every encoder starts with the same layers, and so does what has no pre-trained one.
+    All encoders, pre-trained or random, start with the same softmax layers.
     """
     drawn: Any = jax.jit(gajax.init, static_argnums=(1, 2))(key, network.init, repeats)
     if encoders is None:
@@ -62,10 +62,7 @@ def population(
 
 
 def train(network: Network, classifiers: Params, data: gajax.Data, *, keep_zeros: bool) -> Params:
-    """Train classifiers [P, ...], all on the same batches; learning of labels starts here.
-
-    With `keep_zeros`, what is zero in an encoder stays zero.
-    """
+    """Train classifiers [P, ...] on the same batches; `keep_zeros` preserves zeros of encoders."""
     batch_size = min(BATCH_SIZE, gajax.size(data.examples))
     algorithm = _algorithm(network.loss_fn, network.value_and_grad, batch_size, keep_zeros)
     steps = gajax.evolve(algorithm, jax.random.key(0), classifiers, data, generations=EPOCHS)
@@ -73,7 +70,7 @@ def train(network: Network, classifiers: Params, data: gajax.Data, *, keep_zeros
     return state.params
 
 
-@lru_cache(maxsize=4)  # programs are kept by algorithm
+@lru_cache(maxsize=4)  # compiled programs are cached by algorithm
 def _algorithm(
     loss_fn: LossFn, value_and_grad: ValueAndGrad, batch_size: int, keep_zeros: bool
 ) -> gajax.Algorithm:

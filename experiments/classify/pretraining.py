@@ -1,4 +1,4 @@
-"""One method's encoders: pre-trained, chosen by held-out images, and judged as classifiers."""
+"""Pre-training of encoders, selection on held-out images, and evaluation as classifiers."""
 
 import json
 import time
@@ -22,15 +22,15 @@ from experiments.running.progress import Progress
 from gajax.types import Params
 
 CANDIDATES = 10
-"""Members of a front that are tried on the held-out images, spread evenly over it."""
+"""Evenly spaced members of a front that are evaluated on the held-out images."""
 
 NO_PRETRAINING = "no pre-training"
 DENSE = ("SGD 0.1", "Adam 0.1", "Adam 0.01", "Adam 0.001")
-"""Dense encoders that are classified, as published: the others of `descent` learn too slowly."""
+"""Dense encoders to evaluate, as published; the others of `descent` learn too slowly."""
 
 
 class Encoder(NamedTuple):
-    """What a method offers: its parameters, None for random ones, and what is known of it."""
+    """An encoder; `params` are None for random ones."""
 
     name: str
     params: Params | None
@@ -39,7 +39,7 @@ class Encoder(NamedTuple):
 
 
 def run(config: ClassifyConfig, dataset: Dataset, directory: Path) -> None:
-    """Pre-train and classify with a live display; write the config and, last, the summary."""
+    """Pre-train and classify with a live display; write the config and finally the summary."""
     started = time.perf_counter()
     run_directory.save_config(config, directory / "config.json")
     (method,) = config.methods
@@ -77,17 +77,17 @@ def _choose_encoders(
     classifier: Network,
     results: Results,
 ) -> list[Encoder]:
-    """The member of the front with the best accuracy on images that nothing has learned from.
+    """Choose the member of the front with the best accuracy on held-out images.
 
-    The dense networks of `descent` are methods by themselves, and there is nothing to choose.
+    The dense networks of `descent` are methods of their own, so all are returned.
     """
     population = jax.tree.map(jnp.asarray, results.population)
     names = results.summary.get("names")
     if names:
-        places = {name: names.index(name) for name in DENSE}
+        indices = {name: names.index(name) for name in DENSE}
         return [
-            Encoder(name, gajax.take(population, place), float(results.members.density[place]))
-            for name, place in places.items()
+            Encoder(name, gajax.take(population, index), float(results.members.density[index]))
+            for name, index in indices.items()
         ]
     density = results.front.density
     tried = np.unique(np.linspace(0, len(density) - 1, CANDIDATES).round().astype(int))
@@ -99,19 +99,19 @@ def _choose_encoders(
         for part in (slice(start), slice(start, None))
     )
     members = finetuning.population(key_init, classifier, 1, candidates)
-    learned = finetuning.train(classifier, members, train, keep_zeros=True)
-    accuracies = measures.accuracies(classifier, learned, held_out)
+    trained = finetuning.train(classifier, members, train, keep_zeros=True)
+    accuracies = measures.accuracies(classifier, trained, held_out)
     best = int(np.argmax(accuracies))
     (method,) = config.methods
-    place = int(tried[best])
-    chosen = gajax.take(population, place)
-    return [Encoder(NAMES[method], chosen, float(density[place]), float(accuracies[best]))]
+    index = int(tried[best])
+    chosen = gajax.take(population, index)
+    return [Encoder(NAMES[method], chosen, float(density[index]), float(accuracies[best]))]
 
 
 def _evaluate(
     config: ClassifyConfig, dataset: Dataset, classifier: Network, encoder: Encoder
 ) -> dict[str, Any]:
-    """Test accuracies of the repeats, with the zeros kept, if there are any, and without."""
+    """Test accuracies of the repeats with all weights free and, if there are any, zeros kept."""
     key_order, key_init = _keys(config)
     train = networks.data(dataset.train_images, dataset.train_labels, key_order)
     test = networks.data(dataset.test_images, dataset.test_labels, key_order)
@@ -119,8 +119,8 @@ def _evaluate(
     classifiers = finetuning.population(key_init, classifier, config.repeats, params)
 
     def accuracies(keep_zeros: bool) -> list[float]:
-        learned = finetuning.train(classifier, classifiers, train, keep_zeros=keep_zeros)
-        return [float(value) for value in measures.accuracies(classifier, learned, test)]
+        trained = finetuning.train(classifier, classifiers, train, keep_zeros=keep_zeros)
+        return [float(value) for value in measures.accuracies(classifier, trained, test)]
 
     return {
         "name": encoder.name,
@@ -132,6 +132,6 @@ def _evaluate(
 
 
 def _keys(config: ClassifyConfig) -> tuple[Any, Any]:
-    """Of the order of the images and of what classifiers start from: alike for all methods."""
+    """Keys of the order of images and of the initial classifiers, shared by all methods."""
     order, init = jax.random.split(jax.random.key(config.seed))
     return order, init

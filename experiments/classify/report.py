@@ -28,7 +28,7 @@ Accuracies = Mapping[str, Mapping[str, Mapping[tuple[int, int], float]]]
 
 
 class Result(NamedTuple):
-    """What is known of a method on a data set and seed; one accuracy for each repeat."""
+    """The results of a method on a data set with a seed; one accuracy per repeat."""
 
     dataset: str
     method: str
@@ -40,7 +40,7 @@ class Result(NamedTuple):
 
 
 def read_all(directory: Path) -> list[Result]:
-    """All that a directory has, the first seeds first; InputError where something is not sound."""
+    """Read all results in a directory, sorted by seed; InputError if one is damaged."""
     records = []
     for path in sorted(directory.glob("*/summary.json")):
         try:
@@ -69,7 +69,7 @@ def _read(summary: dict[str, Any]) -> list[Result]:
 
 
 def published() -> dict[str, dict[str, float]]:
-    """Published test accuracies by method and data set, those of full MNIST for its digits too."""
+    """Published test accuracies by method and data set; mnist5k gets those of mnist."""
     by_method: dict[str, dict[str, float]] = {}
     with PUBLISHED.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -106,7 +106,7 @@ def write_tables(directory: Path) -> None:
             for method in accuracies
             if method != NO_PRETRAINING
         ]
-        views.append(([f"less that of {NO_PRETRAINING}, points", *short], rows))
+        views.append(([f"difference from {NO_PRETRAINING}, points", *short], rows))
     rows = [
         [method, *(_density(density[method].get(name)) for name in columns)]
         for method in accuracies
@@ -117,7 +117,7 @@ def write_tables(directory: Path) -> None:
     write_text(directory / "classify.csv", _csv(results))
     seeds = len({result.seed for result in results})
     over = f"{seeds} seeds" if seeds > 1 else "the classifiers on each encoder of one seed"
-    note = f"Mean ± standard deviation over {over}; *: the 95 % interval leaves zero out.\n"
+    note = f"Mean ± standard deviation over {over}; *: significant at the 5 % level.\n"
     texts = [tables.markdown("", *view) for view in views]
     write_text(directory / "classify.md", "\n".join([*texts, note]))
     means = {
@@ -131,14 +131,14 @@ def write_tables(directory: Path) -> None:
 
 
 def _sort_key(method: str) -> tuple[int, bool]:
-    """Where a method stands in the table: as published, then the others; zeros kept first."""
+    """Sort methods as published, then the others, with zeros kept first."""
     stem = method.removesuffix(KEPT)
     order = ("GEMONN", NO_PRETRAINING, *DENSE, *NAMES.values())
     return order.index(stem) if stem in order else len(order), stem == method
 
 
 def _mean(values: Mapping[tuple[int, int], float] | None) -> str:
-    """Mean and standard deviation over the seeds or, where there is one, over the repeats."""
+    """Mean and standard deviation over the seeds or, if there is only one, over the repeats."""
     if not values:
         return "-"
     ours = 100 * np.array([*_averaged(values).values()])
@@ -146,7 +146,7 @@ def _mean(values: Mapping[tuple[int, int], float] | None) -> str:
 
 
 def _difference(accuracies: Accuracies, method: str, name: str) -> str:
-    """The mean difference and its interval, in points; a star where it holds."""
+    """The mean difference and its interval in points, starred if significant."""
     ours, others = (_averaged(accuracies[one].get(name, {})) for one in (method, NO_PRETRAINING))
     compared = significance.difference(ours, others)
     if compared is None:
@@ -157,7 +157,7 @@ def _difference(accuracies: Accuracies, method: str, name: str) -> str:
 
 
 def _averaged(values: Mapping[tuple[int, int], float]) -> dict[int, float]:
-    """The mean of each seed or, where there is one, each repeat: they share its encoder."""
+    """The mean of each seed or, if there is only one seed, the value of each repeat."""
     by_seed: dict[int, list[float]] = defaultdict(list)
     for (seed, _), value in values.items():
         by_seed[seed].append(value)
