@@ -1,4 +1,4 @@
-"""Evolve a tied autoencoder layer by layer and judge its features by an SVM (arXiv 1711.07655)."""
+"""Evolve a tied autoencoder layer by layer and evaluate it by an SVM (arXiv 1711.07655)."""
 
 from functools import partial
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Train by several methods and seeds under one config, and put them into tables and a figure."""
+"""Train by several methods with several seeds, and compare them in tables and a figure."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,25 +13,24 @@ from experiments.running.cli import require
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """A config for all rows; `rows` and `budgets` stand in for its method, activation and equal."""
+    """A config of all rows; `rows` and `budgets` replace `method`, `activation` and `equal`."""
 
     rows: tuple[Row, ...] = tuple(row for row in ROWS if not row.startswith("pretrained"))
     """rows of the tables: methods and activations; by default all but pretrained-tanh and
     pretrained-relu"""
     budgets: tuple[Literal["steps", "cost"], ...] = ("steps", "cost")
-    """what gradient descent spends as much of as ga, in a table each"""
+    """budgets in which gradient descent equals ga, with a table for each"""
     seeds: tuple[int, ...] | None = None
-    """runs of each row: their number, from --seed on, or a list of seeds; by default one; pca has
-    only the first"""
+    """runs of each row: their number, counting from --seed, or a list of seeds; by default one; pca
+    has only the first"""
 
     GROUPS = {"comparison": ("rows", "budgets", "seeds"), **Config.GROUPS}
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line that follows the word `compare`.
+    """Run the command `compare`.
 
-    A run that `--out` already holds with the same config is not repeated, and the tables have every
-    run that is there, so they can be made piece by piece.
+    Runs that are finished in `--out` are not repeated, and the tables include all runs there.
     """
     program = "python -m experiments.mnist_ga compare"
     given = comparison.parse_config(CompareConfig, arguments, PRESETS, program, __doc__)
@@ -50,16 +49,16 @@ def main(arguments: list[str]) -> None:
         return dry_run.describe(given, rows, dataset, training.TRAINING, together=False)
 
     with comparison.open_directory(given, "mnist_ga-compare") as directory:
-        records.read_all(directory)  # what is there already must be sound
+        records.read_all(directory)  # existing runs must be intact
         for name, configs in rows.items():
             for config in configs:
-                place = directory / f"{name}-{config.seed}"
-                comparison.run_once(config, place, partial(training.run, config, dataset))
+                run = directory / f"{name}-{config.seed}"
+                comparison.run_once(config, run, partial(training.run, config, dataset))
         records.table(directory)
 
 
 def _configs(given: CompareConfig) -> dict[str, list[Config]]:
-    """The configs of each row at each budget, by its name; InputError where one is wrong."""
+    """The configs of each row at each budget, by name; InputError if one is invalid."""
     common, numbers = comparison.shared_config(Config, given), comparison.seeds_of(given)
     configs = {}
     for row in sorted({*given.rows}, key=ROWS.index):

@@ -1,4 +1,4 @@
-"""Settings of the autoencoder's training, and what they must satisfy."""
+"""Settings of the training of autoencoders, and their validation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,58 +13,58 @@ from experiments.running.config import check as check_run
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the result of a run."""
+    """Settings of a run."""
 
     method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
-    """how to train: the genetic algorithm; gradient descent of single layers, of single layers and
-    then all, or of all from the start; or principal components"""
+    """training method: genetic algorithm (ga); gradient descent on single layers (layerwise), on
+    single layers and then all (pretrained), or on all (sgd); or principal components (pca)"""
     equal: Literal["steps", "cost"] = "steps"
-    """what gradient descent spends as much of as ga: sequential steps, or cost"""
+    """budget in which gradient descent equals ga: sequential steps, or cost"""
     dataset: Name = "mnist5k"
-    """images to learn from: mnist5k is built in and most others are made of it; mnist,
-    fashion_mnist and cifar10 are fetched once"""
+    """data set: mnist5k is built in and most others are generated from it; mnist, fashion_mnist and
+    cifar10 are downloaded once"""
     validation: int = 0
-    """number of training images held out to choose settings by"""
+    """number of training images held out for choosing settings"""
     layers: tuple[int, ...] = (784, 500, 250, 100, 50)
     """widths of the layers, from the image to the code"""
     activation: Literal["tanh", "relu"] = "tanh"
-    """activation between layers"""
+    """activation function between layers"""
     biases: bool = False
-    """give layers biases"""
+    """add biases to layers"""
     target: Literal["image", "layer"] = "image"
-    """what a layer learns to give back: the image, or the layer before"""
+    """target of the reconstruction of a layer: the image, or the output of the layer before"""
     population_size: int = 10
     """number of individuals; the better half survives"""
     generations: tuple[int, ...] = (1,)
-    """generations of each layer, or one number for all layers"""
+    """number of generations of each layer, or one number for all layers"""
     whole_generations: int = 10
-    """generations of all layers together, after the last single layer"""
+    """number of generations of all layers together, after the last single layer"""
     finetune_epochs: int = 1
-    """passes over the data in which survivors learn in a generation"""
+    """epochs of fine-tuning in a generation"""
     optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
-    """optimiser of the fine-tuning; sgd has momentum 0.9"""
+    """optimiser of fine-tuning; sgd has momentum 0.9"""
     learning_rate: float = 0.05
-    """highest learning rate"""
+    """peak learning rate"""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """schedule of the learning rate over a phase"""
+    """learning-rate schedule over a phase"""
     fresh_optimizer: bool = False
-    """start each generation with a new optimiser"""
+    """reset the optimiser state in each generation"""
     batch_size: int = 250
     """number of images in a gradient step"""
     crossover: Literal["uniform", "one_point"] = "uniform"
-    """crossover of two parents"""
+    """crossover operator"""
     crossover_rate: float = 0.2
-    """share of the genes that uniform crossover swaps"""
+    """fraction of genes that uniform crossover swaps"""
     mutation: Literal["zero", "gaussian"] = "zero"
-    """mutation of children: set genes to zero, or add noise"""
+    """mutation operator: set genes to zero, or add noise"""
     mutation_rate: float = 0.01
-    """share of the genes that mutate"""
+    """fraction of genes that mutate"""
     mutation_scale: float = 0.01
-    """standard deviation of the noise of gaussian mutation"""
+    """standard deviation of gaussian mutation"""
     selection: Literal["truncation", "tournament"] = "truncation"
     """selection of survivors: the better half, or the winners of tournaments of two"""
     score_examples: int | None = None
-    """number of training images that decide the ranking; by default all"""
+    """number of training images that individuals are scored on; by default all"""
     svm_c: float | None = None
     """C of the SVM; by default chosen from a grid"""
     svm_gamma: float | None = None
@@ -134,7 +134,7 @@ _LOWEST = {
 
 
 def check(config: Config) -> Config:
-    """The config with a number of generations for each layer; InputError where it is wrong."""
+    """Complete the config with generations for each layer; InputError if it is invalid."""
     layers = len(config.layers) - 1
     require_widths("--layers", config.layers)
     shown = " ".join(map(str, config.layers))
@@ -160,7 +160,7 @@ def check(config: Config) -> Config:
 
 
 def check_dataset(config: Config, dataset: Dataset) -> None:
-    """InputError where the config does not fit the data."""
+    """Raise InputError if the config does not fit the data."""
     pixels = math.prod(dataset.train_images.shape[1:])
     require(
         config.layers[0] == pixels,
@@ -181,17 +181,17 @@ def check_dataset(config: Config, dataset: Dataset) -> None:
     fewer = f"so few that there are at most {MAX_COUNT:,} gradient steps"
     require(steps <= MAX_COUNT, "--generations", f"{generations:,}, which make {steps:,}", fewer)
     code, most = config.layers[-1], min(pixels, images)
-    expected = f"a list that ends with at most {most}, the components there are"
+    expected = f"a list that ends with at most {most}, the largest number of components"
     require(config.method != "pca" or code <= most, "--layers", code, expected)
 
 
 def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:
-    """The data set of the config unless given; InputError where they do not fit together."""
+    """Load the data set unless given; InputError if the config does not fit it."""
     dataset = dataset or load(config.dataset, config.data_dir)
     check_dataset(config, dataset)
     return dataset
 
 
 def population_multiple(config: Config) -> int | None:
-    """What the population is a multiple of, times its devices; None where it is not shared."""
+    """Factor that the population per device must be a multiple of; None if it is not sharded."""
     return 2 if config.method == "ga" else None

@@ -1,4 +1,4 @@
-"""Pictures of an autoencoder, of its training, and of comparisons; each is written as one PNG."""
+"""Figures of an autoencoder, of its training and of comparisons."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,9 @@ def reconstructions(
     shape: Shape,
     titles: Sequence[str] = (),
 ) -> None:
-    """Draw images [K, H W C] over their reconstructions with each RMSE, ten to a row.
+    """Draw images [K, H W C] above their reconstructions and RMSE, ten per row.
 
-    Values are uint8 or from 0 to 1; `titles` are the K names over the originals, if any.
+    Values are uint8 or in [0, 1]; `titles` are optional names of the K images.
     """
     above, below = to_images(originals, shape), to_images(reconstructions, shape)
     errors = np.sqrt(np.mean((above - below) ** 2, axis=(1, 2, 3)))
@@ -75,7 +75,7 @@ def reconstructions(
 def pair(
     path: Path, original: np.ndarray, reconstruction: np.ndarray, shape: Shape, title: str
 ) -> None:
-    """Draw one image [H W C] beside its reconstruction, every pixel a crisp square."""
+    """Draw an image [H W C] next to its reconstruction, without interpolation."""
     images = [to_images(image[None], shape)[0] for image in (original, reconstruction)]
     error = math.sqrt(np.mean((images[0] - images[1]) ** 2))
     zoom = max(1, 280 // shape[0])
@@ -92,10 +92,10 @@ def pair(
 
 
 def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
-    """Draw the up to 100 columns of largest norm of a first-layer kernel [H W C, K] as images."""
+    """Draw up to 100 columns of largest norm of a first-layer kernel [H W C, K] as images."""
     order = np.argsort(-np.linalg.norm(kernel, axis=0), kind="stable")[:100]
     tiles = np.asarray(kernel, np.float64).T[order].reshape(-1, *shape)
-    # One scale for all; the few largest weights may saturate so that the rest can be seen.
+    # One scale for all, with the few largest weights saturated so that others are visible.
     used = np.abs(tiles[tiles != 0])
     limit = float(np.percentile(used, 99.5)) if used.size else 1.0
     if shape[2] == 3:
@@ -109,8 +109,8 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
     step_y, step_x = shape[0] * zoom + gap, shape[1] * zoom + gap
     width = max(2 * margin + columns * step_x + 150, 640)
     with canvas(path, width, head + max(rows * step_y, 126) + margin) as figure:
-        which = f"its {len(tiles)} most used units" if kernel.shape[1] > 100 else "all its units"
-        title = f"First layer: the weights of {which}"
+        units = f"the {len(tiles)} units of largest norm" if kernel.shape[1] > 100 else "all units"
+        title = f"First layer: weights of {units}"
         draw_text(figure, margin, 26, title, ha="left", size=11, weight="bold")
         for index, tile in enumerate(tiles):
             x, y = margin + index % columns * step_x, head + index // columns * step_y
@@ -126,9 +126,9 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
 
 
 def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the RMSE over the generations, one panel for each phase.
+    """Draw the RMSE by generation, with one panel per phase.
 
-    Each row is one generation: phase, generation, best_rmse, median_rmse and worst_rmse.
+    Each row is a generation with phase, generation, best_rmse, median_rmse and worst_rmse.
     """
     phases = list(dict.fromkeys(str(row["phase"]) for row in rows))
     columns = min(5, len(phases))
@@ -148,12 +148,12 @@ def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw best, median and spread of one phase, with the view fitted to best and median."""
+    """Draw best, median and range of one phase, with limits from best and median."""
     names = ("generation", "best_rmse", "median_rmse", "worst_rmse")
     generation, best, median, worst = np.array([[float(row[n]) for n in names] for row in rows]).T
     finite = best[np.isfinite(best) & (best > 0)]
     lowest, highest = (finite.min(), finite.max()) if finite.size else (0.1, 1.0)
-    # Raw offspring may be worse by orders of magnitude; the curve of the best must stay readable.
+    # Untrained offspring can be worse by orders of magnitude; keep the best curve readable.
     ordinary = median[np.isfinite(median) & (median < 2 * highest)]
     highest = max(highest, ordinary.max(initial=0.0))
     bottom, top = lowest / 1.03, highest * 1.06
@@ -175,9 +175,9 @@ def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
-    """Draw counts [true class, predicted class] with the mistakes coloured and each class's error.
+    """Draw a confusion matrix [true class, predicted class] with errors coloured.
 
-    The side shows the share of each true class that was predicted wrongly, in percent.
+    The side panel shows the error rate of each true class in percent.
     """
     matrix = np.asarray(matrix)
     classes = len(matrix)
@@ -210,9 +210,9 @@ def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
 
 
 def features(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Draw accuracy and RMSE of every group of summaries, a dot for each seed, a line through pca.
+    """Draw accuracy and RMSE of each group of summaries, a dot per seed and a line for pca.
 
-    Names of groups are in the order from top to bottom; the colour is that of their activation.
+    Groups are drawn from top to bottom, coloured by activation.
     """
     names = [name for name in groups if name != "pca"]
     with canvas(path, 1600, 200 + 56 * max(len(names), 4), layout="constrained") as figure:

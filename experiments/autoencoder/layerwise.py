@@ -1,4 +1,4 @@
-"""Training an autoencoder one layer after another, then as a whole, by any algorithm."""
+"""Layer-wise training of an autoencoder by any algorithm, followed by training of all layers."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ Target = Literal["image", "layer"]
 
 
 class Phase(NamedTuple):
-    """One stretch of training: the blocks `start` to `stop` learn, those before them are frozen.
+    """A phase of training, in which blocks before `start` are frozen and those up to `stop` learn.
 
-    `work` is the number of weights that an example passes on its way, for estimates of time.
+    `work` is the number of weights that process an example, for estimates of time.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Phase(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Where a training stands: its phase, the frozen blocks, and what the last step gave.
+    """A step of a training: its phase, the frozen blocks, state and info.
 
-    With several seeds at once, all but the phase has their axis S.
+    For several seeds, all fields but the phase have an axis S.
     """
 
     phase: Phase
@@ -45,9 +45,9 @@ class Step(NamedTuple):
     info: gajax.Info
 
     def of_seed(self, seed: int | None) -> "Step":
-        """The progress of the seed at that place, its state only where a generation ended.
+        """The step of the seed at this index, None without an axis S.
 
-        Where there is no axis S, the place is None.
+        The state is included only at the end of a generation.
         """
         if seed is None:
             return self
@@ -56,15 +56,15 @@ class Step(NamedTuple):
         return Step(self.phase, gajax.take(self.frozen, seed), state, info)
 
     def saved(self) -> tuple[Any, dict[str, Any]]:
-        """The trees and facts from which `train` goes on behind this step."""
+        """The trees and facts from which `train` resumes after this step."""
         return (self.frozen, self.state), {"phase": self.phase.name, **steps.facts(self.info)}
 
     def best_index(self) -> int:
-        """The individual of lowest loss, the first one where no loss is a number."""
+        """The index of the individual with the lowest loss; 0 if all losses are NaN."""
         return int(np.argmin(np.nan_to_num(self.info.loss, nan=np.inf)))
 
     def best(self) -> dict:
-        """Parameters of all blocks so far, those in training from the best individual."""
+        """Parameters of all blocks so far, the trained ones from the best individual."""
         best = gajax.sharding.gather(gajax.take(self.state.params, self.best_index()))
         return self.frozen | jax.tree.map(jnp.asarray, best)
 
@@ -72,7 +72,7 @@ class Step(NamedTuple):
 def layer_phases(
     layers: tuple[int, ...], generations: tuple[int, ...], target: Target
 ) -> list[Phase]:
-    """A phase for each layer, with its own number of generations."""
+    """One phase per layer."""
     weights = _weights(layers)
     return [
         Phase(
@@ -87,7 +87,7 @@ def layer_phases(
 
 
 def whole_phase(layers: tuple[int, ...], generations: int) -> Phase:
-    """The phase in which all layers learn together."""
+    """The phase that trains all layers together."""
     weights = _weights(layers)
     return Phase("all layers", 0, len(weights), generations, 2 * sum(weights))
 
@@ -99,35 +99,33 @@ def _weights(layers: tuple[int, ...]) -> list[int]:
 def reconstruction_loss(
     model: TiedAutoencoder, phase: Phase, target: Target, precision: str = "float32"
 ) -> Callable:
-    """The mean squared error of what comes back from the output of the phase's last block.
+    """The mean squared error of the reconstruction from the last block of the phase.
 
-    With target `image` it comes back through the frozen outer blocks to the pixels, in [0, 1];
-    with `layer` only to what entered the phase's first block. The network computes in the
-    precision; parameters, gradients and the error itself are float32.
+    The target `image` decodes through the frozen outer blocks to pixels in [0, 1]; `layer` only to
+    the input of the first block of the phase. The network computes in the precision; parameters,
+    gradients and the error are float32.
     """
     first = 0 if target == "image" else phase.start
 
-    def through(variables: dict, values: Array) -> Any:
+    def restore(variables: dict, values: Array) -> Any:
         code = model.apply(variables, values, phase.start, phase.stop, method="encode")
         return model.apply(variables, code, first, phase.stop, method="decode")
 
-    through = with_precision(precision, through)
+    restore = with_precision(precision, restore)
 
     def loss_fn(params: dict, batch: dict, frozen: dict) -> Float[Array, ""]:
         inputs = unit_interval(batch["inputs"])
-        output = through({"params": {**frozen, **params}}, inputs)
-        wanted = unit_interval(batch["images"]) if "images" in batch else inputs
-        return jnp.mean((output - wanted) ** 2)
+        output = restore({"params": {**frozen, **params}}, inputs)
+        expected = unit_interval(batch["images"]) if "images" in batch else inputs
+        return jnp.mean((output - expected) ** 2)
 
     return loss_fn
 
 
-def best_params(key: Key[Array, "*S"], progress: Step) -> dict:
-    """The best parameters of each seed that has a key."""
-    of_seeds = [progress.of_seed(place).best() for place in seed_axis.indices(key)]
-    if not key.ndim:
-        return of_seeds[0]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *of_seeds)
+def best_params(key: Key[Array, "*S"], step: Step) -> dict:
+    """The best parameters of each seed."""
+    params = [step.of_seed(seed).best() for seed in seed_axis.indices(key)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params) if key.ndim else params[0]
 
 
 @partial(jax.jit, static_argnames=("model", "start", "stop"))
@@ -138,7 +136,7 @@ def encode(
     start: int = 0,
     stop: int | None = None,
 ) -> Float[Array, "N O"]:
-    """Outputs of the block before `stop` for all examples, in batches."""
+    """Encode all examples, in batches, from block `start` to the block before `stop`."""
 
     def one(value):
         value = unit_interval(value)
@@ -149,7 +147,7 @@ def encode(
 
 @partial(jax.jit, static_argnames=("model", "size"))
 def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
-    """A population of `size` untrained networks."""
+    """Draw a population of `size` networks."""
     image = jnp.zeros(model.layers[0])
     return gajax.init(key, lambda key: model.init(key, image)["params"], size)
 
@@ -158,7 +156,7 @@ def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
 def reconstruct(
     model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]
 ) -> Float[Array, "N I"]:
-    """What comes back of the images, in [0, 1] but for the network's error."""
+    """Reconstruct the images, as floats where the images are in [0, 1]."""
 
     def one(image):
         code = model.apply({"params": params}, unit_interval(image), method="encode")
@@ -168,7 +166,7 @@ def reconstruct(
 
 
 def rmse(model: TiedAutoencoder, params: dict, images: UInt8[Array, "N I"]) -> float:
-    """Root of the mean squared error over all pixels of all images, pixels in [0, 1]."""
+    """Root mean squared error over all pixels of all images, in [0, 1]."""
     total = 0.0
     for start in range(0, len(images), 10 * ENCODE_BATCH):
         part = jnp.asarray(images[start : start + 10 * ENCODE_BATCH])
@@ -190,14 +188,13 @@ def train(
     resumed: Checkpoint | None = None,
     on_compile: steps.OnCompile | None = None,
 ) -> Iterator[Step]:
-    """Train phase after phase, yielding after every step; the last one holds the result.
+    """Train in phases and yield every step; the last one holds the result.
 
-    A layer's population is drawn fresh; once it is trained, its best individual is frozen, and the
-    inputs of the next layer are computed once. The phase of all layers starts from the frozen
-    layers and the last layer's population. `make_algorithm(loss_fn, phase)` makes the
-    algorithm of a phase. Epoch e of phase p has the same order of examples for every method.
-    Several keys train as many seeds at once. With a checkpoint, the first step is the one at
-    which it was made.
+    Each layer starts from a new population; after its phase, its best individual is frozen and
+    encodes the inputs of the next layer. The phase of all layers starts from the frozen layers
+    and the population of the last layer. `make_algorithm(loss_fn, phase)` makes the algorithm of a
+    phase. Epoch e of phase p has the same order of examples for every method. Several keys train
+    several seeds. With a checkpoint, the first step is the saved one.
     """
 
     def copies_of(params: dict) -> dict:
@@ -213,14 +210,16 @@ def train(
     encoded = images
 
     def encode_by(phase: Phase) -> Any:
-        own = block_params(frozen, 0, phase.stop)
-        return each(partial(encode, model, start=phase.start, stop=phase.stop), own, encoded)
+        blocks = block_params(frozen, 0, phase.stop)
+        return each(partial(encode, model, start=phase.start, stop=phase.stop), blocks, encoded)
 
     names = [phase.name for phase in phases]
     first = names.index(resumed.facts["phase"]) if resumed else 0
     if resumed:
         blocks = block_params(population, 0, phases[first].start)
-        frozen = resumed.take(jax.eval_shape(partial(each, _first), blocks))
+        frozen = resumed.take(
+            jax.eval_shape(partial(each, lambda tree: gajax.take(tree, 0)), blocks)
+        )
         for phase in phases[:first] if frozen else ():
             encoded = encode_by(phase)
         population |= each(copies_of, frozen)
@@ -240,18 +239,13 @@ def train(
             resumed=resumed if number == first else None,
             on_compile=on_compile,
         )
-        progress = None
-        for step in walk:
-            progress = Step(phase, frozen, *step)
-            yield progress
-        assert progress is not None, "a phase has a step"
-        population |= progress.state.params
+        step = None
+        for state, info in walk:
+            step = Step(phase, frozen, state, info)
+            yield step
+        assert step is not None, "a phase has at least one step"
+        population |= step.state.params
         if phase.stop < len(model.layers) - 1:
-            frozen = best_params(key, progress)
+            frozen = best_params(key, step)
             encoded = encode_by(phase)
             population |= each(copies_of, frozen)
-
-
-def _first(population: dict) -> dict:
-    """The first individual."""
-    return gajax.take(population, 0)

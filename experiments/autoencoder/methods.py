@@ -1,4 +1,4 @@
-"""Every way of training the autoencoder that a comparison can name, baselines included."""
+"""Methods of training the autoencoder, baselines included."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 def _muon(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """Muon for kernels; biases get Adam at a twentieth of the rate, for its steps are larger."""
+    """Muon for kernels, and Adam at a twentieth of the rate for biases, as its steps are larger."""
     schedule = rate if callable(rate) else optax.constant_schedule(rate)
     return optax.contrib.muon(rate, adam_learning_rate=lambda count: schedule(count) / 20)
 
@@ -51,7 +51,7 @@ class Trained(NamedTuple):
 
 
 def autoencoder(config: Config) -> TiedAutoencoder:
-    """The network of a config, untrained."""
+    """The autoencoder of a config."""
     if config.method == "pca":
         ends = (config.layers[0], config.layers[-1])
         return TiedAutoencoder(ends, activation=_identity, biases=True)
@@ -59,12 +59,11 @@ def autoencoder(config: Config) -> TiedAutoencoder:
 
 
 def schedule(config: Config, examples: int) -> list[Phase]:
-    """The phases of a config's method; none where it does not descend.
+    """The phases of a config's method; none for `pca`.
 
-    Gradient descent gets either the sequential steps of the genetic algorithm or its cost: what
-    that spends on all layers, `layerwise` spends on the single ones, `sgd` has everything for all
-    layers, and for what the genetic algorithm takes for its scoring, they train on in whole
-    generations.
+    Gradient descent gets the sequential steps or the cost of the genetic algorithm, with scoring
+    converted to whole generations of training. `layerwise` spends on single layers what the
+    genetic algorithm spends on all layers, and `sgd` spends everything on all layers.
     """
     phases = layerwise.layer_phases(config.layers, config.generations, config.target)
     whole = layerwise.whole_phase(config.layers, config.whole_generations)
@@ -149,16 +148,16 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
     "pretrained": descent,
     "sgd": descent,
 }
-"""Name to `algorithm(config, examples)`, of methods that have phases."""
+"""Maps methods with phases to functions `make(config, examples)`."""
 
 
 def network_count(config: Config) -> int:
-    """Networks that a method trains at once."""
+    """Number of networks that the method trains together."""
     return config.population_size if config.method == "ga" else 1
 
 
 def memory_needed(config: Config, images: int) -> int:
-    """About the bytes at the height of the phase that needs most."""
+    """Estimate the peak bytes of the training, over all phases."""
     model = autoencoder(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     network = jax.eval_shape(lambda: layerwise.draw(jax.random.key(0), model, 1))
@@ -189,7 +188,7 @@ def train_phases(
     resumed: Checkpoint | None = None,
     on_compile: steps.OnCompile | None = None,
 ) -> Trained:
-    """What an algorithm comes to in the phases of its method, for each seed that has a key."""
+    """Train in the phases of the method, for each seed."""
     model = autoencoder(config)
     walk = layerwise.train(
         key,
@@ -203,11 +202,11 @@ def train_phases(
         resumed=resumed,
         on_compile=on_compile,
     )
-    progress = next(walk) if resumed else None
-    for progress in walk:
-        observe(progress)
-    assert progress is not None, "there is always a phase"
-    return Trained(model, layerwise.best_params(key, progress))
+    step = next(walk) if resumed else None
+    for step in walk:
+        observe(step)
+    assert step is not None, "there is at least one phase"
+    return Trained(model, layerwise.best_params(key, step))
 
 
 def pca(
@@ -218,7 +217,7 @@ def pca(
     resumed: Checkpoint | None = None,
     on_compile: steps.OnCompile | None = None,
 ) -> Trained:
-    """Principal components, written as a linear tied autoencoder of one layer with biases."""
+    """Principal component analysis, as a linear tied autoencoder of one layer with biases."""
     from sklearn.decomposition import PCA
 
     del observe, resumed, on_compile
@@ -234,15 +233,15 @@ METHODS: dict[str, Callable[..., Trained]] = {
     **dict.fromkeys(ALGORITHMS, train_phases),
     "pca": pca,
 }
-"""Name to `method(key, config, images uint8 [N, I], observe, resumed) -> Trained`."""
+"""Maps names to `method(key, config, images uint8 [N, I], observe, resumed) -> Trained`."""
 
 
 def _optimizer(config: Config, phase: Phase, examples: int) -> optax.GradientTransformation:
     rate = config.learning_rate
     if config.schedule == "cosine":
         batches = config.finetune_epochs * (examples // config.batch_size)
-        steps = phase.generations * batches
-        rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, steps // 10), steps)
+        total = phase.generations * batches
+        rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, total // 10), total)
     return OPTIMIZERS[config.optimizer](rate)
 
 

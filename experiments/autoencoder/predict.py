@@ -1,4 +1,4 @@
-"""Say which digit a picture shows, by a finished run of mnist_ga: `mnist_ga predict`."""
+"""Classify pictures of digits by the model of a finished run."""
 
 import json
 import math
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from experiments.datasets.pictures import Invert
 
 SHAPES = {"cifar10": (32, 32, 3), "cifar10_gray": (32, 32, 1)}
-"""Height, width and channels of the images of a data set, (28, 28, 1) where not named."""
+"""Height, width and channels of the images of a data set; by default (28, 28, 1)."""
 
 
 def predict(
     run: Path, paths: list[Path], out: Path | None = None, invert: "Invert" = "auto"
 ) -> list[dict[str, Any]]:
-    """Classify pictures; each one's reconstruction is written beside it into `out`.
+    """Classify pictures, and draw each with its reconstruction in `out`.
 
-    `out` is the folder `predictions` of the run where it is None. Returns a dictionary of path,
-    digit, margin and reconstruction for each picture. The margin is the decision value of the
-    digit above that of the next likely one. InputError where the run or a picture is unreadable.
+    `out` is by default the folder `predictions` of the run. Returns a dictionary of path, digit,
+    margin and reconstruction for each picture. The margin is the difference between the two
+    largest decision values. InputError if the run or a picture is unreadable.
     """
     if not os.path.isfile(run / "summary.json"):
         raise InputError(f"--run must be the directory of a finished run, not {run}")
     try:
         config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
     except InputError as error:
-        raise InputError(f"--run {run} has a wrong config.json: {error}") from None
+        raise InputError(f"--run {run} has an invalid config.json: {error}") from None
     shape = SHAPES.get(config.dataset, (28, 28, 1))
     pixels = math.prod(shape)
     first = config.layers[0]
@@ -69,11 +69,11 @@ def predict(
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))
     if not (np.isfinite(features).all() and np.isfinite(restored).all()):
         raise InputError(f"--run {run} has a model whose outputs are not finite")
-    judged = predict_with_margins(svm, features)
+    predicted = predict_with_margins(svm, features)
     run_directory.make_directory(out)
     predictions = []
     for path, original, back, digit, margin in zip(
-        paths, np.asarray(pixels), restored, *judged, strict=True
+        paths, np.asarray(pixels), restored, *predicted, strict=True
     ):
         target = _free(out / f"{path.stem}.png")
         figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
@@ -89,18 +89,20 @@ def predict(
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line that follows the word `predict`."""
+    """Run the command `predict`."""
     parser = CommandParser("python -m experiments.mnist_ga predict", description=__doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG files")
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
+    parser.add_argument(
+        "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
+    )
     parser.add_argument("--out", type=nonempty_path, metavar="DIR", help="default: RUN/predictions")
     parser.add_argument(
         "--invert",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="whether the digit is dark on light (default: auto, by the look of it)",
+        help="whether the digit is dark on light (default: auto, which detects it)",
     )
-    parser.add_argument("--json", action="store_true", help="print a list instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args(arguments)
     predictions = predict(given.run, given.images, given.out, given.invert)
     if given.json:
@@ -114,14 +116,19 @@ def main(arguments: list[str]) -> None:
 
 
 def _predictions(run: Path) -> Path:
-    """The folder of the run for what is predicted; InputError where it is a link to another."""
+    """The folder `predictions` of the run; InputError if it is a symbolic link."""
     folder = run / "predictions"
-    require(not folder.is_symlink(), "--out", folder, "given where that folder is a link")
+    require(
+        not folder.is_symlink(),
+        "--out",
+        folder,
+        "given explicitly, because the default folder is a link",
+    )
     return folder
 
 
 def _free(path: Path) -> Path:
-    """The path, or the first one numbered behind it that nothing has."""
+    """The path, or the first numbered variant that does not exist."""
     number, candidate = 1, path
     while os.path.lexists(candidate):
         number += 1

@@ -1,4 +1,4 @@
-"""From the steps of a training to rows of metrics and a live display."""
+"""Converts the steps of a training to rows of metrics and a live display."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ from experiments.running.progress import Progress
 
 
 class Recorder:
-    """Shows where the training stands, and gives its `meter` a row for each generation."""
+    """Shows the progress of a training, and adds a row per generation to its `meter`."""
 
     def __init__(self, rate: float, phases: list[Phase], progress: Progress, on_row: OnRow) -> None:
         self.meter = Meter(on_row)
         self._rate = rate
         self._work = {phase: phase.generations * phase.work for phase in phases}
         self._progress = progress
-        for phase in phases[:1]:  # the first step waits for its compilation
+        for phase in phases[:1]:  # shown while the first step compiles
             self._progress.update(
                 phase=phase.name,
                 generation=0,
@@ -29,9 +29,9 @@ class Recorder:
             )
 
     def observe(self, step: layerwise.Step) -> None:
-        """Take one step of a training in, and its row where it ended a generation.
+        """Record a step, and a row at the end of a generation.
 
-        InputError where no loss of that generation is finite.
+        InputError if no loss of the generation is finite.
         """
         phase, info = step.phase, step.info
         self.meter.count(info)
@@ -39,11 +39,11 @@ class Recorder:
         scored = rmse[np.isfinite(rmse)]
         best, median, worst = np.quantile(scored, (0, 0.5, 1)) if scored.size else [np.nan] * 3
         shown = {"best RMSE": f"{best:.4f}", "median": f"{median:.4f}"} if scored.size else {}
-        ended = int(info.generation) - (not info.done)
+        finished = int(info.generation) - (not info.done)
         generations = max(0.0, float(info.generation - 1 + info.fraction))
         self._progress.update(
             phase=phase.name,
-            generation=max(0, ended),
+            generation=max(0, finished),
             generations=phase.generations,
             fraction=generations / phase.generations,
             metrics={**shown, "examples/s": f"{self.meter.rate():,.0f}"},
@@ -65,7 +65,7 @@ class Recorder:
             require_finite_loss(info.loss, self._rate, int(info.generation), phase.name)
 
     def _done(self, phase: Phase, generations: float) -> float:
-        """Fraction of all phases, were every example to cost what weights it passes."""
+        """Fraction of the work of all phases that is done."""
         phases = list(self._work)
         before = sum(self._work[earlier] for earlier in phases[: phases.index(phase)])
         return (before + generations * phase.work) / sum(self._work.values())

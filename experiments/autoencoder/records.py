@@ -1,4 +1,4 @@
-"""The tables and the figure of a comparison of autoencoders."""
+"""Tables and figure of a comparison of autoencoders."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from experiments.running.cli import printable, show
 
 
 def read_all(directory: Path) -> list[dict[str, Any]]:
-    """The summaries of all runs in a directory; InputError where one of them is not sound."""
+    """Read the summaries of all runs in a directory; InputError if one is damaged."""
     return comparison.summaries(directory, methods.METHODS, MEASURES)
 
 
 def table(directory: Path) -> None:
-    """Write, draw and print the means over the seeds of all that the directory has runs of."""
+    """Write, draw and print the means over seeds of all runs in the directory."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for summary in read_all(directory):
         try:

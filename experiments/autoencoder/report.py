@@ -1,4 +1,4 @@
-"""The results of a run in its directory: written, and read back without running any code."""
+"""Writing the results of a run, and loading them without executing code from files."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ COLUMNS: tuple[str, ...] = (
 
 
 def save(results: Results, directory: Path) -> None:
-    """Write model, SVM, figures and, last, the summary: a run that has one is whole."""
+    """Write model, SVM, figures and finally the summary, which marks the run as finished."""
     model_files.save_arrays(_flat(results.trained.params), directory / "model.safetensors")
     svm_file.save(results.svm, directory / "svm.skops")
     _draw(results, directory / "figures")
@@ -39,13 +39,13 @@ def save(results: Results, directory: Path) -> None:
 
 
 def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:
-    """The network and the SVM of a finished run; InputError where they are not those of `model`."""
+    """Load network and SVM of a finished run; InputError if they do not fit `model`."""
 
     def init() -> Any:
         return model.init(jax.random.key(0), jnp.zeros(model.layers[0]))["params"]
 
     shapes = _flat(jax.eval_shape(init), convert=False)
-    # Whatever is wrong with files from elsewhere, their readers say it in exceptions of all kinds.
+    # Untrusted files can make the readers raise exceptions of any class.
     try:
         arrays = model_files.load_arrays(directory / "model.safetensors", shapes)
         svm = svm_file.load(directory / "svm.skops", model.layers[-1])
@@ -60,7 +60,7 @@ def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:
 
 
 def table(results: Results, directory: Path) -> None:
-    """Print the most important results of a run."""
+    """Print the main results of a run."""
     summary = results.summary
     worst = int(np.argmax(results.evaluation.class_error))
     lines = {
@@ -88,7 +88,7 @@ def _draw(results: Results, directory: Path) -> None:
     restored = np.asarray(layerwise.reconstruct(*trained, jnp.asarray(originals)))
     names = [str(label) for label in classes]
     figures.reconstructions(directory / "reconstructions.png", originals, restored, shape, names)
-    title = f"SVM on the features of {dataset.name}: {results.evaluation.accuracy:.2%} right"
+    title = f"SVM on the features of {dataset.name}: {results.evaluation.accuracy:.2%} correct"
     figures.confusion(directory / "confusion.png", results.evaluation.confusion, title)
     kernel = np.asarray(trained.params["blocks_0"]["kernel"])
     figures.filters(directory / "filters.png", kernel, shape)

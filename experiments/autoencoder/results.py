@@ -1,4 +1,4 @@
-"""What a training of an autoencoder comes to."""
+"""Results of the training of an autoencoder."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from experiments.datasets.catalog import Dataset
 
 
 class Results(NamedTuple):
-    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+    """Results of a training: one of `rows` per generation, `summary` serialisable as JSON."""
 
     config: Config
     dataset: Dataset

@@ -1,4 +1,4 @@
-"""The rows of a comparison of autoencoders, and what was published of them."""
+"""Rows of a comparison of autoencoders, and the published results."""
 
 from typing import Literal, get_args
 
@@ -35,13 +35,13 @@ PUBLISHED = {
     "sgd-tanh": (0.9811, 0.1315),
     "sgd-relu": (0.9348, 0.3268),
 }
-"""SVM accuracy and RMSE on full MNIST (David & Greental, table of results)."""
+"""SVM accuracy and RMSE on full MNIST (David & Greental)."""
 
 SECTIONS = {"steps": "At equal sequential steps", "cost": "At equal cost"}
 
 
 def row_of(method: str, activation: str) -> str:
-    """The row of a method and an activation."""
+    """The row of a method with an activation."""
     return method if method == "pca" else f"{method}-{activation}"
 
 
@@ -51,5 +51,5 @@ def name_of(row: str, budget: str) -> str:
 
 
 def is_baseline(row: str) -> bool:
-    """Whether the row depends on what it takes as much of as the genetic algorithm."""
+    """Whether the method of the row has a budget relative to the genetic algorithm."""
     return not row.startswith(("ga", "pca"))

@@ -17,7 +17,7 @@ GRID_HELD_OUT_EXAMPLES = 5_000
 
 
 class Evaluation(NamedTuple):
-    """What a classifier makes of labelled features."""
+    """Performance of a classifier on labelled features."""
 
     accuracy: float
     confusion: Int[np.ndarray, "K K"]  # true classes down, predicted ones across
@@ -32,10 +32,10 @@ def fit_svm(
     gamma: float | None = None,
     seed: int = 0,
 ) -> Pipeline:
-    """An RBF support vector machine fitted on all the features given.
+    """Fit an RBF support vector machine on the features.
 
-    Where `c` or `gamma` (in units of 1 / (features x variance)) is None, it comes from a grid: each
-    pair is fitted on a part of the features and scored on others, never on a test set.
+    If `c` or `gamma` (in units of 1 / (features x variance)) is None, it is chosen from a grid by
+    the score on a held-out part of the features.
     """
     scale = _scale(features)
     choices = [
@@ -73,19 +73,19 @@ def _scale(features: Float[np.ndarray, "N F"]) -> float:
 
 
 def make_svm(c: float, gamma: Any) -> Pipeline:
-    """The support vector machine that is always used, before it has seen anything."""
-    # With ties broken, the class is the one of the largest decision value, as the margin says.
+    """An unfitted support vector machine."""
+    # Break ties so that the predicted class has the largest decision value, as in margins.
     return Pipeline([("svm", SVC(C=c, gamma=gamma, break_ties=True, cache_size=1_000))])
 
 
 def evaluate(
     svm: Pipeline, features: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"]
 ) -> Evaluation:
-    """Accuracy in [0, 1], confusion matrix and the share of each class that is missed."""
+    """Accuracy, confusion matrix and error rate of each class."""
     matrix = confusion_matrix(labels, svm.predict(features), labels=svm.classes_)
-    right = np.diag(matrix)
+    correct = np.diag(matrix)
     totals = np.maximum(matrix.sum(axis=1), 1)
-    return Evaluation(float(right.sum() / matrix.sum()), matrix, 1 - right / totals)
+    return Evaluation(float(correct.sum() / matrix.sum()), matrix, 1 - correct / totals)
 
 
 def fit_and_evaluate(
@@ -95,7 +95,7 @@ def fit_and_evaluate(
     gamma: float | None = None,
     seed: int = 0,
 ) -> tuple[Pipeline, dict[str, Evaluation]]:
-    """Fit on the part `train` of features and labels, judge every other part by its name."""
+    """Fit on the features and labels of `train` and evaluate on every other part."""
     svm = fit_svm(*parts["train"], c=c, gamma=gamma, seed=seed)
     return svm, {name: evaluate(svm, *part) for name, part in parts.items() if name != "train"}
 
@@ -103,7 +103,7 @@ def fit_and_evaluate(
 def predict_with_margins(
     svm: Pipeline, features: Float[np.ndarray, "N F"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The class of each row, and how far its decision value lies above the runner-up's."""
+    """Predict classes, with the difference between the two largest decision values of each."""
     decisions = svm.decision_function(features)
     if decisions.ndim == 1:
         return svm.predict(features), np.abs(decisions)

@@ -1,7 +1,7 @@
-"""The SVM of a run in a file: written by skops, and read only where it is just such an SVM.
+"""Saving SVMs by skops, and loading them from untrusted files.
 
-What skops trusts by itself is more than an SVM consists of, so types are looked at before it reads
-the file; and since libsvm trusts the sizes of its arrays, they go into an SVM that was made here.
+skops trusts more types than an SVM needs, so types are checked before it reads a file. libsvm does
+not check the sizes of its arrays, so they are validated and copied into a newly created SVM.
 """
 
 import io
@@ -31,7 +31,7 @@ _NODES = {
     ("TypeNode", "builtins", "str"),
     ("NdArrayNode", "numpy", "ndarray"),
 }
-"""Loader, module and class of everything that the file of an SVM consists of."""
+"""Loader, module and class of all nodes in the schema of an SVM."""
 
 _LEAVES = ("JsonNode", "TypeNode", "NdArrayNode")
 _CLASSES = 10
@@ -47,7 +47,7 @@ def save(svm: Pipeline, path: Path) -> None:
 
 
 def load(path: Path, features: int) -> Pipeline:
-    """Read an SVM on so many features; an exception of any kind where the file holds none."""
+    """Read an SVM on `features` features; raises exceptions of any class."""
     import skops.io
 
     largest = 8 * _SUPPORT_VECTORS * (features + 2 * _CLASSES) + files.JSON_BYTES
@@ -58,16 +58,16 @@ def load(path: Path, features: int) -> Pipeline:
 
 
 def _check(content: bytes) -> None:
-    """ValueError unless all in the archive is plain, known and as large as it says."""
-    # The list of an archive may name millions of files, and zipfile reads all of it at once.
+    """Raise ValueError unless the archive is uncompressed and holds only known types and sizes."""
+    # The directory of an archive may list millions of files, and zipfile reads it at once.
     signature, *_, listed, _, comment = struct.unpack("<4s4H2IH", content[-22:])
     if signature != b"PK\5\6" or comment or listed > _LIST_BYTES or content[-42:-38] == b"PK\6\7":
-        raise ValueError("it is no plain archive of a few files")
+        raise ValueError("it is not a plain archive of a few files")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         is_plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.values())
         if not is_plain or sum(entry.file_size for entry in entries.values()) > len(content):
-            raise ValueError("it is an archive that unpacks to more than itself")
+            raise ValueError("its archive is compressed or has overlapping files")
         if entries.pop("schema.json").file_size > files.JSON_BYTES:
             raise ValueError("its schema.json is too large")
         _check_schema(json.loads(archive.read("schema.json")))
@@ -80,8 +80,8 @@ def _check_schema(schema: Any) -> None:
     for node in nodes:
         kind = tuple(str(node.get(name)) for name in ("__loader__", "__module__", "__class__"))
         if kind not in _NODES:
-            raise ValueError(f"it holds {'.'.join(kind[1:])}, which is no part of an SVM")
-    # Lists of the same lists of the same lists take a time without end.
+            raise ValueError(f"it holds {'.'.join(kind[1:])}, which is not part of an SVM")
+    # Nested references to the same lists would take exponential time.
     used = Counter(node.get("__id__") for node in nodes)
     if any(used[node.get("__id__")] > 1 for node in nodes if node["__loader__"] not in _LEAVES):
         raise ValueError("its schema.json refers to itself")
@@ -90,27 +90,27 @@ def _check_schema(schema: Any) -> None:
 def _check_array(name: str, content: bytes) -> None:
     stream = io.BytesIO(content)
     if npy.read_magic(stream) != (1, 0):
-        raise ValueError(f"{name} is no array")
+        raise ValueError(f"{name} is not an array")
     shape, _, dtype = npy.read_array_header_1_0(stream)
     if dtype.kind not in "if" or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
-        raise ValueError(f"{name} is no array of the numbers that it announces")
+        raise ValueError(f"{name} is not a numeric array of the announced size")
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Everything in the schema that a loader is named for."""
-    waiting = [schema]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, list):
-            waiting += found
-        elif isinstance(found, dict):
-            waiting += found.values()
-            if "__loader__" in found:
-                yield found
+    """All nodes of the schema that have a loader."""
+    pending = [schema]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            if "__loader__" in value:
+                yield value
 
 
 def _rebuild(saved: dict[str, Any], features: int) -> Pipeline:
-    """An SVM made here that has the arrays of the saved one; ValueError where they do not fit."""
+    """Copy the arrays of a saved SVM into a new one; ValueError if they are inconsistent."""
     c, gamma, classes = saved["C"], saved["gamma"], saved["classes_"]
     count, vectors = len(classes), len(saved["support_"])
     pairs = count * (count - 1) // 2
@@ -134,13 +134,13 @@ def _rebuild(saved: dict[str, Any], features: int) -> Pipeline:
         and (saved["_n_support"] >= 0).all()
         and saved["_n_support"].sum() == vectors > 0
     ):
-        raise ValueError(f"its SVM is none on {features} features")
-    # Any examples do: what was learnt from them is replaced.
+        raise ValueError(f"its SVM is inconsistent or not on {features} features")
+    # Fit on arbitrary examples, because all fitted arrays are replaced.
     made = make_svm(c, gamma).fit(np.zeros((count, features)), classes)
-    own = vars(made.named_steps["svm"])
-    own["shape_fit_"] = tuple(map(int, saved["shape_fit_"]))
+    fitted = vars(made.named_steps["svm"])
+    fitted["shape_fit_"] = tuple(map(int, saved["shape_fit_"]))
     for name in shapes:
-        if saved[name].dtype != own[name].dtype:
+        if saved[name].dtype != fitted[name].dtype:
             raise ValueError(f"{name} of its SVM has a wrong type")
-        own[name] = np.ascontiguousarray(saved[name])
+        fitted[name] = np.ascontiguousarray(saved[name])
     return made

@@ -1,4 +1,4 @@
-"""Training an autoencoder and judging its features by an SVM, with and without a run directory."""
+"""Training an autoencoder and evaluating its features, with and without a run directory."""
 
 import math
 import time
@@ -37,55 +37,55 @@ def train(
     progress: Progress | None = None,
     on_row: OnRow = _ignore,
 ) -> Results:
-    """Train, then judge by the SVM; `on_row` gets the metrics of each generation as it ends."""
+    """Train and evaluate; `on_row` is called with the metrics of each generation."""
     config = check(config)
     return runs.train(TRAINING, config, load_data(config, dataset), progress, on_row)
 
 
 def run(config: Config, dataset: Dataset, directory: Path) -> Results:
-    """Train with a live display and leave everything in the directory."""
+    """Train with a live display and write everything into the directory."""
     return runs.run(TRAINING, config, dataset, directory)
 
 
 def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
-    """The seeds that train side by side; InputError where there is no memory for one."""
-    shared = devices.count(config, population_multiple(config))
+    """How many seeds fit in memory together; InputError if not even one does."""
+    shards = devices.count(config, population_multiple(config))
     if config.method not in methods.ALGORITHMS:
         return memory.Capacity(1, 0)
     images = len(dataset.train_images) - config.validation
 
     def needs(size: int) -> int:
-        # Rivals train one network, for as long as the whole population that they are compared with.
+        # Baselines train one network, but as long as a population of the configured size.
         evolved = replace(config, population_size=size) if config.method == "ga" else config
-        return methods.memory_needed(evolved, images) // shared
+        return methods.memory_needed(evolved, images) // shards
 
     widths = " ".join(map(str, config.layers))
     available = memory.capacity(needs, methods.network_count(config), "--layers", widths)
-    return available._replace(runs=1) if shared > 1 else available
+    return available._replace(runs=1) if shards > 1 else available
 
 
 def train_together(job: Job) -> Iterator[Results]:
-    """Train side by side what differs in nothing but the seed, then judge one after another.
+    """Train several seeds together, then evaluate them one by one.
 
-    The seconds of each are those of all together.
+    The training time of each is that of all.
     """
     config, *_ = configs = job.configs
     dataset, manager, resumed, started = job.dataset, job.manager, job.resumed, job.start_time()
     images = dataset.train_images.reshape(len(dataset.train_images), -1)
-    learned = len(images) - config.validation
+    trained_on = len(images) - config.validation
     parts = {
-        "train": (images[:learned], dataset.train_labels[:learned]),
-        "validation": (images[learned:], dataset.train_labels[learned:]),
+        "train": (images[:trained_on], dataset.train_labels[:trained_on]),
+        "validation": (images[trained_on:], dataset.train_labels[trained_on:]),
         "test": (dataset.test_images.reshape(-1, images.shape[1]), dataset.test_labels),
     }
     if not config.validation:
         del parts["validation"]
     recorders = [
-        Recorder(config.learning_rate, methods.schedule(config, learned), display, on_row)
+        Recorder(config.learning_rate, methods.schedule(config, trained_on), display, on_row)
         for display, on_row in zip(job.progress_displays(), job.callbacks, strict=True)
     ]
     key = seed_axis.keys(job.seeds)
-    places = seed_axis.indices(key)
+    indices = seed_axis.indices(key)
 
     def observe(step: layerwise.Step) -> None:
         def collect() -> tuple[Any, dict[str, Any]]:
@@ -94,8 +94,8 @@ def train_together(job: Job) -> Iterator[Results]:
             return trees, {**facts, "seconds": time.perf_counter() - started}
 
         with manager.save_on_failure(collect) if manager else nullcontext():
-            for recorder, place in zip(recorders, places, strict=True):
-                recorder.observe(step.of_seed(place))
+            for recorder, index in zip(recorders, indices, strict=True):
+                recorder.observe(step.of_seed(index))
         if manager:
             manager.step(step.info.done, collect)
 
@@ -108,22 +108,22 @@ def train_together(job: Job) -> Iterator[Results]:
         manager.defer_signals() if manager else nullcontext(),
     ):
         model, params = method(
-            key, config, images[:learned], observe, resumed, job.progress.compiling
+            key, config, images[:trained_on], observe, resumed, job.progress.compiling
         )
     seconds = time.perf_counter() - started
-    for config, recorder, place in zip(configs, recorders, places, strict=True):
-        trained = methods.Trained(model, seed_axis.take_seed(params, place))
-        yield _judge(config, dataset, trained, parts, recorder, job.progress, seconds)
+    for config, recorder, index in zip(configs, recorders, indices, strict=True):
+        trained = methods.Trained(model, seed_axis.take_seed(params, index))
+        yield _evaluate(config, dataset, trained, parts, recorder, job.progress, seconds)
 
 
 def _open_callback(config: Config, directory: Path, stack: ExitStack) -> OnRow:
-    """Write the metrics into the directory."""
+    """Return a function that writes metrics into the directory."""
     del config
     file = run_directory.metrics_file(directory / "metrics.csv", report.COLUMNS)
     return stack.enter_context(file)
 
 
-def _judge(
+def _evaluate(
     config: Config,
     dataset: Dataset,
     trained: methods.Trained,
@@ -132,12 +132,12 @@ def _judge(
     progress: Progress,
     seconds: float,
 ) -> Results:
-    """Measure a network whose training took so many seconds, and fit the SVM on its features."""
+    """Evaluate a network and its features; `seconds` is its training time."""
     started = time.perf_counter()
     errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
     if not math.isfinite(errors["train_rmse"]):
         rate = config.learning_rate
-        raise InputError(f"--learning-rate must be lower than {rate}, by which training diverged")
+        raise InputError(f"--learning-rate must be lower than {rate}, with which training diverged")
     with progress.status("fitting the SVM"):
         features = {
             name: (np.asarray(layerwise.encode(*trained, jnp.asarray(part))), labels)
