@@ -1,4 +1,4 @@
-"""Evolve a front of networks from sparse to accurate by GEMONN (Yang et al., IEEE TNNLS 33(9))."""
+"""Evolve a front of sparse to accurate networks by GEMONN (Yang et al., IEEE TNNLS 33(9))."""
 
 from functools import partial
 from typing import TYPE_CHECKING

@@ -1,1 +1,1 @@
-"""The density-loss fronts of Yang et al."""
+"""Fronts of density against loss (Yang et al.)."""

@@ -1,4 +1,4 @@
-"""The rivals of evolution: gradient descent of dense networks, and pruning of a single one."""
+"""Baselines without evolution: gradient descent of dense networks, and pruning of one network."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,7 +21,7 @@ from gajax.types import Params
 
 RATES = (0.1, 0.01, 0.001)
 NAMES = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
-"""The individuals of `descent`."""
+"""Names of the individuals of `descent`."""
 
 PRUNING_OPTIMIZER = optax.adam(1e-3)
 
@@ -42,7 +42,7 @@ FEWEST = 4  # batches of a density
 
 
 class RuleState(NamedTuple):
-    """The state of `sgd_or_adam`, in which each individual has a rule of its own."""
+    """The state of `sgd_or_adam`, which selects the update rule of an individual."""
 
     rate: Float[Array, ""]
     is_adam: Bool[Array, ""]
@@ -61,9 +61,8 @@ def descent(
 ) -> Iterator[Step]:
     """Train the individuals `NAMES`: one dense network by SGD and by Adam at each rate.
 
-    All start from the same network, see the same batches and take about as many of them. The costs
-    in `info` are those of one individual, for each is a method by itself. A generation is about an
-    epoch.
+    All start from the same network and use the same batches. The costs in `info` are those of one
+    individual, because each is a separate method. A generation is about an epoch.
     """
     size = len(NAMES)
     epoch = gajax.evaluation.example_count(data) // batch_size
@@ -107,10 +106,10 @@ def pruning(
     resumed: Checkpoint | None = None,
     on_compile: OnCompile | None = None,
 ) -> Iterator[Step]:
-    """Train one network by Adam, dense at first and then at ever lower densities.
+    """Train one network by Adam, at first dense and then at decreasing densities.
 
-    There is an individual for each density of the schedule: the network as it was when its batches
-    were over or, until then, as it now is. `info.generation` counts the densities from 1.
+    Each density of the schedule has an individual: the network at the end of its batches or, before
+    that, the current network. `info.generation` counts the densities from 1.
     """
     moves = moves_of(batches, regrowth)
     algorithm = gajax.pruning(
@@ -123,7 +122,7 @@ def pruning(
         move = moves[info.generation - 1]
         of_row = [other for other in moves if other.row == move.row]
         start, stop = of_row[0].start, of_row[-1].stop
-        if density is None or info.done:  # as the losses, which are new behind each move
+        if density is None or info.done:  # like the losses, updated after each move
             density = np.asarray(gajax.density(state.params))
         batch = move.start + info.fraction * (move.stop - move.start)
         info = info._replace(
@@ -149,7 +148,7 @@ def moves_of(batches: int, regrowth: bool) -> tuple[Move, ...]:
 
 
 def _sgd_or_adam() -> optax.GradientTransformation:
-    """SGD or Adam, as its state says."""
+    """SGD or Adam, depending on the state."""
     adam = optax.scale_by_adam()
 
     def init(params: Any) -> RuleState:
@@ -171,5 +170,5 @@ SGD_OR_ADAM = _sgd_or_adam()
 
 @partial(jax.jit, static_argnames=("init", "size"))
 def _copies(key: Key[Array, ""], init: Callable, size: int) -> Params:
-    """A population of one network."""
+    """A population of copies of one network."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), init(key))

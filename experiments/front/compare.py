@@ -1,4 +1,4 @@
-"""Draw fronts by several methods at the same cost each, and put them into one table."""
+"""Compute fronts by several methods at equal cost, and compare them in a table and figures."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,27 +11,26 @@ from experiments.running import comparison, files
 from experiments.running.cli import InputError, require
 
 UNLIMITED_GENERATIONS = 1_000_000
-"""Generations of rivals, whose budget ends them."""
+"""Generations of baselines, which end by their budget."""
 
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """A config for all rows; `methods` stand in for its `method`."""
+    """A config of all rows; `methods` replace `method`."""
 
     methods: tuple[Method, ...] = get_args(Method)
     """rows of the table; descent makes six, SGD and Adam at three rates each"""
     seeds: tuple[int, ...] | None = None
-    """runs of each row: their number, from --seed on, or a list of seeds; by default one"""
+    """runs of each row: their number, counting from --seed, or a list of seeds; by default one"""
 
     GROUPS = {"comparison": ("methods", "seeds"), **Config.GROUPS}
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line that follows the word `compare`.
+    """Run the command `compare`.
 
-    Every method gets the budget or, where there is none, what gemonn has spent with its final
-    refinement. A run that `--out` already holds with the same config is not repeated, and the table
-    has every run that is there, so it can be made piece by piece.
+    Every method gets the budget or, if there is none, the cost of gemonn with its final refinement.
+    Runs that are finished in `--out` are not repeated, and the table includes all runs there.
     """
     program = "python -m experiments.gemonn compare"
     given = comparison.parse_config(CompareConfig, arguments, PRESETS, program, __doc__)
@@ -43,10 +42,10 @@ def main(arguments: list[str]) -> None:
         check(replace(common, method=method))
     dataset = load(common.dataset, common.data_dir)
     check_dataset(common, dataset)
-    missing = given.out or Path("--out")  # where gemonn's runs would have to be
-    if "gemonn" not in given.methods:  # refused before anything is written
+    existing = given.out or Path("--out")  # directory of earlier runs of gemonn
+    if "gemonn" not in given.methods:  # fail before anything is written
         for seed in numbers:
-            _of_method(common, given.methods[0], seed, missing)
+            _of_method(common, given.methods[0], seed, existing)
 
     from experiments.front import records, training  # late: they import JAX
     from experiments.front.methods import METHODS
@@ -54,25 +53,25 @@ def main(arguments: list[str]) -> None:
 
     if given.dry_run:
         rows = {
-            method: [_of_method(common, method, seed, missing) for seed in numbers]
+            method: [_of_method(common, method, seed, existing) for seed in numbers]
             for method in given.methods
         }
         return dry_run.describe(given, rows, dataset, training.TRAINING, together=False)
     with comparison.open_directory(given, "gemonn-compare") as directory:
-        records.read_all(directory)  # what is there already must be sound
+        records.read_all(directory)  # existing runs must be intact
         for seed in numbers:
             for method in sorted(given.methods, key=list(METHODS).index):
                 config = _of_method(common, method, seed, directory)
-                place = directory / f"{method}-{seed}"
-                comparison.run_once(config, place, partial(training.run, config, dataset))
+                run = directory / f"{method}-{seed}"
+                comparison.run_once(config, run, partial(training.run, config, dataset))
         groups = records.table(directory)
         records.draw(common, groups, directory)
 
 
 def _of_method(common: Config, method: str, seed: int, directory: Path) -> Config:
-    """The config of a run; for rivals with the budget of the comparison.
+    """The config of a run; baselines get the budget of the comparison.
 
-    InputError where that is what gemonn has spent, and its run is not in the directory.
+    InputError if that is the cost of gemonn and its run is missing from the directory.
     """
     config = replace(common, seed=seed, method=method)
     if method == "gemonn":
@@ -83,7 +82,7 @@ def _of_method(common: Config, method: str, seed: int, directory: Path) -> Confi
             cost = float(files.read_json(evolved / "summary.json")["cost"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise InputError(
-                f"--budget must be given, or {evolved} be there, whose cost the rivals get"
+                f"--budget must be given unless {evolved} is a finished run with the cost to match"
             ) from None
         config = replace(config, budget=cost)
     return replace(check(config), generations=UNLIMITED_GENERATIONS)

@@ -1,4 +1,4 @@
-"""Settings of a front's evolution, and what they must satisfy."""
+"""Settings of the evolution of a front, and their validation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -17,42 +17,42 @@ Method = Literal[
 
 @dataclass(frozen=True)
 class Config(RunConfig):
-    """Everything that decides the result of a run."""
+    """Settings of a run."""
 
     method: Method = "gemonn"
-    """gemonn, or one of its rivals"""
+    """gemonn, or one of the baselines"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
     """network to train: the first two reconstruct images, the others classify them"""
     hidden: tuple[int, ...] | None = None
-    """widths of the hidden layers, or of the memory of lstm; lenet has its own"""
+    """widths of the hidden layers, or of the LSTM state; fixed for lenet"""
     dataset: Name = "mnist5k"
-    """images to learn from: mnist5k is built in and most others are made of it; mnist,
-    fashion_mnist and cifar10 are fetched once"""
+    """data set: mnist5k is built in and most others are generated from it; mnist, fashion_mnist and
+    cifar10 are downloaded once"""
     validation: int = 0
-    """training images held out, for which the front is reported too"""
+    """number of training images held out to evaluate the front on as well"""
     population_size: int = 50
     """number of networks"""
     initial_densities: Literal["geometric", "graded"] = "geometric"
-    """densities of the first population: a fixed factor apart, or, as published, a difference"""
+    """densities of the initial population: geometrically spaced, or evenly as published"""
     lowest_density: float = 0.002
-    """density of the sparsest network where the initial densities are geometric"""
+    """density of the sparsest initial network with geometric densities"""
     generations: int = 1_000
     """largest number of generations"""
     budget: float | None = 1.5e6
-    """cost at which the run ends: gradient examples + forward examples / 3; None: no limit"""
+    """cost at which the run ends, gradient examples + forward examples / 3; None for no limit"""
     batch_size: int = 128
     """number of images in a batch"""
     gradient: Literal["own", "paper"] = "own"
-    """gradient that guides the child of the higher parent: its own, or the lower one's as in the
-    published code"""
+    """gradient that guides the child of the higher parent: its own, or as in the published code
+    that of the lower parent"""
     stale_parents: bool = False
-    """let parents keep the loss of the batch that they were born on, as published"""
+    """keep the losses of parents instead of scoring them again on each batch, as published"""
     refine_every: int = 1
-    """generations from one refinement of the offspring to the next"""
+    """number of generations between refinements of the offspring"""
     refine_steps: int = 20
-    """sparse gradient steps of the offspring in a refinement"""
+    """number of sparse gradient steps of the offspring in a refinement"""
     final_refine_steps: int = 0
-    """sparse gradient steps of the densest network at the end, fewer for sparser ones"""
+    """number of final sparse gradient steps of the densest network, fewer for sparser ones"""
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     """optimiser of the refinements; sgd has momentum 0.9"""
     learning_rate: float = 0.06
@@ -119,10 +119,10 @@ HIDDEN = {
     "lstm": (128,),
     "mlp": (300, 100),
 }
-"""Hidden layers where none are given."""
+"""Default hidden layers."""
 
 MIN_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
-"""That a rival without a population needs, for all its stages get some."""
+"""Fewest batches of baselines without a population, so that each stage gets some."""
 
 _LOWEST = {
     **LOWEST,
@@ -134,7 +134,7 @@ _LOWEST = {
 
 
 def check(config: ConfigType) -> ConfigType:
-    """The config with its hidden layers filled in; InputError where it is wrong."""
+    """Complete the config with its hidden layers; InputError if it is invalid."""
     hidden = HIDDEN[config.model] if config.hidden is None else config.hidden
     require_widths("--hidden", hidden)
     number = {"autoencoder": 1, "lstm": 1, "lenet": 0}.get(config.model)
@@ -163,17 +163,17 @@ def check(config: ConfigType) -> ConfigType:
 
 
 def check_dataset(config: Config, dataset: Dataset) -> None:
-    """InputError where the config does not fit the data."""
+    """Raise InputError if the config does not fit the data."""
     check_images(config, len(dataset.train_images))
 
 
 def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:
-    """The data set of the config unless given; InputError where they do not fit together."""
+    """Load the data set unless given; InputError if the config does not fit it."""
     dataset = dataset or load(config.dataset, config.data_dir)
     check_dataset(config, dataset)
     return dataset
 
 
 def population_multiple(config: Config) -> int | None:
-    """What the population is a multiple of, times its devices; None where it is not shared."""
+    """Factor that the population per device must be a multiple of; None if it is not sharded."""
     return 1 if config.method.startswith(("gemonn", "nsga2")) else None

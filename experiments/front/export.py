@@ -1,4 +1,4 @@
-"""Write one network of a finished front into a file of its own."""
+"""Export one network of a finished front."""
 
 import os
 from pathlib import Path
@@ -14,19 +14,23 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line that follows the word `export`."""
+    """Run the command `export`."""
     parser = CommandParser("python -m experiments.gemonn export", description=__doc__)
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="of a finished run")
+    parser.add_argument(
+        "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
+    )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--density", type=float, help="the most accurate network of at most this")
-    which.add_argument("--knee", action="store_true", help="the one where the front bends most")
-    which.add_argument("--best", action="store_true", help="the one of lowest loss")
+    which.add_argument(
+        "--density", type=float, help="the network of lowest loss with at most this density"
+    )
+    which.add_argument("--knee", action="store_true", help="the network at the knee of the front")
+    which.add_argument("--best", action="store_true", help="the network of lowest loss")
     parser.add_argument("--to", required=True, type=Path, metavar="FILE.safetensors")
     parser.add_argument(
         "--format",
         choices=("dense", "sparse"),
         default="dense",
-        help="all genes, or indices and values of those that are not zero (default: dense)",
+        help="all genes, or indices and values of the nonzero ones (default: dense)",
     )
     given = parser.parse_args(arguments)
     require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
@@ -53,7 +57,7 @@ def main(arguments: list[str]) -> None:
 
 
 def choose(front: "Front", *, density: float | None = None, knee: bool = False) -> int:
-    """The row of the front to take: by density, the knee, or else the one of lowest loss."""
+    """Select a row of the front: by density, the knee, or by default the lowest loss."""
     if density is not None:
         lowest = float(front.density.min())
         expected = f"at least {lowest:.4g}, the sparsest network of the front"
@@ -71,7 +75,7 @@ def choose(front: "Front", *, density: float | None = None, knee: bool = False) 
 
 
 def save(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Write the file whole or not at all; InputError where that fails."""
+    """Write the file atomically; InputError on failure."""
     from experiments.running import model_files
 
     try:
@@ -79,4 +83,4 @@ def save(arrays: dict[str, np.ndarray], path: Path) -> None:
         model_files.save_arrays(arrays, path)
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"--to must be a file that can be written, not {path}: {reason}") from None
+        raise InputError(f"--to must be a writable file, not {path}: {reason}") from None

@@ -1,4 +1,4 @@
-"""Pictures of fronts of density against loss, and of their quality over the generations."""
+"""Figures of fronts of density against loss, and of their quality by generation."""
 
 import math
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ def fronts(
     zero_loss: float,
     published: Mapping[str, Curve] | None = None,
     scores: Mapping[str, float] | None = None,
-    title: str = "What each method offers: loss against density",
+    title: str = "Loss against density by method",
 ) -> None:
-    """Draw fronts, each a density [K] and a loss [K], with what they attain as a staircase.
+    """Draw fronts, each a density [K] and a loss [K], with their attainment staircases.
 
-    `zero_loss` is that of the network of zeros; `published` fronts are grey and in the legend as
-    "published " and their key; `scores` has log hypervolumes by the names in the legend. Points of
-    zero density or without a positive finite loss are left out; a note counts those out of view.
+    `zero_loss` is the loss of the all-zero network. `published` fronts are grey, with "published"
+    in the legend. `scores` maps names in the legend to log hypervolumes. Points of zero density or
+    without a positive finite loss are omitted; a note counts those out of view.
     """
     series = {**fronts, **{f"published {name}": front for name, front in (published or {}).items()}}
     drawn = {name: _positive(*front) for name, front in series.items()}
@@ -74,15 +74,15 @@ def fronts(
 
 
 def decline(path: Path, series: Mapping[str, Curve], *, x_name: str, loss_name: str) -> None:
-    """Draw the loss of the best, each an x [T] and a loss [T], over the cost or the generation.
+    """Draw curves of an x [T] and the lowest loss [T] each.
 
-    The legend runs from the highest to the lowest last loss. The x axis is logarithmic, and points
-    at x = 0 left out, where the largest x is over 100 times the smallest positive one.
+    The legend is sorted by final loss. If the largest x is over 100 times the smallest positive
+    one, the x axis is logarithmic and points at x = 0 are omitted.
     """
     drawn = {name: _positive(*curve, above=-1) for name, curve in series.items()}
     xs, losses = np.concatenate([np.zeros((2, 0)), *drawn.values()], axis=1)
     lowest, highest = xs[xs > 0].min(initial=math.inf), xs.max(initial=0)
-    # A method that diverges must not flatten all others.
+    # Keep a diverging method from flattening all other curves.
     starts = [values[1, 0] for values in drawn.values() if values.size]
     roof = min(losses.max(), 10 * np.median(starts)) if starts else 1.0
     last = {name: values[1, -1] for name, values in drawn.items() if values.size}
@@ -105,7 +105,7 @@ def decline(path: Path, series: Mapping[str, Curve], *, x_name: str, loss_name: 
 
 
 def hypervolumes(path: Path, generations: np.ndarray, values: np.ndarray) -> None:
-    """Draw the log hypervolume [T], from 0 to 1 and more is better, of the generations [T]."""
+    """Draw the log hypervolume [T], in [0, 1], by generation [T]."""
     generations, values = np.array([generations, values])[:, np.isfinite(values)]
     top = 1.15 * values.max(initial=0.01)
     with canvas(path, 1000, 650, layout="constrained") as figure:
@@ -119,14 +119,14 @@ def hypervolumes(path: Path, generations: np.ndarray, values: np.ndarray) -> Non
 
 
 def _positive(x: np.ndarray, loss: np.ndarray, above: float = 0) -> np.ndarray:
-    """The points of positive finite loss and of finite x over `above` as [2, K], by rising x."""
+    """Points with positive finite loss and finite x > `above`, sorted by x, as [2, K]."""
     points = np.array([x, loss], np.float64)
     points = points[:, np.isfinite(points).all(axis=0) & (points[0] > above) & (points[1] > 0)]
     return points[:, np.lexsort(points[::-1])]
 
 
 def _logarithmic(panel: Axes, name: str, low: float, high: float) -> None:
-    """Make an axis logarithmic; where it is short, with the ticks of a linear one."""
+    """Make an axis logarithmic, with the ticks of a linear one if it is short."""
     panel.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
     axis = panel.xaxis if name == "x" else panel.yaxis
     locator = LogLocator(subs=(1, 2, 5) if high < 2000 * low else (1,), numticks=20)
@@ -135,7 +135,7 @@ def _logarithmic(panel: Axes, name: str, low: float, high: float) -> None:
 
 
 def _legend(panel: Axes, handles: list, rows: list, values: Mapping, form: str, head: str) -> None:
-    """A legend right of the panel with a second column of `values`, if any, under `head`."""
+    """Add a legend right of the panel, with an optional second column of `values` under `head`."""
     known = [format(values[row], form) if row in values else "" for row in rows]
     if any(known):
         blank = Line2D([], [], linestyle="")

@@ -1,4 +1,4 @@
-"""Fronts of density against loss: what a method offers, how it is measured and judged."""
+"""Fronts of density against loss, and their quality measures."""
 
 import math
 from functools import partial
@@ -15,19 +15,18 @@ from experiments.running import steps
 from gajax.types import Params
 
 LOWEST_DENSITY = 1e-3
-"""Below it, sparser is no better."""
+"""Density below which sparser networks do not improve the hypervolume."""
 
 LOSS_RANGE = 2312
-"""The loss of the network of zeros, over the loss below which lower is no better."""
+"""Loss of the all-zero network over the loss below which the hypervolume does not improve."""
 
 
 class Step(NamedTuple):
-    """What a method gives as it goes: the population it would end with, and what that has cost.
+    """A step of a method: its info, and the population that it would return now.
 
-    `info.loss` and `density` belong to the individuals of `params`. The phase `evolved` stands
-    for a moment, the end of the evolution, at no further cost. With several seeds at once, all but
-    the phase has their axis S. `saved` has the trees and facts from which the method
-    goes on behind this step, where it can.
+    `info.loss` and `density` are those of `params`. The phase `evolved` marks the end of the
+    evolution and has no costs. For several seeds, all fields but the phase have an axis S. `saved`
+    holds the trees and facts to resume from, if the method can.
     """
 
     info: gajax.Info
@@ -37,7 +36,7 @@ class Step(NamedTuple):
     saved: tuple[Any, dict[str, Any]] | None = None
 
     def of_seed(self, seed: int | None) -> "Step":
-        """The step of the seed at that place (None: no axis), `params` where a generation ended."""
+        """The step of the seed at this index, with `params` only at the end of a generation."""
         if seed is None:
             return self
         info = steps.take_seed(self.info, seed)
@@ -46,7 +45,7 @@ class Step(NamedTuple):
 
 
 class Front(NamedTuple):
-    """Density and losses on whole sets of networks, sparsest first; accuracy of classifiers."""
+    """Density, losses on whole sets and test accuracy of classifiers, sparsest network first."""
 
     density: Float[np.ndarray, " K"]
     train_loss: Float[np.ndarray, " K"]
@@ -61,7 +60,7 @@ class Front(NamedTuple):
 
 
 def zero_loss(network: Network, data: gajax.Data) -> float:
-    """Mean loss of the network of zeros over all examples."""
+    """Mean loss of the all-zero network over all examples."""
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     zeros = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), shapes)
     return float(losses(network, zeros, data)[0])
@@ -73,16 +72,16 @@ def losses(network: Network, population: Params, data: gajax.Data) -> Float[np.n
 
 
 def accuracies(network: Network, population: Params, data: gajax.Data) -> Float[np.ndarray, " P"]:
-    """Share of the examples that each classifier gets right."""
+    """Accuracy of each classifier."""
     assert network.logits is not None
-    return gajax.sharding.gather(_losses(partial(_right, network.logits), population, data))
+    return gajax.sharding.gather(_losses(partial(_accuracy, network.logits), population, data))
 
 
 def log_hypervolume(density: Any, loss: Any, zero_loss: float) -> float:
-    """Area under a front with both axes logarithmic and scaled to [0, 1]; more is better.
+    """Area under a front with logarithmic axes scaled to [0, 1]; higher is better.
 
     The axes are ln(1 / density) up to `LOWEST_DENSITY` and ln(zero_loss / loss) up to
-    `LOSS_RANGE`. Points that are not better than the network of zeros add nothing.
+    `LOSS_RANGE`. Points no better than the all-zero network contribute nothing.
     """
     density, loss = (np.asarray(values, np.float64) for values in (density, loss))
     sparsity = -np.log(np.maximum(density, LOWEST_DENSITY)) / -math.log(LOWEST_DENSITY)
@@ -93,7 +92,7 @@ def log_hypervolume(density: Any, loss: Any, zero_loss: float) -> float:
 
 
 def nondominated(density: Any, loss: Any) -> np.ndarray:
-    """Indices of the points of the front, sparsest first, one of each kind."""
+    """Indices of the nondominated points without duplicates, sparsest first."""
     order = np.lexsort((loss, density))
     front, best = [], math.inf
     for index in order:
@@ -108,5 +107,5 @@ def _losses(loss_fn, population, data):
     return gajax.evaluation.losses(loss_fn, population, data)
 
 
-def _right(logits, params, batch):
+def _accuracy(logits, params, batch):
     return jnp.mean(jnp.argmax(logits(params, batch["images"]), axis=-1) == batch["labels"])

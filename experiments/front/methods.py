@@ -1,4 +1,4 @@
-"""Every way to a front that a comparison can name, baselines included."""
+"""Methods of computing a front, baselines included."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -25,10 +25,10 @@ from gajax.types import Params
 Method = Callable[..., Iterator[Step]]
 
 PLAIN_RATE = 10.0
-"""Rate of the gradient step of NSGA-II(+gradient), the best of .1, 1, 10 on held-out images."""
+"""Learning rate of NSGA-II(+gradient), the best of .1, 1 and 10 on held-out images."""
 
 CHECKS = 20
-"""Times that the final refinement looks which moment of an individual is its best."""
+"""Number of evaluations in the final refinement to keep the best state of an individual."""
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -38,14 +38,14 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 
 def densities(config: Config) -> Float[Array, " P"]:
-    """Densities of the initial population, as published or a fixed factor apart."""
+    """Densities of the initial population."""
     if config.initial_densities == "graded":
         return gajax.linear_densities(config.population_size)
     return jnp.geomspace(config.lowest_density, 1, config.population_size)
 
 
 def gemonn(config: Config, network: Network) -> gajax.Algorithm:
-    """GEMONN, before its final refinement."""
+    """GEMONN without its final refinement."""
     refine = None
     if config.refine_steps:
         refine = gajax.Refine(_sparse_optimizer(config), config.refine_steps, config.refine_every)
@@ -63,12 +63,9 @@ def gemonn(config: Config, network: Network) -> gajax.Algorithm:
 
 
 def nsga2(
-    config: Config,
-    network: Network,
-    *,
-    optimizer: optax.GradientTransformation | None = None,
+    config: Config, network: Network, *, optimizer: optax.GradientTransformation | None = None
 ) -> gajax.Algorithm:
-    """NSGA-II; with an optimiser, the offspring take one of its steps."""
+    """NSGA-II; with an optimiser, the offspring take one gradient step."""
     return gajax.nsga2(
         network.loss_fn,
         batch_size=config.batch_size,
@@ -80,7 +77,7 @@ def nsga2(
 
 
 def refinement(config: Config, network: Network) -> gajax.Algorithm:
-    """The final refinement; when it looks for the best moments depends on its steps' length."""
+    """The final refinement."""
     return gajax.refinement(
         network.loss_fn,
         optimizer=_sparse_optimizer(config),
@@ -98,20 +95,17 @@ ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
     "nsga2-gradient": partial(nsga2, optimizer=optax.sgd(PLAIN_RATE)),
     "nsga2-gradient-0": partial(nsga2, optimizer=gajax.sparse(optax.sgd(PLAIN_RATE))),
 }
-"""Name to `algorithm(config, network)`, of methods that evolve."""
+"""Maps evolutionary methods to functions `make(config, network)`."""
 
 
 def budget(config: Config) -> float:
-    """The budget, or the offspring of all generations on a batch each."""
+    """The budget, by default the cost of one batch for each offspring of all generations."""
     offspring = config.generations * config.population_size * config.batch_size
     return offspring if config.budget is None else config.budget
 
 
 def plan(config: Config) -> tuple[float, float]:
-    """What a run costs at most, infinite where nothing but generations limits it.
-
-    And how much of it about is kept for the final refinement.
-    """
+    """Largest cost of a run, infinite without a budget, and the reserve for final refinement."""
     if config.method not in ALGORITHMS:
         return budget(config), 0.0
     reserve = _refinement_cost(densities(config), config) if is_refined(config) else 0.0
@@ -124,7 +118,7 @@ def is_refined(config: Config) -> bool:
 
 
 def memory_needed(config: Config, network: Network, examples: Any) -> int:
-    """About the bytes at the height of an evolution; of the examples only the shapes matter."""
+    """Estimate the peak bytes of an evolution from the shapes of the examples."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     common = jax.eval_shape(network.init, key), config.population_size, gajax.Data(examples, key)
     evolution = memory.needed(ALGORITHMS[config.method](config, network), *common)
@@ -143,7 +137,7 @@ def run_baseline(
     *,
     baseline: Callable[..., Iterator[Step]],
 ) -> Iterator[Step]:
-    """A rival without a population, at the budget."""
+    """Run a baseline without a population for the budget."""
     return baseline(
         key,
         network,
@@ -163,9 +157,9 @@ def evolve(
     resumed: Checkpoint | None,
     on_compile: OnCompile | None,
 ) -> Iterator[Step]:
-    """Evolve until the generations or the budget are spent, leaving enough for the refinement.
+    """Evolve until the generations or the budget end, with a reserve for the final refinement.
 
-    Several keys, and data with their axis S, evolve as many seeds at once.
+    Several keys, and data with an axis S, evolve several seeds.
     """
     each = partial(seed_axis.map_seeds, key)
     key_init, key_run, key_refine = seed_axis.split(key, 3)
@@ -176,7 +170,7 @@ def evolve(
         step = None
         for step in _evolution(setting, config, resumed, on_compile):
             yield step
-        assert step is not None, "generation 0 is always there"
+        assert step is not None, "there is always generation 0"
         if not is_refined(config):
             return
         yield step._replace(phase="evolved", saved=None)
@@ -198,22 +192,22 @@ def evolve(
 def _evolution(
     setting: tuple, config: Config, resumed: Checkpoint | None, on_compile: OnCompile | None
 ) -> Iterator[Step]:
-    """The steps before the refinement; `setting` is what `gajax.evolve` takes."""
-    spent, since, dearest, is_over = resumed.facts["costs"] if resumed else (0.0, 0.0, 0.0, False)
+    """Yield the steps before the refinement; `setting` holds the arguments of `gajax.evolve`."""
+    spent, current, highest, is_over = resumed.facts["costs"] if resumed else (0.0, 0.0, 0.0, False)
     is_old = resumed is not None
     walk = steps.evolve(
         setting, generations=config.generations, resumed=resumed, on_compile=on_compile
     )
     for state, info in walk:
         density = jax.device_get(state.density)
-        since += _cost(info)
+        current += _cost(info)
         if info.done and not is_old:
-            spent, dearest, since = spent + since, max(dearest, since), 0.0
+            spent, highest, current = spent + current, max(highest, current), 0.0
             if config.budget is not None:
                 reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
-                is_over = spent + dearest + reserve > config.budget
+                is_over = spent + highest + reserve > config.budget
         is_old = False
-        facts = {"phase": "evolution", "costs": (spent, since, dearest, is_over)}
+        facts = {"phase": "evolution", "costs": (spent, current, highest, is_over)}
         yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
         if is_over:
             return
@@ -225,13 +219,13 @@ METHODS: dict[str, Method] = {
     "pruning": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=False)),
     "regrowth": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=True)),
 }
-"""Name to `method(key, config, network, data, resumed, on_compile) -> the steps it takes`.
+"""Maps names to `method(key, config, network, data, resumed, on_compile)`, an iterator of steps.
 
-With a checkpoint, the first step is the one at which it was made.
+With a checkpoint, the first step is the saved one.
 """
 
 NAMES = {"descent": baselines.NAMES}
-"""Names of the individuals where each is a method by itself."""
+"""Names of individuals that are separate methods."""
 
 
 def _sparse_optimizer(config: Config) -> optax.GradientTransformation:
@@ -239,19 +233,19 @@ def _sparse_optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def _cost(info: gajax.Info) -> float:
-    """What a step costs one seed: all evolve at the same cost."""
+    """The cost of a step, which is equal for all seeds."""
     return float(np.max(info.gradient_examples) + np.max(info.forward_examples) / 3)
 
 
 def _refinement_cost(density: np.ndarray | Array, config: Config) -> float:
-    """What the final refinement costs at most: its gradient steps, and the scoring in between."""
+    """Upper bound on the cost of the final refinement, gradient steps and scoring."""
     most = config.final_refine_steps
-    moves = budgets(jnp.asarray(density), most)
-    checks = 2 + moves // max(1, most // CHECKS)
-    return float(moves.sum() * config.batch_size + checks.sum() * gajax.evaluation.SCORE_BATCH / 3)
+    counts = budgets(jnp.asarray(density), most)
+    checks = 2 + counts // max(1, most // CHECKS)
+    return float(counts.sum() * config.batch_size + checks.sum() * gajax.evaluation.SCORE_BATCH / 3)
 
 
-# Compiled with few optimisations, which take longer than what runs only once.
+# Compiled with few optimisations, because it runs only once.
 @partial(jax.jit, static_argnames="init", compiler_options={"xla_backend_optimization_level": 1})
 def _draw(key: Key[Array, ""], init: Callable, densities: Float[Array, " P"]) -> Params:
     return gajax.init(key, init, len(densities), densities=densities)

@@ -1,4 +1,4 @@
-"""The classifiers of the experiments, as Flax modules."""
+"""Classifiers as Flax modules."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -6,11 +6,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 BIAS = 0.01
-"""What the biases of the classifiers start at: not zero, or sparse steps would never move them."""
+"""Initial value of biases, nonzero because sparse gradient steps keep zeros."""
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 (LeCun et al., 1998): two convolutions with average pooling, three dense layers.
+    """LeNet-5 (LeCun et al., 1998): two convolutions with average pooling and three dense layers.
 
     Attributes:
       classes: number of outputs.
@@ -42,17 +42,16 @@ class LeNet5(nn.Module):
 def convolution(
     images: Array, kernel: Array, strides: object, padding: str, **_: object
 ) -> Float[Array, "B H W O"]:
-    """A convolution of stride 1 as a product of matrices.
+    """A convolution of stride 1 as a matrix product.
 
-    XLA's own is six times slower on a CPU inside a loop, which is where a population learns.
+    XLA's convolution is six times slower on a CPU inside a loop, as in training of a population.
     """
     height, width = kernel.shape[:2]
     if padding == "SAME":
         sides = [((size - 1) // 2, size // 2) for size in (height, width)]
         images = jnp.pad(images, ((0, 0), *sides, (0, 0)))
     rows, columns = images.shape[1] - height + 1, images.shape[2] - width + 1
-    # Columns first, then rows: a slice for each place in the kernel takes up to twice as long to
-    # compile.
+    # Columns first, then rows: a slice per kernel element takes up to twice as long to compile.
     for axis, shifts, count in ((2, width, columns), (1, height, rows)):
         shifted = [
             lax.slice_in_dim(images, shift, shift + count, axis=axis) for shift in range(shifts)
@@ -62,10 +61,10 @@ def convolution(
 
 
 class LSTMClassifier(nn.Module):
-    """Reads an image row by row; a dense layer classifies what is left in memory at the end.
+    """An LSTM that reads an image row by row, with a dense layer on its last output.
 
     Attributes:
-      hidden: width of the memory.
+      hidden: number of features of the LSTM.
       classes: number of outputs.
     """
 
@@ -84,13 +83,13 @@ class LSTMClassifier(nn.Module):
             recurrent_kernel_init=glorot,
             bias_init=bias,
         )
-        memory = jnp.asarray(nn.RNN(cell)(images.reshape(*images.shape[:-2], -1)))
-        values = memory[..., -1, :]
+        outputs = jnp.asarray(nn.RNN(cell)(images.reshape(*images.shape[:-2], -1)))
+        values = outputs[..., -1, :]
         return nn.Dense(self.classes, kernel_init=glorot, bias_init=bias)(values)
 
 
 class MLP(nn.Module):
-    """Dense layers with rectified linear units between them.
+    """Dense layers with ReLU activations.
 
     Attributes:
       hidden: widths of the hidden layers.

@@ -1,4 +1,4 @@
-"""The networks whose fronts can be evolved, each as functions of its parameters alone."""
+"""Networks to evolve, as pure functions of their parameters."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Batch = dict[str, Array]
 """`images` uint8 [B, I] and `labels` int32 [B]."""
 
 WEIGHT_BOUND, BIAS_BOUND = 10.0, 20.0
-"""Largest magnitudes of genes (Yang et al., section on the setting)."""
+"""Published bounds on the magnitudes of weights and biases (Yang et al.)."""
 
 
 class Network(NamedTuple):
-    """What evolution has to know; only autoencoders have `reconstruct` and `encode`."""
+    """Functions of a network; `reconstruct` and `encode` only of autoencoders."""
 
     init: Callable[[Key[Array, ""]], Params]
     loss_fn: LossFn
@@ -44,7 +44,7 @@ def make(
     classes: int,
     precision: str = "float32",
 ) -> Network:
-    """The network of that name for images [H, W, C] and a number of classes.
+    """Make a network by name for images of shape [H, W, C].
 
     It computes in the precision; parameters, gradients and losses are float32.
     """
@@ -76,13 +76,13 @@ def make(
 def data(
     images: np.ndarray, labels: Int[np.ndarray, " N"], order_key: Key[Array, ""]
 ) -> gajax.Data:
-    """Images uint8 [N, H, W, C] and labels as data of the algorithms."""
+    """Convert images uint8 [N, H, W, C] and labels to data of the algorithms."""
     flat = jnp.asarray(images.reshape(len(images), -1))
     return gajax.Data({"images": flat, "labels": jnp.asarray(labels)}, order_key)
 
 
 def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Network:
-    """Sigmoid everywhere, biases in the encoder alone, the gradient by sign agreement."""
+    """A tied sigmoid autoencoder with biases in the encoder only and the gradient `gajax.tied`."""
     model = TiedAutoencoder(
         (pixels, *hidden),
         jax.nn.sigmoid,
@@ -92,7 +92,7 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
     )
 
     def init(key: Key[Array, ""]) -> Params:
-        """Uniform up to 6 / sqrt(genes of a row + of a column) as published, Glorot if deep."""
+        """Uniform up to 6 / sqrt(inputs + outputs) as published; Glorot if deep."""
         key_model, key_uniform = jax.random.split(key)
         drawn: Any = model.init(key_model, jnp.zeros(pixels))["params"]
         if len(hidden) > 1:
@@ -107,22 +107,22 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
 
         return gajax.population.map_with_key(key_uniform, uniform, drawn)
 
-    def through(encoder: Params, decoder: Params, images: Array) -> Array:
+    def restore(encoder: Params, decoder: Params, images: Array) -> Array:
         code: Any = model.apply({"params": encoder}, images, method="encode")
         restored: Any = model.apply({"params": decoder}, code, method="decode")
         return restored
 
-    through = with_precision(precision, through)
+    restore = with_precision(precision, restore)
 
-    def apart(encoder: Params, decoder: Params, batch: Batch) -> Float[Array, ""]:
+    def untied_loss(encoder: Params, decoder: Params, batch: Batch) -> Float[Array, ""]:
         images = unit_interval(batch["images"])
-        return jnp.mean((through(encoder, decoder, images) - images) ** 2)
+        return jnp.mean((restore(encoder, decoder, images) - images) ** 2)
 
     def loss_fn(params: Params, batch: Batch) -> Float[Array, ""]:
-        return apart(params, params, batch)
+        return untied_loss(params, params, batch)
 
     def reconstruct(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B I"]:
-        return through(params, params, unit_interval(images))
+        return restore(params, params, unit_interval(images))
 
     def encode(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
         code: Any = model.apply({"params": params}, unit_interval(images), method="encode")
@@ -131,7 +131,7 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
     return Network(
         init,
         loss_fn,
-        gajax.tied(apart),
+        gajax.tied(untied_loss),
         _bounds(init),
         reconstruct=reconstruct,
         encode=encode,

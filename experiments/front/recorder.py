@@ -1,4 +1,4 @@
-"""From the steps of a front's evolution to rows of metrics and a live display."""
+"""Converts the steps of the evolution of a front to rows of metrics and a live display."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ from experiments.running.progress import Progress
 
 
 class FrontRecorder:
-    """Shows where the evolution stands, and gives its `meter` a row for each generation."""
+    """Shows the progress of an evolution, and adds a row per generation to its `meter`."""
 
     def __init__(self, config: Config, zero_loss: float, progress: Progress, on_row: OnRow) -> None:
         self.meter = Meter(on_row)
@@ -23,24 +23,24 @@ class FrontRecorder:
         self._names = methods.NAMES.get(config.method, ())
         self._generations = config.generations
         self._budget, self._reserve = methods.plan(config)
-        self._evolved = 0.0  # cost of the evolution, as far as it is known
+        self._evolved = 0.0  # estimated cost of the evolution
         self._zero_loss = zero_loss
         self._progress = progress
-        self._show("evolution", 0.0, {})  # the first step waits for its compilation
+        self._show("evolution", 0.0, {})  # shown while the first step compiles
 
     def saved(self) -> dict[str, Any]:
-        """All that `restore` needs, ready for JSON."""
+        """The state for `restore`, serialisable as JSON."""
         return {"meter": self.meter.saved(), "facts": (self.generation, self._evolved)}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `saved` has given, passing the rows on once more."""
+        """Restore the state from `saved` and replay its rows to `on_row`."""
         self.meter.restore(saved["meter"])
         self.generation, self._evolved = saved["facts"]
 
     def observe(self, step: Step) -> None:
-        """Take one step in, and its row where it ended a generation.
+        """Record a step, and a row at the end of a generation.
 
-        InputError where no loss of that generation is finite.
+        InputError if no loss of the generation is finite.
         """
         if step.phase == "evolved":
             return
@@ -79,9 +79,9 @@ class FrontRecorder:
             require_finite_loss(info.loss, self._rate, self.generation, step.phase)
 
     def _show(self, phase: str, fraction: float, metrics: dict[str, str]) -> None:
-        """Show a phase of which, or of whose generation, that fraction is done."""
+        """Show a phase; `fraction` is that of the phase or, in evolution, of the generation."""
         cost = self.meter.cost()["cost"]
-        # Where the budget ends the run, the generations that there may be are too many to show.
+        # With a budget, the largest number of generations is not informative.
         is_counted = phase == "evolution" and math.isinf(self._budget)
         if phase == "evolution":
             if not is_counted:

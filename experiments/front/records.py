@@ -1,4 +1,4 @@
-"""What a comparison of fronts knows of its runs: rows of its table, and its figures."""
+"""Table and figures of a comparison of fronts."""
 
 import math
 from itertools import groupby
@@ -37,11 +37,11 @@ NAMES = {
 }
 
 Record = dict[str, Any]
-"""What the table and the figures know of one method and seed."""
+"""Results of one method and seed for the table and the figures."""
 
 
 def read_all(directory: Path) -> list[Record]:
-    """The records of all runs in a directory; InputError where one of them is not sound."""
+    """Read the records of all runs in a directory; InputError if one is damaged."""
     records = []
     for summary in comparison.summaries(directory, METHODS, [*_COMMON, "zero_loss"]):
         try:
@@ -52,12 +52,12 @@ def read_all(directory: Path) -> list[Record]:
 
 
 def table(directory: Path) -> dict[str, list[Record]]:
-    """Write and print the means over the seeds of each method that the directory has runs of.
+    """Write and print the means over seeds of each method in the directory.
 
-    Returns the records of its rows.
+    Returns the records of each row.
     """
     records = read_all(directory)
-    records.sort(key=itemgetter("place", "seed"))
+    records.sort(key=itemgetter("order", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
     views = write_tables({"": groups}, MEASURES, directory)
     show(*views, f"written to {printable(directory)}")
@@ -65,24 +65,24 @@ def table(directory: Path) -> dict[str, list[Record]]:
 
 
 def _read(summary: dict[str, Any]) -> list[Record]:
-    """One record for a run, or one for each of its individuals where these have names."""
-    place, method, zero_loss = summary["directory"], summary["method"], summary["zero_loss"]
+    """One record for a run, or one for each of its individuals if these have names."""
+    directory, method, zero_loss = summary["directory"], summary["method"], summary["zero_loss"]
     names = summary.get("names", [])
     if not 0 < zero_loss < math.inf or len({*names}) < len(names):
         raise ValueError
     titles = [f"loss of {name}" for name in names] or ["best_loss"]
-    columns = files.read_columns(place / "metrics.csv", ["cost", *titles])
+    columns = files.read_columns(directory / "metrics.csv", ["cost", *titles])
     costs = columns["cost"]
     common = {name: summary[name] for name in ("seed", *_COMMON)}
-    common |= {"place": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
+    common |= {"order": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
     if not names:
-        front = report.load_front(place / "front.csv")
+        front = report.load_front(directory / "front.csv")
         return [_record(common, NAMES[method], front, (costs, columns["best_loss"]))]
-    population = report.load_front(place / "population.csv")
+    population = report.load_front(directory / "population.csv")
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = population.cut(index + 1, index)
-        record = {**common, "place": common["place"] + baselines.NAMES.index(name)}
+        record = {**common, "order": common["order"] + baselines.NAMES.index(name)}
         records.append(_record(record, name, front, (costs, columns[title])))
     return records
 
@@ -107,7 +107,7 @@ def _record(common: Record, name: str, front: Any, decline: tuple[list, list]) -
 
 
 def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> None:
-    """The fronts and declines of the first seed of each method."""
+    """Draw fronts and loss curves of the first seed of each method."""
     firsts = {name: records[0] for name, records in groups.items()}
     is_published = config.model == "autoencoder" and config.dataset in ("mnist5k", "mnist")
     loss = report.loss_name(config)

@@ -1,4 +1,4 @@
-"""The run directory of a front: written as the run goes, read back without running any code."""
+"""Writing the results of a front, and loading them without executing code from files."""
 
 import csv
 import json
@@ -34,18 +34,18 @@ _SECONDS_BETWEEN_PREVIEWS = 5
 
 
 def columns(config: Config) -> tuple[str, ...]:
-    """Columns of `metrics.csv`, the losses of individuals with names included."""
+    """Columns of `metrics.csv`, including the losses of named individuals."""
     names = methods.NAMES.get(config.method, ())
     return COLUMNS + tuple(f"loss of {name}" for name in names)
 
 
 def loss_name(config: Config) -> str:
-    """What the loss of the config's model is called."""
+    """Name of the loss of the config's model."""
     return "MSE" if "autoencoder" in config.model else "cross-entropy"
 
 
 def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
-    """A function of every step that draws the front as it moves, every few seconds."""
+    """Return a callback for each step that draws the current front every few seconds."""
     from experiments.front import figures  # late: it imports matplotlib
 
     first: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -56,16 +56,16 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
         nonlocal drawn
         if not step.info.done or step.phase == "evolved":
             return
-        here = step.density, np.asarray(step.info.loss)
-        first.setdefault("before evolution", here)
+        current = step.density, np.asarray(step.info.loss)
+        first.setdefault("before evolution", current)
         if time.monotonic() - drawn >= _SECONDS_BETWEEN_PREVIEWS:
             name = f"generation {int(step.info.generation)}"
             figures.fronts(
                 directory / "figures" / "front.png",
-                {**first, name: here},
+                {**first, name: current},
                 loss_name=f"{loss_name(config)} of a batch",
                 zero_loss=zero_loss,
-                title="The front as it moves",
+                title="The current front",
             )
             drawn = time.monotonic()
 
@@ -73,7 +73,7 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
 
 
 def save(results: Results, directory: Path) -> None:
-    """Write population, front, figures and, last, the summary: a run that has one is whole."""
+    """Write population, front, figures and finally the summary, which marks the run as finished."""
     model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
     _save_front(results.members, directory / "population.csv")
@@ -82,7 +82,7 @@ def save(results: Results, directory: Path) -> None:
 
 
 def load_front(path: Path) -> Front:
-    """Read a front or a population; InputError where the file is none."""
+    """Load a front or a population; InputError if the file is damaged."""
     try:
         values = files.read_columns(path, Front._fields)
         columns = {name: np.array(column) for name, column in values.items()}
@@ -95,7 +95,7 @@ def load_front(path: Path) -> Front:
 
 
 def table(results: Results, directory: Path) -> None:
-    """Print the most important results of a run."""
+    """Print the main results of a run."""
     summary = results.summary
     title = f"{summary['method']}, {summary['model']} on {summary['dataset']}"
     lines = {
@@ -106,13 +106,13 @@ def table(results: Results, directory: Path) -> None:
         text = f"density {summary[f'{name}_density']:.3g}, "
         text += f"{loss_name(results.config)} {summary[f'{name}_test_loss']:.4f} on test images"
         if f"{name}_test_accuracy" in summary:
-            text += f", {summary[f'{name}_test_accuracy']:.2%} right"
+            text += f", {summary[f'{name}_test_accuracy']:.2%} correct"
         lines[name] = text
     show_outcome(title, lines, summary, directory)
 
 
 def published() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Density and training MSE of the published figure on MNIST, by algorithm."""
+    """Density and training MSE by algorithm, as published for MNIST."""
     points: dict[str, list[tuple[float, float]]] = {}
     with PUBLISHED.open(newline="") as file:
         for row in csv.DictReader(file):

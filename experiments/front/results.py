@@ -1,4 +1,4 @@
-"""What the evolution of a front comes to."""
+"""Results of the evolution of a front."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from gajax.types import Params
 
 
 class Results(NamedTuple):
-    """What a training gives: `rows` has one for each generation, `summary` is ready for JSON."""
+    """Results of a run: one of `rows` per generation, `summary` serialisable as JSON."""
 
     config: Config
     dataset: Dataset

@@ -1,4 +1,4 @@
-"""One evolution of a front: what is kept of it as it goes, and how its end is measured."""
+"""Results of one evolution of a front, collected during the run and evaluated at its end."""
 
 import time
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from experiments.running.cli import require_finite_loss
 from gajax.types import Params
 
 SNAPSHOTS = (1, 10, 100)
-"""Generations whose best network is drawn, beside the last one's."""
+"""Generations, besides the last, whose best network is drawn."""
 
-_PREVIEW = 5_000  # training images that decide the fronts drawn for before and after evolution
+_PREVIEW = 5_000  # training images for the fronts before and after evolution
 
 
 class Setting(NamedTuple):
-    """What evolutions that differ only in their seed share."""
+    """Values shared by evolutions that differ only in their seed."""
 
     dataset: Dataset
     network: Network
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 
 class FrontRun:
-    """What is kept of the evolution of one seed."""
+    """Collects the results of the evolution of one seed."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class FrontRun:
         self._snapshots: dict[int, Params] = {}
 
     def observe(self, step: measures.Step) -> None:
-        """Take a step in."""
+        """Record a step."""
         self._recorder.observe(step)
         self._on_step(step, self._setting.zero_loss)
         generation = int(step.info.generation)
@@ -64,13 +64,14 @@ class FrontRun:
             self._stages["after evolution"] = self._points(step)
 
     def saved_trees(self) -> list[Params]:
-        """The snapshots, which `restore` takes from a checkpoint."""
+        """The snapshots, which `restore` reads from a checkpoint."""
         return [*self._snapshots.values()]
 
     def saved_facts(self) -> dict[str, Any]:
-        """What else `restore` needs, ready for JSON."""
+        """The rest of the state for `restore`, serialisable as JSON."""
         stages = {
-            name: [np.asarray(one).tolist() for one in both] for name, both in self._stages.items()
+            name: [np.asarray(values).tolist() for values in points]
+            for name, points in self._stages.items()
         }
         return {
             "recorder": self._recorder.saved(),
@@ -79,17 +80,17 @@ class FrontRun:
         }
 
     def restore(self, facts: dict[str, Any], resumed: Checkpoint) -> None:
-        """Go on from what `saved_facts` and `saved_trees` have given."""
+        """Restore the state from `saved_facts` and `saved_trees`."""
         self._recorder.restore(facts["recorder"])
-        for name, both in facts["stages"].items():
-            density, loss = (np.array(one, np.float32) for one in both)
+        for name, points in facts["stages"].items():
+            density, loss = (np.array(values, np.float32) for values in points)
             self._stages[name] = density, loss
         network = jax.eval_shape(self._setting.network.init, jax.random.key(0))
         for generation in facts["snapshots"]:
             self._snapshots[generation] = resumed.take(network)
 
     def results(self, step: measures.Step, seconds: float) -> Results:
-        """Measure the last step, which came after so many seconds."""
+        """Evaluate the last step; `seconds` is the time of the evolution."""
         started = time.perf_counter()
         config = self._config
         dataset, network, parts, zero_loss = self._setting
@@ -106,7 +107,7 @@ class FrontRun:
             "dataset": dataset.name,
             "dataset_source": dataset.source,
             "seed": config.seed,
-            **_figures(front, zero_loss),
+            **_summary(front, zero_loss),
             "zero_loss": zero_loss,
             "gene_count": gajax.genes(gajax.take(population, 0)),
             **self._recorder.meter.cost(),
@@ -143,20 +144,20 @@ class FrontRun:
 
 
 def _best(step: measures.Step) -> Params:
-    """The individual of lowest loss on its latest batch."""
+    """The individual with the lowest loss on its latest batch."""
     index = int(np.argmin(np.nan_to_num(step.info.loss, nan=np.inf)))
     return gathered(gajax.take(step.params, index))
 
 
 def gathered(params: Params) -> Params:
-    """Parameters that were shared out to devices, on one."""
+    """Gather parameters that are sharded over devices."""
     return jax.tree.map(jnp.asarray, gajax.sharding.gather(params))
 
 
 def _measure(
     network: Network, step: measures.Step, parts: dict[str, gajax.Data]
 ) -> tuple[np.ndarray, Front, Front]:
-    """The order that puts the front at the start, the front, and all individuals in that order."""
+    """The order with the front first, the front, and all individuals in that order."""
     train_loss = measures.losses(network, step.params, parts["train"])
     front = measures.nondominated(step.density, train_loss)
     others = np.setdiff1d(np.arange(len(train_loss)), front)
@@ -169,8 +170,8 @@ def _measure(
     return order, members.cut(len(front)), members
 
 
-def _figures(front: Front, zero_loss: float) -> dict[str, Any]:
-    """The front in a few numbers: its hypervolume, its knee and its most accurate member."""
+def _summary(front: Front, zero_loss: float) -> dict[str, Any]:
+    """Hypervolume, knee and most accurate network of the front."""
     objectives = jnp.stack([jnp.asarray(front.density), jnp.asarray(front.train_loss)], axis=1)
     knee = int(gajax.pareto.knee(objectives))
     values: dict[str, Any] = {

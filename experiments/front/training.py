@@ -1,4 +1,4 @@
-"""Evolving a front and measuring it on whole sets, with and without a run directory."""
+"""Evolving a front and evaluating it on whole sets, with and without a run directory."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +26,10 @@ from experiments.running.progress import Progress
 from experiments.running.runs import Job, Training
 
 _COPIES = 24
-"""Of a network that a rival without a population has about in memory, moments and all."""
+"""Approximate copies of the network in memory for baselines without a population."""
 
 OnStep = Callable[[measures.Step, float], None]
-"""Called with every step of the method and the loss of the network of zeros."""
+"""Called with each step of the method and the loss of the all-zero network."""
 
 
 def _ignore(*_: object) -> None:
@@ -44,24 +44,24 @@ def train(
     on_row: OnRow = _ignore,
     on_step: OnStep = _ignore,
 ) -> Results:
-    """Evolve, then measure the front on whole sets."""
+    """Evolve a front and evaluate it on whole sets."""
     config = check(config)
     return runs.train(TRAINING, config, load_data(config, dataset), progress, (on_row, on_step))
 
 
 def run(config: Config, dataset: Dataset, directory: Path) -> Results:
-    """Evolve with a live display and leave everything in the directory."""
+    """Evolve with a live display and write everything into the directory."""
     return runs.run(TRAINING, config, dataset, directory)
 
 
 def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
-    """The seeds that evolve side by side; InputError where there is no memory for one."""
-    shared = devices.count(config, population_multiple(config))
+    """How many seeds fit in memory together; InputError if not even one does."""
+    shards = devices.count(config, population_multiple(config))
     network, _ = _networks(config, dataset)
     widths = " ".join(map(str, config.hidden or ()))
     if config.method not in methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
-        available = memory.capacity(lambda runs: runs * copies, 1, "--hidden", widths)
+        available = memory.capacity(lambda count: count * copies, 1, "--hidden", widths)
         return available._replace(runs=1)
     images = len(dataset.train_images) - config.validation
     examples = {
@@ -70,26 +70,26 @@ def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
     }
 
     def needs(size: int) -> int:
-        of_size = replace(config, population_size=size)
-        return methods.memory_needed(of_size, network, examples) // shared
+        resized = replace(config, population_size=size)
+        return methods.memory_needed(resized, network, examples) // shards
 
     available = memory.capacity(needs, config.population_size, "--hidden", widths)
-    # What a final refinement leaves of the budget is another number of generations for each seed.
-    is_apart = config.budget is not None and methods.is_refined(config)
-    return available._replace(runs=1) if is_apart or shared > 1 else available
+    # With a reserve for the final refinement, seeds differ in their number of generations.
+    is_separate = config.budget is not None and methods.is_refined(config)
+    return available._replace(runs=1) if is_separate or shards > 1 else available
 
 
 def train_together(job: Job) -> Iterator[Results]:
-    """Evolve side by side what differs in nothing but the seed, then measure one after another.
+    """Evolve several seeds together, then evaluate them one by one.
 
-    The seconds of each are those of all together. The watches are pairs of `OnRow` and `OnStep`.
+    The training time of each is that of all. Callbacks are pairs of `OnRow` and `OnStep`.
     """
     config, *_ = configs = job.configs
     dataset, manager, resumed, started = job.dataset, job.manager, job.resumed, job.start_time()
     key = seed_axis.keys(job.seeds)
     key_order, key_method = seed_axis.split(key)
     parts = _parts(dataset, config.validation, key_order)
-    network, learner = _networks(config, dataset)
+    network, trained = _networks(config, dataset)
     setting = Setting(dataset, network, parts, measures.zero_loss(network, parts["train"]))
     evolutions = [
         FrontRun(
@@ -101,11 +101,11 @@ def train_together(job: Job) -> Iterator[Results]:
     ]
     data = parts["train"]
     data = data._replace(examples=seed_axis.broadcast(key, data.examples))
-    places = seed_axis.indices(key)
+    indices = seed_axis.indices(key)
 
     def collect(trees: Any, facts: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        trees = trees, [one.saved_trees() for one in evolutions]
-        facts = {**facts, "runs": [one.saved_facts() for one in evolutions]}
+        trees = trees, [evolution.saved_trees() for evolution in evolutions]
+        facts = {**facts, "runs": [evolution.saved_facts() for evolution in evolutions]}
         return trees, {**facts, "seconds": time.perf_counter() - started}
 
     method = methods.METHODS[config.method]
@@ -113,7 +113,7 @@ def train_together(job: Job) -> Iterator[Results]:
         devices.mesh(config, population_multiple(config)),
         manager.defer_signals() if manager else nullcontext(),
     ):
-        steps = method(key_method, config, learner, data, resumed, job.progress.compiling)
+        steps = method(key_method, config, trained, data, resumed, job.progress.compiling)
         step = next(steps) if resumed else None
         if resumed:
             for evolution, saved in zip(evolutions, resumed.facts["runs"], strict=True):
@@ -121,38 +121,38 @@ def train_together(job: Job) -> Iterator[Results]:
         for step in steps:
             saved = partial(collect, *step.saved) if manager and step.saved else None
             with manager.save_on_failure(saved) if manager and saved else nullcontext():
-                for evolution, place in zip(evolutions, places, strict=True):
-                    evolution.observe(step.of_seed(place))
+                for evolution, index in zip(evolutions, indices, strict=True):
+                    evolution.observe(step.of_seed(index))
             if manager and saved:
                 manager.step(step.info.done, saved)
-        assert step is not None, "every method takes steps"
+        assert step is not None, "every method has at least one step"
         step = step._replace(params=gathered(step.params))
     seconds = time.perf_counter() - started
-    for evolution, place in zip(evolutions, places, strict=True):
+    for evolution, index in zip(evolutions, indices, strict=True):
         with job.progress.status("measuring the front on whole sets"):
-            yield evolution.results(step.of_seed(place), seconds)
+            yield evolution.results(step.of_seed(index), seconds)
 
 
 def _open_callback(config: Config, directory: Path, stack: ExitStack) -> tuple[OnRow, OnStep]:
-    """Write the metrics into the directory and, with `--plot`, draw the front as it moves."""
+    """Return callbacks that write metrics into the directory and, with `--plot`, draw the front."""
     file = run_directory.metrics_file(directory / "metrics.csv", report.columns(config))
     on_step = report.preview(config, directory) if config.plot else _ignore
     return stack.enter_context(file), on_step
 
 
 def _networks(config: Config, dataset: Dataset) -> tuple[Network, Network]:
-    """The network as it is measured, and as it learns."""
+    """The network for evaluation, in float32, and for training, in the configured precision."""
     shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
     kind = config.model, config.hidden or (), shape, classes
     return networks.make(*kind), networks.make(*kind, config.precision)
 
 
 def _parts(dataset: Dataset, validation: int, key_order: Key[Array, ""]) -> dict[str, gajax.Data]:
-    """The sets as data of the algorithms; the last `validation` training images are a set."""
-    learned = len(dataset.train_images) - validation
+    """Training, validation and test sets; the last `validation` training images are held out."""
+    trained_on = len(dataset.train_images) - validation
     sets = {
-        "train": (dataset.train_images[:learned], dataset.train_labels[:learned]),
-        "validation": (dataset.train_images[learned:], dataset.train_labels[learned:]),
+        "train": (dataset.train_images[:trained_on], dataset.train_labels[:trained_on]),
+        "validation": (dataset.train_images[trained_on:], dataset.train_labels[trained_on:]),
         "test": (dataset.test_images, dataset.test_labels),
     }
     return {

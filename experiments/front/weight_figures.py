@@ -1,4 +1,4 @@
-"""Pictures of the weights of sparse networks, and of what they reconstruct, by generation."""
+"""Figures of the weights and reconstructions of sparse networks by generation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,16 @@ from experiments.reporting.canvas import (
 
 Snapshots = Mapping[int, np.ndarray]  # by generation
 
-# The smallest weight is far from white already, so that none can be taken for a zero.
+# Even the smallest weights are far from white, which marks zeros.
 _TONES = [(0, "#08306B"), (0.5, "#A6CBE8"), (0.5, "#F7BC9A"), (1, "#7A2300")]
 _SIGNED = LinearSegmentedColormap.from_list("signed", _TONES)
 
 
 def mosaic(path: Path, kernels: Snapshots, shape: Shape) -> None:
-    """Draw where the weights of first-layer kernels [H W C, K], by generation, are not zero.
+    """Draw the nonzero weights of first-layer kernels [H W C, K] by generation.
 
-    At most four generations, first and last among them, each the up to 100 units with most nonzero
-    weights, an image each: zeros white, one scale for all; of several channels the largest weight.
+    Shows up to four generations, including the first and last, with an image for each of up to 100
+    units with the most nonzero weights. Several channels are reduced to the largest weight.
     """
     chosen = _chosen(kernels)
     total, side = next(iter(chosen.values())).shape[1], max(shape[:2])
@@ -41,18 +41,18 @@ def mosaic(path: Path, kernels: Snapshots, shape: Shape) -> None:
     units, zoom = min(total, columns**2), max(1, 560 // (columns * side))
     tall, wide = shape[0] * zoom + 2, shape[1] * zoom + 2
     board = (math.ceil(units / columns) * tall + 2, columns * wide + 2, 3)
-    # No panel's ordinary weights lie beyond the scale; the few largest may saturate.
+    # The scale covers 98 % of the weights of each panel; larger ones saturate.
     sizes = [np.abs(kernel[kernel != 0]) for kernel in chosen.values()]
     limit = max((float(np.percentile(size, 98)) for size in sizes if len(size)), default=1.0)
     across = 2 if len(chosen) == 4 else len(chosen)
     step_x, step_y = max(board[1] + 32, 300), board[0] + 64
     width, height = max(30 + across * step_x, 760), 160 + math.ceil(len(chosen) / across) * step_y
     with canvas(path, width, height) as figure:
-        title = f"Where the weights are: the {units} fullest of {total} units"
+        title = f"Nonzero weights of the {units} densest of {total} units"
         draw_text(figure, 30, 24, title, ha="left", size=11, weight="bold")
         for index, (generation, kernel) in enumerate(chosen.items()):
-            busy = np.argsort(-np.count_nonzero(kernel, axis=0), kind="stable")[:units]
-            maps = kernel[:, busy].T.reshape(units, *shape)
+            densest = np.argsort(-np.count_nonzero(kernel, axis=0), kind="stable")[:units]
+            maps = kernel[:, densest].T.reshape(units, *shape)
             maps = np.take_along_axis(maps, np.abs(maps).argmax(-1)[..., None], -1)[..., 0]
             colors = _SIGNED(Normalize(-limit, limit)(maps))[..., :3]
             colors[maps == 0] = 1
@@ -71,10 +71,10 @@ def mosaic(path: Path, kernels: Snapshots, shape: Shape) -> None:
 
 
 def connections(path: Path, kernels: Snapshots) -> None:
-    """Draw the weights of first-layer kernels [I, H], by generation, as lines between units.
+    """Draw the weights of first-layer kernels [I, H] by generation as lines between units.
 
-    At most four generations, first and last among them, and the 2,000 largest weights of each; a
-    weight is the more opaque the larger it is beside the largest of its generation.
+    Shows up to four generations, including the first and last, and the 2,000 largest weights of
+    each, with opacity relative to the largest weight.
     """
     chosen = _chosen(kernels)
     with canvas(path, max(430 * len(chosen), 660), 900, layout="constrained") as figure:
@@ -106,9 +106,9 @@ def connections(path: Path, kernels: Snapshots) -> None:
 def evolved_reconstructions(
     path: Path, originals: np.ndarray, copies: Snapshots, shape: Shape, labels: Sequence[str] = ()
 ) -> None:
-    """Draw images [K, H W C] over their reconstructions [K, H W C] by generation, with each RMSE.
+    """Draw images [K, H W C] above their reconstructions [K, H W C] by generation, with RMSE.
 
-    Values are uint8 or from 0 to 1; `labels` are the K names over the originals, if any.
+    Values are uint8 or in [0, 1]; `labels` are optional names of the K images.
     """
     rows = {"original": to_images(originals, shape)}
     rows |= {f"generation {key:,}": to_images(copies[key], shape) for key in sorted(copies)}
@@ -131,7 +131,7 @@ def evolved_reconstructions(
 
 
 def _chosen(kernels: Snapshots) -> dict[int, np.ndarray]:
-    """Up to four generations and their kernels, without what is not finite."""
+    """Select up to four generations and replace non-finite values in their kernels."""
     which = np.linspace(0, len(kernels) - 1, min(4, len(kernels))).round().astype(int)
     keys = np.array(sorted(kernels))[which].tolist()
     return {key: np.nan_to_num(kernels[key], posinf=0, neginf=0) for key in keys}

@@ -127,5 +127,5 @@ def test_a_damaged_population_is_refused(front_run, damage, tmp_path):
 
 def test_a_file_that_cannot_be_written_is_told(front_run, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="--to must be a file that can be written"):
+    with pytest.raises(InputError, match="--to must be a writable file"):
         export(front_run, tmp_path / "file" / "x.safetensors", "--best")

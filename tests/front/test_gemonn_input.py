@@ -50,7 +50,7 @@ WRONG = [
     ("evolve", "the first word must be export or compare or classify or a flag"),
     ("compare --methods ga", "--methods must be one or more of gemonn"),
     ("compare --seeds", "--seeds must be one or more whole numbers"),
-    ("compare --preset paper --methods nsga2", "--budget must be given, or"),
+    ("compare --preset paper --methods nsga2", "--budget must be given unless"),
     ("classify --model lenet", "--model must be autoencoder or deep-autoencoder to classify"),
     ("classify --repeats 0", "--repeats must be 1 or more, not 0"),
     ("classify --methods ga", "--methods must be one or more of none, gemonn"),

@@ -37,7 +37,7 @@ def test_mosaic_shows_the_fullest_units_and_plain_white_zeros(tmp_path, seen):
     assert (first < 255).any(axis=-1).sum() == 4 * 110, "four pixels for each weight"
     assert (second < 255).any(axis=-1).sum() == 4
     assert third.min() == 255
-    assert "Where the weights are: the 100 fullest of 500 units" in texts(seen.figure)
+    assert "Nonzero weights of the 100 densest of 500 units" in texts(seen.figure)
     assert "generation 7, density 0.000283" in texts(seen.figure)
 
 

@@ -66,7 +66,7 @@ def test_what_a_run_would_refuse_is_refused(monkeypatch, tmp_path_factory):
         gemonn.main([*flags, "--out", str(full / "something")])
     with pytest.raises(InputError, match="--dry-run must be left out with --distributed"):
         gemonn.main([*flags, "--distributed"])
-    with pytest.raises(InputError, match="--budget must be given, or .* be there, whose cost"):
+    with pytest.raises(InputError, match="--budget must be given unless .* is a finished run"):
         front_compare.main(["--dry-run", "--preset", "paper", "--methods", "pruning"])
     monkeypatch.setattr(memory, "available", lambda: 10**9)
     with pytest.raises(InputError, match="--population-size must be at most"):
