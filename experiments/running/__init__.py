@@ -1,1 +1,1 @@
-"""What every run shares: flags, directories, checkpoints, devices, progress."""
+"""Code shared by all runs: flags, directories, checkpoints, devices, progress."""

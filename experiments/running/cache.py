@@ -1,4 +1,4 @@
-"""Data sets and compiled programs: the folder of the user's that keeps them, and an end to them."""
+"""The user's cache folder for data sets and compiled programs."""
 
 import gc
 import os
@@ -10,22 +10,22 @@ import platformdirs
 
 
 def folder(name: str) -> Path:
-    """The part of that name of $GAJAX_CACHE_DIR, or of the system's folder for caches."""
+    """The subfolder `name` of $GAJAX_CACHE_DIR or, by default, of the system's cache folder."""
     root = os.environ.get("GAJAX_CACHE_DIR") or platformdirs.user_cache_dir("gajax")
     return Path(root).expanduser() / name
 
 
 def enable_compilation_cache() -> None:
-    """Have JAX, not imported yet, keep what it compiles for the next run, if that can be written.
+    """Enable JAX's persistent compilation cache if its folder is writable; call before import.
 
-    What the environment already says of JAX's cache goes first. Nothing is ever deleted.
+    Environment variables that configure JAX's cache take precedence. Nothing is ever deleted.
     """
-    # On a CPU, older ones warn of another machine's features whenever they load a program.
+    # On a CPU, older versions warn about mismatched machine features on every cache hit.
     if [int(part) for part in re.findall(r"\d+", version("jaxlib"))] < [0, 10, 2]:
         return
     compilations = folder("compilations")
     try:
-        # For this user alone, since what is written here is run.
+        # Private to the user, because cached programs are executed.
         compilations.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         return
@@ -35,7 +35,7 @@ def enable_compilation_cache() -> None:
 
 
 def clear_programs() -> None:
-    """Free what this process has compiled: it may have only so many memory maps on Linux."""
+    """Free all compiled programs of this process, because Linux limits its memory maps."""
     import jax
 
     jax.clear_caches()

@@ -1,4 +1,4 @@
-"""When the state of a run is saved: every so often, and before an interruption ends it."""
+"""Saves the state of a run at regular intervals and on interruption."""
 
 import shutil
 import signal
@@ -17,18 +17,21 @@ from experiments.running.cli import InputError, Interrupted
 from experiments.running.resuming import parse_interval, refuse_differences
 
 Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
-"""Gives what `checkpoints.save` takes."""
+"""Returns the arguments of `checkpoints.save`: trees and facts."""
 
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class CheckpointManager:
-    """Saves the checkpoints of a run, and finds the one from which it goes on."""
+    """Saves the checkpoints of a run and loads the one to resume from."""
 
     def __init__(self, folder: Path, every: str, identity: dict[str, Any]) -> None:
-        """Keep in the folder, `every` so often as `interval` has it, what has that identity.
+        """Load `resumed`, the latest checkpoint in the folder, if any.
 
-        InputError where the checkpoint that is there, `resumed`, is of something else.
+        Args:
+          folder: directory of the checkpoints.
+          every: interval between checkpoints, as `resuming.parse_interval` reads it.
+          identity: settings and data of the run; InputError if `resumed` has different ones.
         """
         self._folder = folder
         self._generations, self._seconds = parse_interval(every)
@@ -37,23 +40,23 @@ class CheckpointManager:
         self._saved = time.monotonic()
         self._signal: int | None = None
 
-        # Before anything is written, for it may be refused.
+        # Before anything is written, because it may be refused.
         self.resumed = checkpoints.load(folder, lambda text: print(text, file=sys.stderr))
         if self.resumed:
             refuse_differences(self.resumed.facts["identity"], identity)
 
     def delete_checkpoints(self) -> None:
-        """Remove the checkpoints of a run that is finished."""
+        """Delete the checkpoints of a finished run."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Let an interruption within the block wait for the next call of `step`.
+        """Defer SIGINT and SIGTERM within the block to the next call of `step`.
 
-        One that comes a second time ends the process at once.
+        A second signal ends the process immediately.
         """
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        # One that the system was told to ignore, as for a job in the background, stays ignored.
+        # Signals that are ignored, as in background jobs, stay ignored.
         before = {
             number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN
         }
@@ -66,11 +69,11 @@ class CheckpointManager:
                 signal.signal(number, handler)
 
     def step(self, ended: bool, collect: Collect) -> None:
-        """Save the trees and facts that `collect` gives if it is time; raise if interrupted.
+        """Save a checkpoint if one is due; raise Interrupted after a signal.
 
         Args:
           ended: whether the step was the last one of a generation.
-          collect: gives what `checkpoints.save` takes.
+          collect: returns the trees and facts to save.
         """
         self._ended += ended
         if self._generations is None:
@@ -82,16 +85,16 @@ class CheckpointManager:
         self._save(collect)
         if self._signal is not None:
             name = signal.Signals(self._signal).name
-            raise Interrupted(f"interrupted by {name}, all is saved", 128 + self._signal)
+            raise Interrupted(f"interrupted by {name}, state saved", 128 + self._signal)
 
     @contextmanager
     def save_on_failure(self, collect: Collect) -> Iterator[None]:
-        """Save what `collect` gives where the block finds no finite loss."""
+        """Save a checkpoint if the block raises InputError, as it does without finite losses."""
         try:
             yield
         except InputError as error:
             self._save(collect)
-            raise InputError(f"{error}; their state is saved in {self._folder}") from None
+            raise InputError(f"{error}; the state is saved in {self._folder}") from None
 
     def _save(self, collect: Collect) -> None:
         trees, facts = collect()
@@ -102,6 +105,6 @@ class CheckpointManager:
         del frame
         self._signal = number
         signal.signal(number, signal.SIG_DFL)
-        # The display hides the cursor, and would not get to show it again.
+        # The display has hidden the cursor, and a second signal would leave it hidden.
         shown = _SHOW_CURSOR if sys.stderr.isatty() else ""
-        print(f"{shown}saving; once more leaves at once", file=sys.stderr, flush=True)
+        print(f"{shown}saving; interrupt again to exit immediately", file=sys.stderr, flush=True)

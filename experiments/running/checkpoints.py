@@ -1,7 +1,7 @@
-"""Checkpoints in a run directory: written whole or not at all, and read only where sound.
+"""Checkpoints in a run directory, written atomically and verified when loaded.
 
-Orbax writes the arrays. It restores a flipped bit without a word, so every file of a checkpoint
-stands in a manifest with its SHA-256.
+Orbax writes the arrays but does not detect corruption, so a manifest holds the SHA-256 of every
+file of a checkpoint.
 """
 
 import hashlib
@@ -26,22 +26,22 @@ from experiments.running.cli import InputError
 from gajax import sharding
 
 KEPT = 3
-"""Checkpoints that a run keeps, the newest ones."""
+"""Number of newest checkpoints that a run keeps."""
 
 
 class Checkpoint(NamedTuple):
-    """What a run goes on from.
+    """The saved state of a run.
 
     Attributes:
-      arrays: leaves of its trees, in the order in which `take` asks for them.
-      facts: the rest, ready for JSON.
+      arrays: leaves of the saved trees, in the order in which `take` reads them.
+      facts: everything else, serialisable as JSON.
     """
 
     arrays: Iterator[np.ndarray]
     facts: dict[str, Any]
 
     def take(self, like: PyTree) -> PyTree:
-        """The next tree, which has the shapes and dtypes of that one; InputError if it has not."""
+        """Read the next tree; InputError unless its shapes and dtypes are those of `like`."""
         expected, structure = jax.tree.flatten(like)
         leaves = [
             next(self.arrays, None) if math.prod(leaf.shape) else np.zeros(leaf.shape, leaf.dtype)
@@ -54,10 +54,10 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
-    """Write the next checkpoint into the folder; OSError, and nothing written, where that fails."""
+    """Write the next checkpoint into the folder; on failure raise OSError and leave nothing."""
     import orbax.checkpoint
 
-    # Orbax does not save empty arrays; `take` knows them by their shape.
+    # Orbax does not save empty arrays; `take` restores them from their shape.
     arrays = [sharding.gather(leaf) for leaf in jax.tree.leaves(trees) if leaf.size]
     folder.mkdir(exist_ok=True)
     older = _checkpoints(folder)
@@ -66,7 +66,7 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        names = {f"{place:06}": array for place, array in enumerate(arrays)}
+        names = {f"{index:06}": array for index, array in enumerate(arrays)}
         with _quiet():
             orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)
         (partial / "facts.json").write_text(json.dumps(facts))
@@ -76,7 +76,8 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
         _flush(folder)
     except Exception as error:  # Orbax raises ValueError for a full disk
         reason = " ".join(str(error).split())
-        if found := re.search(r"([^:]+) \[os_error_code=", reason):  # the end of a long story
+        # The cause is at the end of a long message.
+        if found := re.search(r"([^:]+) \[os_error_code=", reason):
             reason = found[1].strip()
         raise OSError(f"the checkpoint {number} could not be written: {reason}") from error
     finally:
@@ -86,30 +87,30 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
 
 
 def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest sound checkpoint of the folder, None where there never was one.
+    """Load the newest intact checkpoint of the folder; None if there are no checkpoints.
 
-    Each damaged one is told to `say` in a sentence; InputError where all are damaged.
+    Reports each damaged checkpoint to `say`; InputError if all are damaged.
     """
     import orbax.checkpoint
 
     found = _checkpoints(folder)
     for checkpoint in reversed(found):
         if reason := _damage(checkpoint):
-            say(f"checkpoint {checkpoint} is damaged ({reason}), trying the one before")
+            say(f"checkpoint {checkpoint} is damaged ({reason}), trying the previous one")
             continue
         names = orbax.checkpoint.PyTreeCheckpointer().restore((checkpoint / "arrays").resolve())
         facts = json.loads((checkpoint / "facts.json").read_text())
         return Checkpoint(iter([np.asarray(names[name]) for name in sorted(names)]), facts)
     if found:
-        raise InputError(f"--resume must name a run with a sound checkpoint, not {folder.parent}")
+        raise InputError(f"--resume must name a run with an intact checkpoint, not {folder.parent}")
     return None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave errors to the caller, which Orbax would log and its threads print.
+    """Keep Orbax from logging and printing errors that the caller reports.
 
-    They may do so later, when the program is about to end because of it.
+    The hook is not restored after an error: threads of Orbax may print until the program ends.
     """
     logger, hook = logging.getLogger("absl"), sys.excepthook
     was_disabled = logger.disabled
@@ -125,7 +126,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with the checkpoint, None if nothing is."""
+    """Describe the damage of the checkpoint; None if it is intact."""
     try:
         expected = dict(json.loads((checkpoint / "manifest.json").read_text()))
         found = _digests(checkpoint)
@@ -136,7 +137,7 @@ def _damage(checkpoint: Path) -> str | None:
 
 
 def _digests(checkpoint: Path) -> dict[str, str]:
-    """The SHA-256 of each of the checkpoint's files, by its path."""
+    """The SHA-256 of each file of the checkpoint, by relative path."""
     digests = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path != checkpoint / "manifest.json":
@@ -147,10 +148,10 @@ def _digests(checkpoint: Path) -> dict[str, str]:
 
 
 def _flush(folder: Path) -> None:
-    """See to it that the files in a folder, and their names, outlive a loss of power."""
+    """Flush a folder to disk, files and directory entries included."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir() and os.name == "nt":
-            continue  # Windows cannot
+            continue  # Windows cannot open directories
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Command lines of the experiments: their exit status, output, and one sentence for a mistake."""
+"""Command lines of the experiments: input errors, validation, output and exit status."""
 
 import argparse
 import math
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MAX_COUNT = 10**9
-"""Of all that is counted: more than runs in any reasonable time, within 32 bits."""
+"""Largest value of any count: beyond any reasonable run time, and within 32 bits."""
 _MAX_LAYERS, _MAX_WIDTH = 100, 1_000_000
 _FILE_WIDTH = 200
 
 
 class InputError(Exception):
-    """A mistake of the user's, as one sentence that names the flag."""
+    """An error in the user's input, described in one sentence that names the flag."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interruption that was waited for, as one sentence."""
+    """An interruption after the state was saved, described in one sentence."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser, for commands that are no config, whose mistakes are InputErrors."""
+    """An argument parser that raises InputError, for commands without a config dataclass."""
 
     def __init__(self, program: str, description: str | None) -> None:
         super().__init__(program, description=description, allow_abbrev=False)
@@ -46,20 +46,20 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def nonempty_path(word: str) -> Path:
-    """The path that a word of a command line is; ValueError for an empty one."""
+    """Convert a command-line argument to a path; ValueError if it is empty."""
     if not word:
         raise ValueError
     return Path(word)
 
 
 def require(condition: bool, flag: str, value: object, expected: str) -> None:
-    """Raise InputError unless the condition holds for the value of the flag."""
+    """Raise InputError unless the condition on the flag's value is true."""
     if not condition:
         raise InputError(f"{flag} must be {expected}, not {value}")
 
 
 def require_finite_loss(losses: Any, rate: float, generation: int, phase: str) -> None:
-    """Raise InputError where no loss of the generation is finite."""
+    """Raise InputError if no loss of the generation is finite."""
     if not any(map(math.isfinite, losses)):
         raise InputError(
             f"--learning-rate must be lower than {rate}, at which no loss was finite in generation "
@@ -68,12 +68,12 @@ def require_finite_loss(losses: Any, rate: float, generation: int, phase: str) -
 
 
 def flag(name: str) -> str:
-    """The flag of a config's field."""
+    """The command-line flag of a config field."""
     return "--" + name.replace("_", "-")
 
 
 def require_at_least(config: "DataclassInstance", lowest: dict[str, int]) -> None:
-    """Raise InputError unless each field named is None or from its lowest value to a billion."""
+    """Raise InputError unless each named field is None or from its lowest value to MAX_COUNT."""
     for name, bound in lowest.items():
         value = getattr(config, name)
         require(value is None or value >= bound, flag(name), value, f"{bound} or more")
@@ -81,22 +81,22 @@ def require_at_least(config: "DataclassInstance", lowest: dict[str, int]) -> Non
 
 
 def require_widths(flag: str, widths: tuple[int, ...]) -> None:
-    """Raise InputError where a network of such layers would be too large for any machine."""
+    """Raise InputError if the layers would make a network too large for any machine."""
     count, widest = len(widths), max(widths, default=0)
     require(count <= _MAX_LAYERS, flag, f"{count:,}", f"at most {_MAX_LAYERS} widths")
     require(widest <= _MAX_WIDTH, flag, widest, f"widths of at most {_MAX_WIDTH:,}")
 
 
 def split_command(arguments: list[str], commands: tuple[str, ...]) -> tuple[str | None, list[str]]:
-    """Return the command that the arguments start with, None where a flag does, and the rest.
+    """Split off the command, None if the first argument is a flag.
 
-    Raises InputError where the first word is neither a flag nor a command.
+    Raises InputError if the first argument is neither a flag nor a command.
     """
     if not arguments or arguments[0].startswith("-"):
         return None, arguments
     if arguments[0] not in commands:
         names = " or ".join(commands)
-        raise InputError(f"the first word must be {names} or a flag, not {arguments[0]!r}")
+        raise InputError(f"the first argument must be {names} or a flag, not {arguments[0]!r}")
     return arguments[0], arguments[1:]
 
 
@@ -114,7 +114,7 @@ def run_main(main: Callable[[list[str]], None], program: str) -> int:
     except KeyboardInterrupt:
         return _report(program, "interrupted", 130)
     except BrokenPipeError:
-        # The interpreter flushes once more as it ends, which must not fail again.
+        # The interpreter flushes again on exit, which must not raise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -123,15 +123,15 @@ def run_main(main: Callable[[list[str]], None], program: str) -> int:
 
 
 def printable(text: object) -> str:
-    """The text with a space for everything that a terminal would obey instead of showing it."""
+    """Replace control characters by spaces."""
     return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 def show(*views: Any) -> None:
-    """Print texts and what rich can draw on stdout, square brackets in them as they are."""
-    from rich.console import Console  # late, for mistakes need none of it
+    """Print texts and rich renderables to stdout, without interpreting markup."""
+    from rich.console import Console  # late, because error messages do not need it
 
-    # In a file or a pipe nothing needs to be cut to the width of a terminal that is not there.
+    # Do not wrap the output of files and pipes at the width of a terminal.
     width = None if sys.stdout.isatty() else _FILE_WIDTH
     Console(markup=False, emoji=False, width=width).print(*views, sep="\n")
 

@@ -1,4 +1,4 @@
-"""Comparisons: many runs in one directory, made piece by piece, and their summaries."""
+"""Comparisons: several runs in one directory, extended by repeated calls, and their summaries."""
 
 import math
 import shlex
@@ -23,7 +23,7 @@ def parse_config(
     program: str,
     description: str | None,
 ) -> ConfigType:
-    """The config of a comparison's command line, whose presets are those of single runs."""
+    """Parse the command line of a comparison, with the presets of single runs."""
     return parse(
         config_type,
         arguments,
@@ -34,34 +34,39 @@ def parse_config(
 
 
 def shared_config(config_type: type[ConfigType], given: RunConfig) -> ConfigType:
-    """What all runs of a comparison share, as the config of a single run without a directory."""
+    """The settings shared by all runs of a comparison, as the config of a single run."""
     values = {field.name: getattr(given, field.name) for field in fields(config_type)}
     config = config_type(**values)
     return replace(config, out=None, config=None, resume=None, seeds=None, dry_run=False)
 
 
 def seeds_of(given: RunConfig) -> Sequence[int]:
-    """The seeds of each method; InputError where they are wrong."""
+    """The seeds of each method; InputError if they are invalid."""
     return seeds.expand((1,) if given.seeds is None else given.seeds, given.seed)
 
 
 def refuse_resume(given: RunConfig) -> None:
-    """InputError where a comparison is to be resumed as a single run is."""
-    require(given.resume is None, "--resume", given.resume, "left out: --out goes on by itself")
+    """Raise InputError if `--resume` is given, which applies to single runs only."""
+    require(
+        given.resume is None,
+        "--resume",
+        given.resume,
+        "left out: with the same --out a comparison resumes",
+    )
 
 
 @contextmanager
 def open_directory(given: Any, name: str) -> Iterator[Path]:
-    """The directory of a comparison, for this process alone; the config is that of its flags."""
+    """Create or reopen the directory of a comparison and lock it."""
     directory = given.out or run_directory.new_directory(None, name)
     run_directory.make_directory(directory)
-    advice = f"go on with the same command and --out {shlex.quote(str(directory))}"
+    advice = f"resume with the same command and --out {shlex.quote(str(directory))}"
     with run_directory.locked(directory, "--out"), resuming.advice_on_interruption(advice):
         yield directory
 
 
 def is_done(config: RunConfig, directory: Path) -> bool:
-    """Whether the run is there; InputError where it is there with another config."""
+    """Whether the run is finished; InputError if it has different settings."""
     if not run_directory.is_finished(directory):
         return False
     saved = load_config(type(config), directory / "config.json", type(config)())
@@ -71,12 +76,12 @@ def is_done(config: RunConfig, directory: Path) -> bool:
         if hasattr(config, name)
     }
     if replace(saved, **shown) != config:
-        raise InputError(f"--out must not hold runs of other settings, as {directory} is one")
+        raise InputError(f"--out must not hold runs with other settings, such as {directory}")
     return True
 
 
 def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) -> None:
-    """Have `run(directory)` fill the directory unless it has done so already with this config."""
+    """Call `run(directory)` unless the directory already holds the finished run."""
     if not is_done(config, directory):
         run_directory.make_directory(directory)
         run(directory)
@@ -86,9 +91,9 @@ def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) 
 def summaries(
     directory: Path, methods: Collection[str], measures: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """The summaries of all runs in a directory, with their `directory` there.
+    """Read the summaries of all runs in a directory, and add the `directory` of each.
 
-    InputError where one is not that of such a method and a seed, or a measure in it is no number.
+    InputError if one has an unknown method or no seed, or if a measure is not a number.
     """
     rows = []
     for path in sorted(directory.glob("*/summary.json")):
@@ -99,12 +104,12 @@ def summaries(
             if not (is_one and all(type(value) in (int, float) for value in known)):
                 raise ValueError
             rows.append({**summary, "directory": path.parent})
-            math.fsum(known)  # refuses whole numbers that no float can hold
+            math.fsum(known)  # raises for integers beyond the range of floats
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise damaged_run(path) from None
     return rows
 
 
 def damaged_run(path: Path) -> InputError:
-    """What to say of a file of a run that cannot be read."""
-    return InputError(f"--out must hold nothing but sound runs, and {path} is not of one")
+    """The error for a run with a file that cannot be read."""
+    return InputError(f"--out must hold only intact runs, and {path} is damaged")

@@ -1,4 +1,4 @@
-"""The settings that all experiments have, and what they must satisfy."""
+"""Settings shared by all experiments, and their validation."""
 
 import re
 from dataclasses import dataclass
@@ -12,49 +12,49 @@ from experiments.running.parsing import load_config
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Settings that all experiments have; each adds its own and may give these other defaults."""
+    """Settings shared by all experiments; each experiment adds its own and may change defaults."""
 
     preset: Literal["gajax", "paper"] = "gajax"
-    """starting values of all other settings: ours, or the published ones"""
+    """defaults of all other settings: ours, or the published ones"""
     config: Path | None = None
-    """take the settings of a saved config.json, other flags on top"""
+    """load settings from a saved config.json; other flags override them"""
     method: str = ""
     """how to train"""
     dataset: str = "mnist5k"
     """images and labels"""
     data_dir: Path | None = None
-    """read the four IDX files of the data set, or of mnist for those made of it, from here"""
+    """directory of the four IDX files of the data set, or of mnist for sets generated from it"""
     validation: int = 0
-    """training images held out"""
+    """number of training images held out"""
     population_size: int = 2
-    """individuals"""
+    """number of individuals"""
     batch_size: int = 1
-    """examples of one gradient step"""
+    """number of examples in a gradient step"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """precision in which networks compute while they learn; parameters and reports stay float32"""
+    """precision of the computations in training; parameters and reported values stay float32"""
     chunk_size: int | None = None
-    """number of individuals computed side by side; by default as many as suit the device"""
+    """number of individuals computed in parallel; by default chosen for the device"""
     devices: int | None = None
-    """number of devices that share the population; by default one CPU, or all accelerators that
-    divide it"""
+    """number of devices to shard the population over; by default one CPU, or as many accelerators
+    as divide it"""
     distributed: bool = False
-    """run as one of several processes that share the population, such as one on each host"""
+    """run as one of several processes that shard the population, such as one per host"""
     coordinator: str | None = None
-    """with --distributed: address and port of process 0; by default detected on a cluster"""
+    """with --distributed: address and port of process 0; detected on a cluster by default"""
     processes: int | None = None
     """with --distributed: number of processes"""
     process_id: int | None = None
-    """with --distributed: number of this process, from 0"""
+    """with --distributed: index of this process, from 0"""
     seed: int = 0
-    """seed of all random numbers"""
+    """random seed"""
     seeds: tuple[int, ...] | None = None
-    """make several independent runs: their number, from --seed on, or a list of seeds"""
+    """make several independent runs: their number, counting from --seed, or a list of seeds"""
     checkpoint_every: str = "2m"
-    """generations from one checkpoint to the next, or minutes, such as 5m"""
+    """interval between checkpoints, in generations or, such as 5m, in minutes"""
     dry_run: bool = False
-    """print settings, memory and expected time, and make no run"""
+    """print settings, memory and estimated time without running"""
     resume: Path | None = None
-    """go on with the run in this directory, from its latest checkpoint and with its settings"""
+    """resume the run in this directory from its latest checkpoint, with its settings"""
     out: Path | None = None
     """new directory for the results of the run"""
     quiet: bool = False
@@ -84,11 +84,11 @@ LOWEST = {
     "processes": 1,
     "process_id": 0,
 }
-"""The lowest value of each number, for `cli.require_at_least`."""
+"""The lowest value of each numeric setting, for `cli.require_at_least`."""
 
 
 def check(config: RunConfig) -> None:
-    """InputError where seeds, processes, checkpoints or what is resumed do not fit together."""
+    """Raise InputError if settings of seeds, processes, checkpoints or resuming are invalid."""
     require(config.seed >= 0, "--seed", config.seed, "0 or more")
     require(config.seed < 2**32, "--seed", config.seed, f"below {2**32}")
     _check_processes(config)
@@ -98,7 +98,7 @@ def check(config: RunConfig) -> None:
 
 
 def check_images(config: RunConfig, images: int) -> int:
-    """The number of images to learn from; InputError where the config does not fit it."""
+    """Return the number of training images; InputError if the config does not fit it."""
     half, validation = images // 2, config.validation
     require(validation <= half, "--validation", validation, f"at most {half}, half of the images")
     learned, batch = images - validation, config.batch_size
@@ -107,21 +107,21 @@ def check_images(config: RunConfig, images: int) -> int:
 
 
 def _check_processes(config: RunConfig) -> None:
-    """InputError where the flags of a distributed run contradict each other."""
+    """Raise InputError if the flags of a distributed run are inconsistent."""
     given = config.coordinator, config.processes, config.process_id
     if not config.distributed:
         for name, value in zip(("coordinator", "processes", "process-id"), given, strict=True):
             require(value is None, f"--{name}", value, "given together with --distributed")
     elif any(value is not None for value in given) and None in given:
         missing = "--coordinator, --processes and --process-id"
-        raise InputError(f"{missing} must be given together, or left to be detected")
+        raise InputError(f"{missing} must be given together or not at all")
     elif config.processes is not None and config.process_id is not None:
         below = config.processes
         require(config.process_id < below, "--process-id", config.process_id, f"below {below}")
 
 
 def _check_resuming(config: RunConfig) -> None:
-    """InputError where `--checkpoint-every` or `--resume` is wrong, or goes with other settings."""
+    """Raise InputError if `--checkpoint-every` or `--resume` is invalid or changes settings."""
     interval = config.checkpoint_every
     is_interval = re.fullmatch(r"0*[1-9]\d{0,8}|(\d{1,9}(\.\d*)?|\.\d+)m", interval)
     expected = "a number of generations, such as 10, or of minutes, such as 5m"

@@ -1,4 +1,4 @@
-"""Where a run computes: on how many devices, and together with which other processes."""
+"""Devices and processes of a run."""
 
 import os
 import sys
@@ -10,16 +10,15 @@ from experiments.running.cli import InputError, require
 from experiments.running.config import RunConfig
 
 FIELDS = ("devices", "distributed", "coordinator", "processes", "process_id")
-"""Settings of a config that say where its run computes, not what."""
+"""Config fields that determine where a run computes, not what."""
 
 
 @contextmanager
 def connected(config: RunConfig, program: str) -> Iterator[bool]:
-    """The other processes of a distributed run for the block; gives whether this one reports.
+    """Connect the processes of a distributed run; yield whether this one writes the results.
 
-    What the others would print is lost.
-    Where one of them is gone, the others end: at once and with a sentence where their connection
-    breaks, else aborted by JAX after the 100 seconds that it allows without a heartbeat.
+    Discards the output of the other processes. When a process fails, the others exit: immediately
+    with an error message if the connection breaks, else after JAX's heartbeat timeout of 100 s.
     """
     if not config.distributed:
         yield True
@@ -31,37 +30,40 @@ def connected(config: RunConfig, program: str) -> Iterator[bool]:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         wanted = "--coordinator HOST:PORT, --processes N and --process-id I"
-        raise InputError(f"--distributed must find a cluster, or have {wanted}: {reason}") from None
+        raise InputError(f"--distributed needs a cluster, or {wanted}: {reason}") from None
     try:
         reports = jax.process_index() == 0
         with nullcontext() if reports else redirect_stdout(StringIO()):
             yield reports
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]
-        print(f"{program}: error: another process of this run is gone ({reason})", file=sys.stderr)
+        print(
+            f"{program}: error: another process of this run has failed ({reason})", file=sys.stderr
+        )
         sys.stderr.flush()
-        os._exit(1)  # an orderly end would wait for the one that is gone
+        os._exit(1)  # an orderly exit would wait for the failed process
 
 
 def count(config: RunConfig, multiple: int | None) -> int:
-    """Devices that share the population, whose size must be a multiple of `multiple` x devices.
+    """Number of devices to shard the population over.
 
-    InputError where that is not so; None stands for a method without a population to share.
+    InputError unless the population size is a multiple of `multiple` x devices; `multiple` is None
+    for methods without a population.
     """
     import jax
 
-    there = jax.device_count()
-    wanted = there if jax.process_count() > 1 else config.devices
+    present = jax.device_count()
+    wanted = present if jax.process_count() > 1 else config.devices
     if multiple is None:
-        alone = f"1 for {config.method}, which has no population to share"
+        alone = f"1 for {config.method}, which has no population to shard"
         require(wanted in (None, 1), "--devices", wanted, alone)
         return 1
     size = config.population_size
     if wanted is None and jax.default_backend() == "cpu":
         return 1
     if wanted is None:
-        return max(n for n in range(1, there + 1) if n == 1 or size % (multiple * n) == 0)
-    require(wanted <= there, "--devices", wanted, f"at most {there}, which is all there are")
+        return max(n for n in range(1, present + 1) if n == 1 or size % (multiple * n) == 0)
+    require(wanted <= present, "--devices", wanted, f"at most {present}, the available devices")
     step = multiple * wanted
     below = size // step * step
     nearest = f"{below} or {below + step}" if below else str(step)
@@ -72,7 +74,7 @@ def count(config: RunConfig, multiple: int | None) -> int:
 
 
 def mesh(config: RunConfig, multiple: int | None) -> AbstractContextManager:
-    """The devices that share the population, as the context of a training."""
+    """Context manager that sets the mesh of the devices to shard the population over."""
     wanted = count(config, multiple)
     if wanted == 1:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""The settings, memory and time of runs, estimated from their first steps."""
+"""Estimates of the memory and time of runs from their first steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,15 +15,15 @@ from experiments.running.progress import Progress
 from experiments.running.runs import Training
 
 _SECONDS, _STEPS = 3, 3
-"""That the first steps take at least, after those that wait for their compilation."""
+"""Least time and number of steps to observe after compilation."""
 
 
 class _EstimatedError(Exception):
-    """Enough of a training has been seen."""
+    """Ends a training whose duration is known."""
 
 
 class _Stopwatch(Progress):
-    """Shows nothing, and ends a training when it is known how long it takes, in `seconds`."""
+    """Ends a training once its duration is estimated, in `seconds`; shows nothing."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
@@ -41,7 +41,7 @@ class _Stopwatch(Progress):
             raise _EstimatedError
 
     def status(self, text: str) -> Any:
-        """The training is over, and measuring what came of it begins."""
+        """End the training; the results would be measured next."""
         self.seconds = monotonic() - self._started
         raise _EstimatedError
 
@@ -54,47 +54,46 @@ def describe(
     *,
     together: bool,
 ) -> None:
-    """Print the settings, and the memory and time of the runs of each row; write nothing.
+    """Print the settings, and the memory and time of the runs of each row.
 
-    Runs of a row are taken to be alike, and to take the sum of their times even where they go side
-    by side.
+    All runs of a row are assumed to cost the same, and times add up even for parallel runs.
 
     Args:
-      together: whether as many runs as fit go side by side, or each goes by itself.
+      together: whether as many runs as fit train in parallel.
     """
     view = Table(title=f"would run on {dataset.name}", show_header=False)
-    of_rows = set() if together else {"method", "activation", "equal"}
+    row_settings = set() if together else {"method", "activation", "equal"}
     for name, value in asdict(shown).items():
-        if name not in {"dry_run", *of_rows} and value is not None:
+        if name not in {"dry_run", *row_settings} and value is not None:
             view.add_row(flag(name), _words(value))
     view.add_section()
     total = 0.0
     for name, configs in rows.items():
-        config, runs = configs[0], len(configs)
+        config, count = configs[0], len(configs)
         with Progress(quiet=shown.quiet) as progress:
             with progress.status(f"taking the first steps of {name}"):
-                fit = training.capacity(config, dataset)
+                capacity = training.capacity(config, dataset)
                 seconds = _estimate(config, dataset, training)
-        needed = fit.bytes * (min(fit.runs, runs) if together else 1)
-        there = memory.gigabytes(memory.available())
-        text = f"{memory.gigabytes(max(needed, memory.peak()))} of the {there} here"
+        needed = capacity.bytes * (min(capacity.runs, count) if together else 1)
+        present = memory.gigabytes(memory.available())
+        text = f"{memory.gigabytes(max(needed, memory.peak()))} of {present} available"
         view.add_row(f"memory of {name}", text)
-        many = f" for each of {runs} runs" if runs > 1 else ""
-        view.add_row(f"training of {name}", f"about {_clock(seconds)}{many}")
-        total += runs * seconds
+        each = f" for each of {count} runs" if count > 1 else ""
+        view.add_row(f"training of {name}", f"about {_clock(seconds)}{each}")
+        total += count * seconds
     if sum(map(len, rows.values())) > 1:
         view.add_row("all training", f"about {_clock(total)}")
-    show(view, "nothing is written; measuring what training comes to takes more time")
+    show(view, "nothing is written; measuring the results takes additional time")
 
 
 def _estimate(config: RunConfig, dataset: Any, training: Training) -> float:
-    """Seconds that the training will take, compilation of its first steps included."""
+    """Estimate the seconds of the training, including compilation."""
     stopwatch = _Stopwatch()
     try:
         runs.train(training, config, dataset, stopwatch, training.no_callback)
     except _EstimatedError:
         pass
-    assert stopwatch.seconds is not None, "it ends when they are known"
+    assert stopwatch.seconds is not None, "the training ends when they are known"
     return stopwatch.seconds
 
 

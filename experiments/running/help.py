@@ -1,4 +1,4 @@
-"""The help of a command line: its commands, and its flags in groups, the common ones first."""
+"""Help texts: commands, and flags in groups, the common ones first."""
 
 import argparse
 import ast
@@ -18,8 +18,8 @@ def show(
 ) -> None:
     """Print the help of a program whose flags are the fields of the dataclass `defaults`.
 
-    Its type may have `GROUPS`, titles to names of fields in the order in which they are shown; what
-    is in no group comes last. `commands` are names to descriptions.
+    The type may have `GROUPS`, which maps titles to names of fields; fields in no group come last.
+    `commands` maps names to descriptions.
     """
     parser = argparse.ArgumentParser(
         program,
@@ -50,7 +50,7 @@ def show(
 
 
 def descriptions(config_type: type) -> dict[str, str]:
-    """The string behind each field of a dataclass and of those it extends."""
+    """The docstring below each field of a dataclass, inherited fields included."""
     texts = {}
     for part in reversed([base for base in config_type.__mro__ if dataclasses.is_dataclass(base)]):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body

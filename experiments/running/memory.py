@@ -1,4 +1,4 @@
-"""How much memory a run needs, and how much of it there is."""
+"""Memory that runs need and that is available."""
 
 import contextlib
 import sys
@@ -18,27 +18,27 @@ except ImportError:  # on Windows
     resource = None
 
 _USABLE_SHARE = 0.9
-"""Of a machine's memory; the rest is for everything else that runs."""
+"""Share of a machine's memory for runs; the rest is left for other processes."""
 
 _GIGABYTE = 10**9
 
 _PROBED = 1_000
-"""Individuals that are thought of at once without looking."""
+"""Population size up to which memory is estimated directly."""
 
 _MAX_TRACED = 4 * 2**31
-"""Bytes of a network beyond which JAX cannot count its genes; a run then needs at least thrice."""
+"""Bytes of a network beyond which JAX cannot index its genes; the estimate is 3 populations."""
 
 
 def size(tree: Any) -> int:
-    """Bytes of all arrays, or of what their shapes stand for."""
+    """Bytes of all arrays or shape structs of a tree."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, data: Data) -> int:
-    """About the bytes at the height of a run; only the shapes of individual and data matter.
+    """Estimate the peak bytes of a run from the shapes of an individual and of the data.
 
-    That is the state, the population as it was drawn, and in a stage another copy of the genes with
-    what guides their crossover, or with the state of their optimiser.
+    Counts the state, the initial population, and for a stage another copy of the genes with the
+    guide of the crossover or the optimiser state.
     """
     population = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((individuals, *leaf.shape), leaf.dtype), individual
@@ -52,7 +52,7 @@ def needed(algorithm: gajax.Algorithm, individual: Params, individuals: int, dat
 
 
 def available() -> int:
-    """Bytes that the device has for a run."""
+    """Bytes available to a run on the device."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"]
@@ -64,10 +64,10 @@ def available() -> int:
 def cgroup_limits(
     root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
-    """Bytes that this process may use by the control groups of Linux, of which there may be many.
+    """Memory limits in bytes that the Linux control groups of this process impose.
 
-    Groups are given by their files: those of version 2 lie at the root, those of version 1 below
-    `memory`, and a group has the limits of all groups around it.
+    Files of version 2 are at the root, those of version 1 below `memory`; a group is also subject
+    to the limits of its ancestors.
     """
     with contextlib.suppress(OSError):
         for line in membership.read_text().splitlines():
@@ -80,13 +80,13 @@ def cgroup_limits(
                 continue
             parts = Path(path).parts[1:]
             for depth in range(len(parts) + 1):
-                # There is no file where the group is not visible, and "max" where it has no limit.
+                # The file is missing if the group is not visible, and reads "max" without a limit.
                 with contextlib.suppress(OSError, ValueError):
                     yield int(folder.joinpath(*parts[:depth], name).read_text())
 
 
 def peak() -> int:
-    """Bytes that the device, or on a CPU this process, has held at most so far; 0 if unknown."""
+    """Peak bytes in use so far by the device, or on a CPU by this process; 0 if unknown."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"]
@@ -98,27 +98,30 @@ def peak() -> int:
 
 
 class Capacity(NamedTuple):
-    """How many runs fit side by side, and the bytes that each of them needs on its device."""
+    """How many runs fit in memory together, and the bytes of each on its device."""
 
     runs: int
     bytes: int
 
 
 def capacity(needs: Callable[[int], int], individuals: int, flag: str, widths: str) -> Capacity:
-    """The runs that fit; InputError where not even one does.
+    """The number of runs that fit; InputError if not even one does.
 
-    `needs(individuals)` are the bytes of a run; the flag and its widths decide what one needs.
+    Args:
+      needs: `needs(individuals)`, the bytes of a run.
+      individuals: population size.
+      flag, widths: name and value of the flag that sets the size of an individual.
     """
     here, counted = available(), min(individuals, _PROBED)
-    # A population of billions is not even to be thought of: its indices alone fill the memory.
+    # Grow step by step: even the shapes of billions of individuals would fill the memory.
     while counted < individuals and needs(counted) <= here:
         counted = min(individuals, 8 * counted)
     wanted = needs(counted)
     if wanted <= here:
-        # Several take up to twice a state more, because their states are stacked anew in a step.
+        # Several runs need up to two more states, because a step stacks their states.
         return Capacity(max(1, here // wanted - 1), wanted)
     least = min(individuals, 2)
-    share = f"{gigabytes(here)} that this machine has for it"
+    share = f"{gigabytes(here)} available on this machine"
     if needs(least) > here:
         raise InputError(
             f"{flag} must be narrower, not {widths}, for which {least} individuals need "
@@ -134,5 +137,5 @@ def capacity(needs: Callable[[int], int], individuals: int, flag: str, widths: s
 
 
 def gigabytes(count: float) -> str:
-    """The bytes in words."""
+    """Format a number of bytes."""
     return f"{count / _GIGABYTE:,.1f} GB"

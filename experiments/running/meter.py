@@ -1,4 +1,4 @@
-"""What a training has cost so far, and how fast it goes."""
+"""Costs and speed of a training."""
 
 import time
 from collections.abc import Callable
@@ -20,14 +20,14 @@ COLUMNS = (
     "seconds",
     "examples_per_second",
 )
-"""That `Meter.add` adds to a row."""
+"""Columns that `Meter.add` adds to a row."""
 
 
 class Meter:
-    """Counts the steps of a training and collects `rows`, one for each generation."""
+    """Counts the costs of a training and collects `rows`, one per generation."""
 
     def __init__(self, on_row: OnRow) -> None:
-        """Start the clock; `on_row` is called with each row as it comes."""
+        """Start the clock; `on_row` is called with each new row."""
         self.rows: list[Row] = []
         self._on_row = on_row
         self._gradient = self._forward = self._sequential = 0
@@ -38,14 +38,14 @@ class Meter:
         self._fraction = self._progress = 0.0
 
     def count(self, info: gajax.Info) -> None:
-        """Take the costs of a step in."""
+        """Add the costs of a step."""
         self._gradient += int(info.gradient_examples)
         self._forward += int(info.forward_examples)
         self._sequential += int(info.sequential_steps)
         self._examples += int(info.gradient_examples + info.forward_examples)
 
     def cost(self) -> dict[str, float]:
-        """What the training has cost; `cost` is gradient examples + forward examples / 3."""
+        """Total costs; `cost` is gradient examples + forward examples / 3."""
         return {
             "gradient_examples": self._gradient,
             "forward_examples": self._forward,
@@ -58,7 +58,7 @@ class Meter:
         return self._examples / max(time.perf_counter() - self._latest, 1e-9)
 
     def add(self, row: Row) -> None:
-        """Add the row of a generation that has ended, with its costs and its speed."""
+        """Add the row of a finished generation, with costs and speed."""
         rate, now = self.rate(), time.perf_counter()
         speed = {"seconds": now - self._started, "examples_per_second": rate}
         self.rows.append({**row, **self.cost(), **speed})
@@ -66,9 +66,9 @@ class Meter:
         self._latest, self._examples = now, 0
 
     def remaining(self, phase: str, fraction: float) -> float | None:
-        """Seconds left once that fraction of the training is done; None while it is unknown.
+        """Estimated seconds left when this fraction of the training is done; None if unknown.
 
-        The first step of each phase does not count, for it waits for its compilation.
+        The first step of each phase is excluded because it includes compilation.
         """
         now = time.perf_counter()
         if phase == self._phase:
@@ -78,14 +78,14 @@ class Meter:
         return self._seconds * (1 - fraction) / self._progress if self._progress > 0 else None
 
     def saved(self) -> dict[str, Any]:
-        """All that `restore` needs, ready for JSON."""
+        """The state for `restore`, serialisable as JSON."""
         now = time.perf_counter()
         times = now - self._started, now - self._latest
         costs = self._gradient, self._forward, self._sequential, self._examples
         return {"rows": self.rows, "costs": costs, "times": times}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `saved` has given, passing the rows on once more."""
+        """Restore the state from `saved` and replay its rows to `on_row`."""
         now = time.perf_counter()
         self._started, self._latest = (now - elapsed for elapsed in saved["times"])
         self._gradient, self._forward, self._sequential, self._examples = saved["costs"]

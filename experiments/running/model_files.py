@@ -1,4 +1,4 @@
-"""Networks in safetensors files, in full or by the coordinates of what is not zero."""
+"""Networks in safetensors files, dense or as coordinates of the nonzero entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dense(params: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def coordinates(params: dict[str, Any]) -> dict[str, np.ndarray]:
-    """For each leaf of one network: flat indices, values, and the shape they belong to."""
+    """Flat indices and values of the nonzero entries of each leaf, and its shape."""
     arrays = {}
     for name, leaf in dense(params).items():
         indices = np.flatnonzero(leaf)
@@ -35,7 +35,7 @@ def coordinates(params: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def save_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Write a file of safetensors whole or not at all, with the mode of other files."""
+    """Write a safetensors file atomically, with the default file mode."""
     from safetensors.numpy import save
 
     # The library's own `save_file` gives the file the mode 0600.
@@ -49,9 +49,9 @@ def save_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def save_population(population: dict[str, Any], path: Path) -> None:
-    """Write the population: `coordinates` of its individuals one after another.
+    """Write the `coordinates` of all individuals, concatenated.
 
-    The array `offsets` [P + 1] of a leaf says where each individual's begin.
+    The array `offsets` [P + 1] of a leaf holds where the entries of each individual begin.
     """
     arrays = {}
     for name, leaf in dense(population).items():
@@ -66,8 +66,8 @@ def save_population(population: dict[str, Any], path: Path) -> None:
 
 
 def load_network(path: Path, index: int) -> dict[str, np.ndarray]:
-    """One network of what `save_population` has written, as `dense`; InputError where it is not."""
-    # Whatever is wrong with files from elsewhere, their reader says it in exceptions of all kinds.
+    """Read one network that `save_population` wrote, as `dense`; InputError if damaged."""
+    # Untrusted files can make safetensors raise exceptions of any class.
     try:
         return _read_network(path, index)
     except Exception as error:
@@ -76,7 +76,7 @@ def load_network(path: Path, index: int) -> dict[str, np.ndarray]:
 
 
 def load_arrays(path: Path, shapes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a network that has these leaves; ValueError, or others, where it has not."""
+    """Read the arrays of a network with these leaves; ValueError or others if they differ."""
     from safetensors.numpy import load
 
     genes = sum(leaf.size for leaf in shapes.values())
@@ -114,7 +114,7 @@ def _read_network(path: Path, index: int) -> dict[str, np.ndarray]:
 
 
 def _leaf(parts: dict[str, Any], index: int, room: int) -> np.ndarray:
-    """The leaf of one network from the parts of all; ValueError where they do not fit together."""
+    """Extract the leaf of one network; ValueError if the parts are inconsistent."""
     lengths = {}
     for name, dtype in _PARTS.items():
         if parts[name].get_dtype() != dtype or len(parts[name].get_shape()) != 1:
@@ -122,14 +122,14 @@ def _leaf(parts: dict[str, Any], index: int, room: int) -> np.ndarray:
         (lengths[name],) = parts[name].get_shape()
     if lengths["shape"] > _AXES or index + 1 >= lengths["offsets"]:
         raise ValueError(f"there must be a network {index} of at most {_AXES} axes")
-    # safetensors has no slice of what is empty.
+    # safetensors cannot slice empty arrays.
     sizes = parts["shape"][:].tolist() if lengths["shape"] else []
     start, stop = parts["offsets"][index : index + 2].tolist()
     genes = math.prod(sizes)
     if min(sizes, default=1) < 1 or genes > room:
         raise ValueError(f"a leaf of shape {sizes} must be positive and not too large")
     if not 0 <= start <= stop <= lengths["indices"] == lengths["values"]:
-        raise ValueError("the parts of a leaf must fit together")
+        raise ValueError("the parts of a leaf are inconsistent")
     leaf = np.zeros(genes, np.float32)
     if start < stop:
         indices, values = parts["indices"][start:stop], parts["values"][start:stop]

@@ -1,4 +1,4 @@
-"""Flags and config files: from words and JSON to a frozen dataclass, one sentence for a mistake."""
+"""Parsing of flags and config files into a frozen dataclass, with one-sentence errors."""
 
 import contextlib
 import dataclasses
@@ -32,11 +32,12 @@ def parse(
     description: str,
     commands: Mapping[str, str] | None = None,
 ) -> ConfigType:
-    """Return the config of a command line: its preset (else the first), saved config, flags.
+    """Return the config of a command line: the preset (by default the first), overridden by the
+    saved config and then by flags.
 
-    Raises InputError for a mistake in them, and SystemExit after printing the help asked for.
+    Raises InputError for invalid input, and SystemExit after printing help.
     """
-    # tyro reports mistakes in boxes of several lines, so it gets only what is checked here.
+    # tyro reports errors in boxes of several lines, so the input is validated first.
     words = [word for word in arguments if word not in ("-h", "--help")]
     given = _read_flags(config_type, words)
     saved = {}
@@ -53,11 +54,11 @@ def parse(
         help.show(default, program, description, commands)
         raise SystemExit(0)
 
-    import tyro  # slow to import, and needed only here
+    import tyro  # late, because it is slow to import
 
     checked = []
     for flag, *values in given.values():
-        # A single value that is joined to its flag may start with a dash.
+        # Joined to its flag, a single value may start with a dash.
         checked += [f"{flag}={values[0]}"] if len(values) == 1 else [flag, *values]
     output = io.StringIO()
     try:
@@ -69,15 +70,15 @@ def parse(
 
 
 def load_config(config_type: type[ConfigType], path: Path, base: ConfigType) -> ConfigType:
-    """Return the base with the values of a saved config in place of its own.
+    """Return the base with the values of a saved config.
 
-    Raises InputError where the file is missing, too large, not JSON or does not fit the type.
+    Raises InputError if the file is missing, too large, not JSON or does not fit the type.
     """
     return dataclasses.replace(base, **_read_config(config_type, path))
 
 
 def _read_flags(config_type: type, arguments: list[str]) -> dict[str, list[str]]:
-    """Return the flag and the values after it for each field that the arguments name."""
+    """Return the flag and its values for each field in the arguments."""
     types = get_type_hints(config_type)
     names = {f"--{name}".replace("_", "-"): name for name in types}
     names |= {f"--no-{name}".replace("_", "-"): name for name in types if types[name] is bool}
@@ -109,7 +110,7 @@ def _read_flags(config_type: type, arguments: list[str]) -> dict[str, list[str]]
 
 def _advice(name: str, names: list[str]) -> str:
     nearest = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else "--help lists what there is"
+    return f"did you mean {nearest[0]}?" if nearest else "see --help"
 
 
 def _read_config(config_type: type, path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Networks that compute in fewer bits than they are kept in."""
+"""Mixed precision."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,10 @@ from optax.tree_utils import tree_cast
 
 
 def with_precision(precision: str, function: Callable[..., Any]) -> Callable[..., Array]:
-    """The function with its arguments, trees of floats, in the precision, its result in float32.
+    """Cast the arguments, trees of floats, to the precision, and the result to float32.
 
-    Gradients have the type of what was given, and XLA sums products of bfloat16 in float32.
+    Gradients have the dtypes of the original arguments; XLA accumulates products of bfloat16 in
+    float32.
     """
 
     def computed(*trees: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Progress of a long run on stderr: one live display on a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: a live display on a terminal, plain lines elsewhere."""
 
 import sys
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class _State(NamedTuple):
     compiling: bool = False
 
     def numbers(self) -> list[str]:
-        """Everything but the phase in words, as of now."""
+        """All fields but the phase, formatted."""
         counter = [f"generation {self.generation}/{self.generations}"] if self.generations else []
         metrics = [f"{name} {value}" for name, value in self.metrics]
         if self.compiling:
@@ -43,17 +43,16 @@ class _State(NamedTuple):
 
 
 class Progress:
-    """Context manager that tells on stderr how far a run is, or nothing where it is quiet.
+    """Context manager that shows the progress of a run on stderr unless `quiet`.
 
-    The title stands before the name of every phase.
-
-    On a terminal nothing else may write to stdout inside it. The times are those of the phase.
+    The title prefixes the name of every phase, and times are those of the phase. On a terminal,
+    nothing else may write to stdout inside the context.
     """
 
     def __init__(
         self, *, quiet: bool = False, title: str = "", console: Console | None = None
     ) -> None:
-        # Left to itself, rich takes a log file for a terminal where FORCE_COLOR is set.
+        # By default, rich treats a log file as a terminal if FORCE_COLOR is set.
         self._console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
         self._quiet = quiet
         self._title = title
@@ -90,9 +89,9 @@ class Progress:
         metrics: dict[str, str],
         remaining: float | None,
     ) -> None:
-        """Show the generations of the phase that have ended, its fraction done and seconds left.
+        """Show the finished generations of the phase, its fraction done and the seconds left.
 
-        The metrics are shown in their order as `name value`. Calling this often costs little.
+        Metrics are shown as `name value`. Frequent calls are cheap.
         """
         now = monotonic()
         phase = self._title + phase
@@ -118,18 +117,18 @@ class Progress:
             self._print(self._state.line())
 
     def compiling(self, stage: str) -> None:
-        """Show that the next step waits for the compilation of a stage, until the next update."""
+        """Show that a stage is compiling, until the next update."""
         del stage
         if self._state is not None:
             self._state = self._state._replace(compiling=True)
 
     def message(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         self._print(text)
 
     @contextmanager
     def status(self, text: str) -> Iterator[None]:
-        """Show that something without generations is under way for as long as the block runs."""
+        """Show `text` while the block runs, for work without generations."""
         text = self._title + text
         if not self._is_live:
             self._print(text)
@@ -144,7 +143,7 @@ class Progress:
         return self._state
 
     def _finish(self) -> None:
-        """Leave the last line of a phase behind where only the display has shown it."""
+        """Print the last line of a phase that only the live display has shown."""
         state, self._state = self._state, None
         if self._is_live and state is not None:
             self._live.refresh()

@@ -1,4 +1,4 @@
-"""Going on with a run: what must be as it was, how often it is saved, and what is advised."""
+"""Resuming a run: settings that must match, checkpoint intervals, and advice to the user."""
 
 import dataclasses
 import hashlib
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 HARMLESS = {
-    "preset",  # the values that it stands for are compared
+    "preset",  # its values are compared
     "config",
-    "data_dir",  # so are the images
+    "data_dir",  # the images are compared
     "checkpoint_every",
     "dry_run",
     "resume",
@@ -25,20 +25,20 @@ HARMLESS = {
     "plot",
     "quiet",
 }
-"""Settings that cannot change a result."""
+"""Settings that do not affect results."""
 
 _JAX = ("jax_default_matmul_precision", "jax_enable_x64", "jax_default_prng_impl")
 
 
 def parse_interval(text: str) -> tuple[int | None, float]:
-    """Generations and seconds between two checkpoints, None and infinite where not meant."""
+    """Generations (None if not given) and seconds (infinite if not given) between checkpoints."""
     if text.endswith("m"):
         return None, 60 * float(text.removesuffix("m"))
     return int(text), math.inf
 
 
 def config_identity(config: "DataclassInstance") -> dict[str, str]:
-    """What each flag of the config that decides a result says."""
+    """The values of all flags that affect results."""
     return {
         flag(name): " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         for name, value in dataclasses.asdict(config).items()
@@ -49,7 +49,7 @@ def config_identity(config: "DataclassInstance") -> dict[str, str]:
 def run_identity(
     config: "DataclassInstance", seeds: list[int], arrays: "Iterable[np.ndarray]"
 ) -> dict[str, str]:
-    """What decides the numbers of the runs of a config with those seeds and arrays, by its name."""
+    """All settings that affect the results of runs, with a digest of the data, by name."""
     import jax
 
     digest = hashlib.sha256()
@@ -65,16 +65,16 @@ def run_identity(
 
 
 def refuse_differences(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """InputError that names the first thing that is not as it was."""
+    """Raise InputError that names the first difference."""
     for name in {**now, **saved}:
         if saved.get(name) != now.get(name):
-            was = f"{name} must be {saved.get(name)}, as when the run began"
+            was = f"{name} must be {saved.get(name)}, as at the start of the run"
             raise InputError(f"{was}, not {now.get(name)}")
 
 
 @contextmanager
 def advice_on_interruption(advice: str) -> Iterator[None]:
-    """Add to what is said of an interruption within the block how to go on."""
+    """Add advice on how to resume to interruptions within the block."""
     try:
         yield
     except Interrupted as interrupted:

@@ -1,4 +1,4 @@
-"""Directories of runs, and files in them that are whole, or whole up to a line, at any time."""
+"""Run directories, and files in them that are complete, or complete lines, at any time."""
 
 import csv
 import dataclasses
@@ -23,7 +23,7 @@ except ImportError:  # on Windows
 
 
 def new_directory(out: Path | None, name: str) -> Path:
-    """Make the run directory, `runs/<time>-<name>` where `out` is None; never one in use."""
+    """Create an unused run directory, `runs/<time>-<name>` by default."""
     stem = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
     directory = out or stem
     number = 1
@@ -36,16 +36,16 @@ def new_directory(out: Path | None, name: str) -> Path:
 
 
 def require_empty(out: Path | None) -> None:
-    """InputError where there is something at the place of a run directory."""
+    """Raise InputError unless `out` is None, absent or an empty directory."""
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"--out must be a new or an empty directory, not {out}")
 
 
 @contextmanager
 def open_run(out: Path | None, resume: Path | None, name: str, reports: bool) -> Iterator[Path]:
-    """The directory of a run, new or to be resumed, for this process alone.
+    """Create or reopen the directory of a run and lock it.
 
-    For a process that does not report, it is one that is thrown away.
+    Processes that do not report get a temporary directory.
     """
     if reports:
         directory = resume or new_directory(out, name)
@@ -58,7 +58,7 @@ def open_run(out: Path | None, resume: Path | None, name: str, reports: bool) ->
 
 @contextmanager
 def locked(directory: Path, flag: str) -> Iterator[None]:
-    """Keep other processes out of the directory; InputError where one is there already."""
+    """Lock the directory; InputError if another process has locked it."""
     if fcntl is None:
         yield
         return
@@ -78,36 +78,36 @@ def locked(directory: Path, flag: str) -> Iterator[None]:
 
 @contextmanager
 def removed_if_refused(directory: Path) -> Iterator[None]:
-    """Remove the empty directory where the block finds a mistake of the user's."""
+    """Remove the directory, if it is empty, when the block raises InputError."""
     try:
         yield
     except InputError:
-        if any(directory.iterdir()):  # a run to be resumed
+        if any(directory.iterdir()):  # a resumed run
             raise
         directory.rmdir()
         if directory.parent == Path("runs"):
-            with suppress(OSError):  # it holds other runs
+            with suppress(OSError):  # not empty if it holds other runs
                 directory.parent.rmdir()
         raise
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether a run has left everything there: its summary comes last."""
+    """Whether a run is finished; it writes its summary last."""
     return (directory / "summary.json").is_file()
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory that `--out` names, or one below it; InputError where that fails."""
+    """Create the directory of `--out` or one below it; InputError on failure."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        wanted = "a directory that can be written"
+        wanted = "a writable directory"
         raise InputError(f"--out must be {wanted}, not {directory} ({error.strerror})") from None
 
 
 @contextmanager
 def metrics_file(path: Path, columns: Sequence[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Give a function that appends a row of metrics to the CSV file and has it on disk at once."""
+    """Open a CSV file; yield a function that appends a row and flushes."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
@@ -120,12 +120,12 @@ def metrics_file(path: Path, columns: Sequence[str]) -> Iterator[Callable[[dict[
 
 
 def save_config(config: "DataclassInstance", path: Path) -> None:
-    """Write the config as JSON that `--config` and `load_config` read."""
+    """Write the config as JSON for `--config` and `load_config`."""
     write_text(path, json.dumps(dataclasses.asdict(config), default=str, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)  # it may be a link to a file elsewhere
     partial.write_text(text)

@@ -1,4 +1,4 @@
-"""Runs with a live display, each of which leaves everything in a directory, and several seeds."""
+"""Runs of one or several seeds, with a live display and a directory for the results of each."""
 
 import json
 import time
@@ -17,14 +17,14 @@ from experiments.running.resuming import run_identity
 
 
 class Job(NamedTuple):
-    """Runs that train side by side because they differ in nothing but the seed.
+    """Runs that differ only in their seeds and train together.
 
     Attributes:
-      configs: one for each seed.
+      configs: one per seed.
       dataset: images and labels.
-      progress: shows the first of the runs.
-      callbacks: for each config, what the training calls as it goes.
-      manager: saves checkpoints, and has the one to go on from, if any.
+      progress: shows the first run.
+      callbacks: of the training, one per config.
+      manager: saves checkpoints and holds the one to resume from, if any.
     """
 
     configs: Sequence[Any]
@@ -40,32 +40,32 @@ class Job(NamedTuple):
 
     @property
     def resumed(self) -> Checkpoint | None:
-        """The checkpoint to go on from."""
+        """The checkpoint to resume from."""
         return self.manager.resumed if self.manager else None
 
     def start_time(self) -> float:
-        """When the runs have started, by `time.perf_counter`, interruptions left out."""
+        """Start time by `time.perf_counter`, without interruptions."""
         return time.perf_counter() - (self.resumed.facts["seconds"] if self.resumed else 0)
 
     def progress_displays(self) -> list[Progress]:
-        """The display of each run, of which only the first one is seen."""
+        """The progress display of each run; only the first is visible."""
         return [self.progress, *[Progress(quiet=True)] * (len(self.configs) - 1)]
 
 
 class Training(NamedTuple):
-    """The functions of an experiment that its runs are made of.
+    """The functions that implement the runs of an experiment.
 
     Attributes:
-      capacity: `capacity(config, dataset)`, the runs that fit side by side; InputError where there
-        is no memory for one.
+      capacity: `capacity(config, dataset)`, how many runs fit in memory together; InputError if
+        not even one does.
       train_together: `train_together(job)` yields the results of each config in turn.
       train: `train(config, **options)`, the results of a single run without a directory.
       no_callback: a callback that does nothing.
-      open_callback: `open_callback(config, directory, stack)`, a callback that
-        writes into the directory; the stack closes its files.
+      open_callback: `open_callback(config, directory, stack)`, a callback that writes into the
+        directory; the stack closes its files.
       save: `save(results, directory)` writes the results.
-      table: `table(results, directory)` prints those of a single run.
-      seed_table: `seed_table(directory)` writes and prints those of all seeds below.
+      table: `table(results, directory)` prints the results of a single run.
+      seed_table: `seed_table(directory)` writes and prints the results of all seeds.
     """
 
     capacity: Callable[[Any, Any], memory.Capacity]
@@ -81,7 +81,7 @@ class Training(NamedTuple):
 def train(
     training: Training, config: RunConfig, dataset: Any, progress: Progress | None, callback: Any
 ) -> Any:
-    """The results of a single run, without a directory."""
+    """Run a single training without a directory."""
     training.capacity(config, dataset)
     job = Job([config], dataset, progress or Progress(quiet=True), [callback])
     (results,) = training.train_together(job)
@@ -89,7 +89,7 @@ def train(
 
 
 def run(training: Training, config: RunConfig, dataset: Any, directory: Path) -> Any:
-    """Train with a live display and leave everything in the directory."""
+    """Train with a live display and write everything into the directory."""
     training.capacity(config, dataset)
     (results,) = run_together(training, [config], dataset, [directory])
     return results
@@ -102,9 +102,9 @@ def run_together(
     directories: Sequence[Path],
     title: str = "",
 ) -> list[Any]:
-    """Train side by side, with a live display, and leave everything in a directory for each.
+    """Train together, with a live display, and write everything into a directory per run.
 
-    Checkpoints of all lie in the first directory; where there are some, the runs go on from there.
+    The first directory holds the checkpoints of all runs; if there are any, the runs resume.
     """
     config = configs[0]
     manager = None
@@ -133,9 +133,9 @@ def run_together(
 
 
 def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Path) -> None:
-    """Run the config into the directory, or once for each of its seeds into directories below.
+    """Run the config in the directory, or once per seed in subdirectories.
 
-    As many as fit run side by side.
+    As many seeds as fit in memory train together.
     """
     if run_directory.is_finished(directory):
         print(f"{directory} is finished")
@@ -152,21 +152,21 @@ def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Pa
     numbers = seeds.expand(config.seeds, config.seed)
     for group in _groups(numbers, capacity, directory / "groups.json"):
         configs = [replace(config, seed=seed, seeds=None) for seed in group]
-        places = [directory / f"seed-{seed}" for seed in group]
-        if all(map(run_directory.is_finished, places)):
+        directories = [directory / f"seed-{seed}" for seed in group]
+        if all(map(run_directory.is_finished, directories)):
             continue
-        for place in places:
-            run_directory.make_directory(place)
+        for each in directories:
+            run_directory.make_directory(each)
         title = f"seed {group[0]}: "
         if len(group) > 1:
             title = f"seeds {' '.join(map(str, group))} (shown: {group[0]}): "
-        run_together(training, configs, dataset, places, title)
+        run_together(training, configs, dataset, directories, title)
         cache.clear_programs()
     training.seed_table(directory)
 
 
 def _groups(numbers: Sequence[int], capacity: int, path: Path) -> list[Sequence[int]]:
-    """The seeds that run side by side, in a file so that they stay together when resumed."""
+    """Groups of seeds that train together, stored in a file so that resumed runs reuse them."""
     if path.exists():
         return json.loads(path.read_text())
     groups = [numbers[start : start + capacity] for start in range(0, len(numbers), capacity)]

@@ -1,4 +1,4 @@
-"""The seeds of independent runs under one config."""
+"""Seeds of independent runs with the same config."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,18 +6,20 @@ from typing import Any
 from experiments.running.cli import require
 
 _MAX_SEEDS = 1_000
-"""Seeds that a single number may ask for; a larger one is meant for `--seed`."""
+"""Largest number of seeds; a larger value was probably meant for `--seed`."""
 
 
 def expand(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
-    """What `--seeds` means: so many from the first on where it is one number, else those listed."""
+    """Expand `--seeds`: one number n means n seeds from `first`, several numbers are the seeds."""
     shown = " ".join(map(str, seeds))
     require(len(seeds) > 0, "--seeds", "an empty list", "a number or a list of seeds")
     if len(seeds) == 1:
         expected = f"from 1 to {_MAX_SEEDS:,}, or a list of seeds"
         require(0 < seeds[0] <= _MAX_SEEDS, "--seeds", shown, expected)
         seeds = tuple(range(first, first + seeds[0]))
-        require(seeds[-1] < 2**32, "--seeds", shown, f"so few that from {first} on all are valid")
+        require(
+            seeds[-1] < 2**32, "--seeds", shown, f"so few that all seeds from {first} are valid"
+        )
     require(len({*seeds}) == len(seeds), "--seeds", shown, "a list without duplicates")
     require(min(seeds) >= 0, "--seeds", shown, "a list of seeds of 0 or more")
     require(max(seeds) < 2**32, "--seeds", shown, f"a list of seeds below {2**32}")
@@ -25,7 +27,7 @@ def expand(seeds: tuple[int, ...], first: int) -> tuple[int, ...]:
 
 
 def per_seed(config: Any) -> list[Any]:
-    """The config of each seed."""
+    """The config for each seed."""
     if config.seeds is None:
         return [config]
     numbers = expand(config.seeds, config.seed)

@@ -1,4 +1,4 @@
-"""Values of a type: on a command line, in a config file, and in words."""
+"""Types of settings: validation of command-line arguments and JSON values, and descriptions."""
 
 import contextlib
 import math
@@ -18,12 +18,12 @@ _NAMES = {
 
 
 def quoted(words: str) -> str:
-    """What was given, its middle left out where it is long."""
+    """Quote the words, with the middle elided if they are long."""
     return repr(words if len(words) <= 200 else f"{words[:90]} ... {words[-90:]}")
 
 
 def description(annotation: Any) -> str:
-    """Say in words which values a type has."""
+    """Describe the values of a type in words."""
     members = get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
         return " or ".join(description(member) for member in members)
@@ -38,7 +38,7 @@ def description(annotation: Any) -> str:
 
 
 def accepts(annotation: Any, words: list[str]) -> bool:
-    """Whether the words of a command line are a value of the type."""
+    """Whether command-line arguments are a value of the type."""
     members = get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
         return any(accepts(member, words) for member in members)
@@ -59,7 +59,7 @@ def accepts(annotation: Any, words: list[str]) -> bool:
 
 
 def from_json(annotation: Any, value: Any) -> Any:
-    """Return the value of the type that JSON has saved, raising ValueError where it is none."""
+    """Convert a JSON value to the type; ValueError if it does not fit."""
     members = get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
         for member in members:

@@ -1,4 +1,4 @@
-"""The steps of a run: an algorithm walked by the host, from its start or from a checkpoint."""
+"""The steps of an algorithm, from its start or from a checkpoint."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +10,7 @@ import gajax
 from experiments.running.checkpoints import Checkpoint
 
 SECONDS = 1.0
-"""About how long the program computes before it looks at signals, the display and checkpoints."""
+"""Approximate time between checks of signals, display and checkpoints."""
 
 OnCompile = Callable[[str], None]
 """Called with the name of a stage before it is compiled."""
@@ -24,10 +24,10 @@ def evolve(
     start_from: Any = None,
     on_compile: OnCompile | None = None,
 ) -> Iterator[tuple[Any, gajax.Info]]:
-    """The states and infos of `gajax.evolve(*setting)`, several in a generation that takes long.
+    """Yield states and infos of `gajax.evolve(*setting)`, several per generation if it is long.
 
-    With a checkpoint, the first step is the one at which it was made. `start_from` is the state to
-    begin with instead of that of the algorithm, whose first generation is then number 1.
+    With a checkpoint, the first step is the saved one. `start_from` replaces the initial state of
+    the algorithm; the first generation is then number 1.
     """
     resume_from = None if start_from is None else (start_from, gajax.Position(1))
     if resumed:
@@ -45,12 +45,12 @@ def evolve(
 
 
 def facts(info: gajax.Info) -> dict[str, Any]:
-    """What a checkpoint needs beside the state, ready for JSON."""
+    """What a checkpoint stores besides the state, serialisable as JSON."""
     return {"info": [info.generation, info.stage, info.fraction, info.done, info.position]}
 
 
 def take_seed(info: gajax.Info, seed: int | None) -> gajax.Info:
-    """The info of the seed at that place; None where there is no axis S."""
+    """The info of the seed at this index, which is None without an axis S."""
     if seed is None:
         return info
     return info._replace(

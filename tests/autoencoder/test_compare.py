@@ -156,7 +156,7 @@ def test_runs_that_are_none_are_refused(change, comparison, tmp_path):
     summary = json.loads((directory / "ga-tanh-0" / "summary.json").read_text())
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "summary.json").write_text(json.dumps({**summary, **change}))
-    with pytest.raises(InputError, match="--out must hold nothing but sound runs"):
+    with pytest.raises(InputError, match="--out must hold only intact runs"):
         records.table(tmp_path)
 
 

@@ -143,7 +143,7 @@ def test_a_training_in_which_all_die_stops_there_and_keeps_its_metrics(
     phase = "all layers" if method == "sgd" else "784-16"
     assert line == (
         "mnist_ga: error: --learning-rate must be lower than 1e+30, at which no loss was finite in "
-        f"generation 1 of phase {phase}; their state is saved in {tmp_path}/run/checkpoints\n"
+        f"generation 1 of phase {phase}; the state is saved in {tmp_path}/run/checkpoints\n"
     )
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {"config.json", "metrics.csv", "checkpoints"}

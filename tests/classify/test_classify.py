@@ -125,7 +125,7 @@ def test_runs_that_are_there_are_kept(classified):
     before = {path: path.stat().st_mtime_ns for path in classified.glob("*/summary.json")}
     classify(classified, methods=["--methods", "none"])
     assert before == {path: path.stat().st_mtime_ns for path in classified.glob("*/summary.json")}
-    with pytest.raises(InputError, match="--out must not hold runs of other settings"):
+    with pytest.raises(InputError, match="--out must not hold runs with other settings"):
         classify(classified, "--repeats", "3")
 
 
@@ -220,5 +220,5 @@ def test_what_is_not_sound_is_refused(change, classified, tmp_path):
     summary = json.loads(path.read_text())
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "summary.json").write_text(json.dumps({**summary, **change}))
-    with pytest.raises(InputError, match="--out must hold nothing but sound runs"):
+    with pytest.raises(InputError, match="--out must hold only intact runs"):
         classify_report.write_tables(tmp_path)

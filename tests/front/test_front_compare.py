@@ -61,7 +61,7 @@ def test_runs_that_are_there_are_not_repeated(compared):
 
 
 def test_runs_of_other_settings_are_refused(compared):
-    with pytest.raises(InputError, match="--out must not hold runs of other settings"):
+    with pytest.raises(InputError, match="--out must not hold runs with other settings"):
         front_compare.main([*FLAGS, "--learning-rate", "0.5", "--out", str(compared)])
 
 

@@ -47,7 +47,7 @@ WRONG = [
     ("--data-dir x", "--data-dir x does not apply to --dataset mnist5k"),
     ("--dataset mnist --data-dir nowhere", "--data-dir"),
     ("--front", "--front is not a flag"),
-    ("evolve", "the first word must be export or compare or classify or a flag"),
+    ("evolve", "the first argument must be export or compare or classify or a flag"),
     ("compare --methods ga", "--methods must be one or more of gemonn"),
     ("compare --seeds", "--seeds must be one or more whole numbers"),
     ("compare --preset paper --methods nsga2", "--budget must be given unless"),
@@ -117,7 +117,7 @@ def test_an_evolution_in_which_all_die_stops_there(method, tmp_path, monkeypatch
     monkeypatch.setattr(networks, "make", broken)
     line, rows = dies(f"--method {method}", tmp_path, monkeypatch, capsys)
     generation, size = {"gemonn": (0, 4), "descent": (1, 6), "pruning": (1, 13)}[method]
-    saved = f"their state is saved in {tmp_path}/checkpoints"
+    saved = f"the state is saved in {tmp_path}/checkpoints"
     assert line == SENTENCE + f"generation {generation} of phase evolution; {saved}\n"
     assert rows == [(generation, size)]
     assert checkpoints.load(tmp_path / "checkpoints", pytest.fail)

@@ -130,7 +130,7 @@ def test_no_flipped_byte_goes_unnoticed(folder, place):
 def test_a_run_all_of_whose_checkpoints_are_damaged_is_refused(folder):
     for checkpoint in folder.iterdir():
         flip(largest(checkpoint))
-    with pytest.raises(InputError, match="--resume must name a run with a sound checkpoint"):
+    with pytest.raises(InputError, match="--resume must name a run with an intact checkpoint"):
         checkpoints.load(folder, lambda text: None)
 
 

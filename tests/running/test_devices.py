@@ -62,7 +62,7 @@ def test_an_autoencoder_of_two_devices_is_that_of_one(small_config):
     ("module", "changes", "message"),
     [
         (gemonn, {"devices": 3}, "--population-size must be a multiple of 3 on 3 .* 6 or 9, not 8"),
-        (gemonn, {"devices": 99}, "--devices must be at most 8, which is all there are, not 99"),
+        (gemonn, {"devices": 99}, "--devices must be at most 8, the available devices, not 99"),
         (gemonn, {"devices": 2, "method": "pruning"}, "--devices must be 1 for pruning"),
         (mnist_ga, {"devices": 2}, "--population-size must be a multiple of 4 .* 8 or 12, not 10"),
         (mnist_ga, {"devices": 2, "method": "sgd"}, "--devices must be 1 for sgd"),
@@ -81,7 +81,7 @@ def test_devices_that_do_not_fit_are_refused(module, changes, message):
     [
         ({"devices": 0}, "--devices must be 1 or more, not 0"),
         ({"processes": 2}, "--processes must be given together with --distributed, not 2"),
-        ({"distributed": True, "processes": 2}, "must be given together, or left to be detected"),
+        ({"distributed": True, "processes": 2}, "must be given together or not at all"),
         (
             {"distributed": True, "processes": 2, "process_id": 2, "coordinator": "a:1"},
             "--process-id must be below 2, not 2",
@@ -140,5 +140,5 @@ def test_a_process_whose_fellow_dies_ends(tmp_path):
         assert "another task died" in told
     else:
         assert first.returncode == 1
-        assert "gemonn: error: another process of this run is gone" in told
+        assert "gemonn: error: another process of this run has failed" in told
     assert "Traceback" not in told

@@ -34,7 +34,7 @@ def test_settings_memory_and_time_are_printed(module, capsys):
     for field, value in vars(module.Config()).items():
         if value is not None and field != "dry_run":
             assert f"--{field}".replace("_", "-") in printed
-    assert re.search(r"memory of \w+ +│ \d+\.\d GB of the [\d.]+ GB here", printed)
+    assert re.search(r"memory of \w+ +│ \d+\.\d GB of [\d.]+ GB available", printed)
     assert re.search(r"training of \w+ +│ about \d+:\d\d:\d\d for each of 3 runs", printed)
     assert "all training" in printed
 

@@ -125,8 +125,8 @@ def test_a_signal_saves_and_says_how_to_go_on(start, whole, tmp_path):
     process.send_signal(getattr(signal, name))
     *_, last = process.stderr.read().splitlines()
     assert process.wait(SECONDS) == 128 + getattr(signal, name)
-    advice = f"go on with: python -m experiments.{program} --resume {directory}"
-    assert last == f"{program}: interrupted by {name}, all is saved; {advice}"
+    advice = f"resume with: python -m experiments.{program} --resume {directory}"
+    assert last == f"{program}: interrupted by {name}, state saved; {advice}"
     assert any((directory / "checkpoints").iterdir())
     survives(start, whole, [], directory, random.Random(0))
 
@@ -138,6 +138,6 @@ def test_a_second_signal_ends_a_run_at_once(start, whole, tmp_path):
     while not is_there("step", tmp_path / "run", 1):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == "saving; once more leaves at once\n"
+    assert process.stderr.readline() == "saving; interrupt again to exit immediately\n"
     process.send_signal(signal.SIGINT)
     assert process.wait(SECONDS) in (-signal.SIGINT, 130), "130 where it had saved by then"

@@ -71,5 +71,5 @@ def test_advice_quotes_a_path_for_the_shell(tmp_path):
         comparison.open_directory(given, "gemonn-compare"),
     ):
         raise KeyboardInterrupt
-    words = shlex.split(str(caught.value).partition("go on with ")[2])
+    words = shlex.split(str(caught.value).partition("resume with ")[2])
     assert words[-2:] == ["--out", str(given.out)]

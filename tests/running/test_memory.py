@@ -116,7 +116,7 @@ def test_a_population_too_large_is_refused_before_it_is_drawn(module, config, mo
         str(error.value).split("at most ")[1].split(" here, not 1000000")[0].replace(",", "")
     )
     assert module.capacity(replace(config, population_size=most), dataset).runs == 1
-    with pytest.raises(InputError, match=f"not {most + 1}, which needs 1.0 GB of the 1.0 GB that"):
+    with pytest.raises(InputError, match=f"not {most + 1}, which needs 1.0 GB of the 1.0 GB"):
         module.capacity(replace(config, population_size=most + 1), dataset)
 
 

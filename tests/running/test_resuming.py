@@ -93,7 +93,7 @@ def cut_run(tmp_path_factory):
                 raise KeyboardInterrupt
 
         patch.setattr(CheckpointManager, "step", step)
-        with pytest.raises(Interrupted, match="interrupted; go on with"):
+        with pytest.raises(Interrupted, match="interrupted; resume with"):
             gemonn.main([*EVOLUTION, "--checkpoint-every", "0m", "--out", str(directory)])
     return directory
 
@@ -111,9 +111,9 @@ def files(directory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--hidden", "9"], "--hidden must be 8, as when the run began, not 9"),
+        (["--hidden", "9"], "--hidden must be 8, as at the start of the run, not 9"),
         (["--learning-rate", "0.5"], "--learning-rate must be "),
-        (["--seed", "1"], "--seed must be 0, as when the run began, not 1"),
+        (["--seed", "1"], "--seed must be 0, as at the start of the run, not 1"),
         (["--dataset", "mnist"], "--dataset must be mnist5k"),
         (["--model", "mlp"], "--model must be "),
         (["--seeds", "2"], "--seeds must be None"),
@@ -196,7 +196,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", words)
     assert run_main(gemonn.main, "gemonn") == 1
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and "No space left on device; go on with: " in line
+    assert line.count("\n") == 1 and "No space left on device; resume with: " in line
 
 
 def test_two_runs_do_not_share_a_directory(begun, tmp_path):
