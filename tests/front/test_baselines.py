@@ -86,7 +86,7 @@ def test_generations_count_the_densities(method):
 
 @pytest.mark.parametrize("method", DENSITIES)
 def test_losses_and_densities_belong_to_the_networks_of_ended_generations(method):
-    moves = rivals.moves_of(BATCHES, method == "regrowth")
+    moves = baselines.moves_of(BATCHES, method == "regrowth")
     wanted = {move.row: move.density for move in moves}
     for step in whole(method):
         if step.info.done:
@@ -129,8 +129,8 @@ def test_every_step_can_be_gone_on_from(method):
 
 
 def test_default_schedules_at_their_length():
-    for regrowth, schedule in (False, rivals.PRUNING), (True, rivals.REGROWTH):
-        moves = rivals.moves_of(25_000, regrowth)
+    for regrowth, schedule in (False, baselines.PRUNING), (True, baselines.REGROWTH):
+        moves = baselines.moves_of(25_000, regrowth)
         for row, (density, length) in enumerate(schedule):
             own = [move for move in moves if move.row == row]
             assert own[-1].stop - own[0].start == length and own[-1].density == density
@@ -142,10 +142,10 @@ def test_default_schedules_at_their_length():
 @pytest.mark.parametrize("regrowth", [False, True])
 def test_moves_use_all_of_any_number_of_batches(regrowth):
     for batches in [*range(52, 150), 333, 1_000, 24_999, 100_001]:
-        moves = rivals.moves_of(batches, regrowth)
+        moves = baselines.moves_of(batches, regrowth)
         assert moves[0].start == 0 and moves[-1].stop == batches
         for before, move in itertools.pairwise(moves):
             assert before.stop == move.start and move.stop - move.start >= 2
             assert move.row - before.row in (0, 1)
         for row in range(moves[-1].row + 1):
-            assert sum(m.stop - m.start for m in moves if m.row == row) >= rivals.FEWEST
+            assert sum(m.stop - m.start for m in moves if m.row == row) >= baselines.FEWEST
