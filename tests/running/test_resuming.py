@@ -132,11 +132,6 @@ def test_other_settings_are_refused(begun, arguments, message):
     assert files(begun) == before
 
 
-def test_settings_that_change_no_result_may_change(begun):
-    gemonn.main(["--resume", str(begun), "--checkpoint-every", "5", "--quiet"])
-    assert run_directory.is_finished(begun)
-
-
 def test_another_data_set_is_refused(begun, monkeypatch):
     original = front_config.load
     monkeypatch.setattr(
@@ -169,24 +164,23 @@ def test_what_is_no_run_cannot_be_resumed(name, tmp_path, monkeypatch, capsys):
     assert not any((tmp_path / "empty").iterdir())
 
 
-def test_a_finished_run_is_left_as_it_is(begun, capsys):
-    gemonn.main(["--resume", str(begun), "--quiet"])
+def test_a_damaged_checkpoint_costs_only_the_steps_behind_it(begun, tmp_path, capsys):
+    """Checkpoints may be made less often from then on; a finished run is left as it is."""
+    newest = max((begun / "checkpoints").iterdir())
+    (newest / "facts.json").write_text("{}")
+    seldom = ["--checkpoint-every", "5", "--quiet"]
+    gemonn.main(["--resume", str(begun), *seldom])
+    assert run_directory.is_finished(begun)
+    assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
     before = files(begun)
     gemonn.main(["--resume", str(begun), "--quiet"])
     assert files(begun) == before
     assert capsys.readouterr().out.endswith(f"{begun} is finished\n")
-
-
-def test_a_damaged_checkpoint_costs_only_what_came_after_it(begun, tmp_path, capsys):
-    newest = max((begun / "checkpoints").iterdir())
-    (newest / "facts.json").write_text("{}")
-    gemonn.main(["--resume", str(begun), "--quiet"])
-    assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
-    gemonn.main([*EVOLUTION, "--checkpoint-every", "0m", "--out", str(tmp_path / "whole")])
+    gemonn.main([*EVOLUTION, *seldom, "--out", str(tmp_path / "whole")])
     assert content(begun) == content(tmp_path / "whole")
 
 
-def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch, capsys):
+def test_the_error_of_a_full_disk_says_how_to_resume(tmp_path, monkeypatch, capsys):
     def save(*_):
         raise OSError(28, "No space left on device")
 
