@@ -1,5 +1,6 @@
 """Settings of all tests: shapes are checked, and no random key is used twice."""
 
+import fcntl
 import gc
 import os
 import shutil
@@ -11,8 +12,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("gajax", "beartype.beartype")
-# Compiling takes most of the time: the older of two code generators, told not to optimise, takes a
-# third of it. Tests of results that are equal to the bit take the fixture `user_flags` instead.
+# Compiling takes most of the time: the older of two code generators, without optimisation, takes
+# a third of it. Tests of results that are equal to the bit take the fixture `user_flags` instead.
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLD_EMITTERS}".strip()
 jax.config.update("jax_disable_most_optimizations", True)
@@ -93,30 +94,53 @@ def front_config():
 
 
 @pytest.fixture(scope="session")
-def small_run(small_config, tmp_path_factory):
-    """The directory of a finished run of the small config."""
-    from experiments.autoencoder import training
-    from experiments.datasets.catalog import load
+def made_once(tmp_path_factory):
+    """`made_once(name, make)` gives a directory that one test process fills by `make(directory)`.
 
-    directory = tmp_path_factory.mktemp("run")
-    training.run(small_config, load("mnist5k"), directory)
+    The other processes wait until it is complete.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def directory(name, make):
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (root / name).exists():
+                partial = tmp_path_factory.mktemp(name)
+                make(partial)
+                partial.rename(root / name)
+        return root / name
+
     return directory
 
 
 @pytest.fixture(scope="session")
-def front_run(front_config, tmp_path_factory):
+def small_run(small_config, made_once):
+    """The directory of a finished run of the small config."""
+    from experiments.autoencoder import training
+    from experiments.datasets.catalog import load
+
+    return made_once(
+        "small_run", lambda directory: training.run(small_config, load("mnist5k"), directory)
+    )
+
+
+@pytest.fixture(scope="session")
+def front_run(front_config, made_once):
     """The directory of a finished run of the front config, on a part of the embedded set."""
     from experiments.datasets.catalog import load
     from experiments.front import training as front_training
 
-    directory = tmp_path_factory.mktemp("front")
     whole = load("mnist5k")
     parts = {
         name: getattr(whole, name)[: 1_000 if name.startswith("train") else 200]
         for name in whole._fields[2:]
     }
-    front_training.run(front_config, whole._replace(**parts), directory)
-    return directory
+    dataset = whole._replace(**parts)
+    return made_once(
+        "front_run", lambda directory: front_training.run(front_config, dataset, directory)
+    )
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from small_runs import content
 
 PROGRAMS = {
-    "mnist_ga": "--layers 784 32 16 --population-size 4 --generations 2 --whole-generations 3 "
+    "mnist_ga": "--layers 784 16 8 --population-size 4 --generations 3 --whole-generations 0 "
     "--svm-c 5 --svm-gamma 1 --checkpoint-every 1 --quiet",
     "gemonn": "--hidden 16 --population-size 8 --batch-size 250 --budget None --generations 12 "
     "--refine-steps 20 --final-refine-steps 200 --checkpoint-every 3 --quiet",
@@ -49,7 +50,7 @@ def start(cache_directory):
 
 
 def _heed_interruptions():
-    """Tests that run in the background were told to ignore them."""
+    """Tests that run in the background ignore them."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -125,7 +126,7 @@ def test_a_signal_saves_and_says_how_to_go_on(start, whole, tmp_path):
     process.send_signal(getattr(signal, name))
     *_, last = process.stderr.read().splitlines()
     assert process.wait(SECONDS) == 128 + getattr(signal, name)
-    advice = f"resume with: python -m experiments.{program} --resume {directory}"
+    advice = f"resume with: python -m experiments.{program} --resume {shlex.quote(str(directory))}"
     assert last == f"{program}: interrupted by {name}, state saved; {advice}"
     assert any((directory / "checkpoints").iterdir())
     survives(start, whole, [], directory, random.Random(0))
