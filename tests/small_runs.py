@@ -12,8 +12,8 @@ from experiments.running import steps
 
 TIMES = {"seconds", "examples_per_second"}
 TRAINING = (
-    "--layers 784 16 8 --population-size 4 --generations 1 --whole-generations 1 --svm-c 5 "
-    "--svm-gamma 1 --quiet"
+    "--layers 784 16 8 --population-size 4 --generations 1 --whole-generations 1 --optimizer adam "
+    "--svm-c 5 --svm-gamma 1 --quiet"
 ).split()
 EVOLUTION = (
     "--hidden 8 --population-size 5 --batch-size 50 --generations 3 --budget None --refine-steps 4 "

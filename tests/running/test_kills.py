@@ -15,7 +15,7 @@ from small_runs import content
 
 PROGRAMS = {
     "mnist_ga": "--layers 784 16 8 --population-size 4 --generations 3 --whole-generations 0 "
-    "--svm-c 5 --svm-gamma 1 --checkpoint-every 1 --quiet",
+    "--optimizer adam --svm-c 5 --svm-gamma 1 --checkpoint-every 1 --quiet",
     "gemonn": "--hidden 16 --population-size 8 --batch-size 250 --budget None --generations 12 "
     "--refine-steps 20 --final-refine-steps 200 --checkpoint-every 3 --quiet",
 }

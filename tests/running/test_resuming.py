@@ -21,11 +21,12 @@ PROGRAMS = {
     "gemonn": (gemonn.main, EVOLUTION),
 }
 HEAVY = pytest.mark.heavy
+PRETRAINED = ["--method", "pretrained", "--optimizer", "muon"]
 PRUNING = ["--method", "pruning", "--budget", "10000"]
 DESCENT = ["--method", "descent", "--budget", "3000"]
 RUNS = [
     pytest.param("mnist_ga", ["--seeds", "1", "4"], 6, id="ga", marks=HEAVY),
-    pytest.param("mnist_ga", ["--method", "pretrained"], 6, id="pretrained", marks=HEAVY),
+    pytest.param("mnist_ga", PRETRAINED, 6, id="pretrained", marks=HEAVY),
     pytest.param("gemonn", ["--seeds", "1", "4"], 7, id="gemonn", marks=HEAVY),
     pytest.param("gemonn", [], 7, id="gemonn alone", marks=HEAVY),
     pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2"),

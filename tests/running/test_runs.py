@@ -43,9 +43,12 @@ def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("user_flags")
-@pytest.mark.parametrize("method", ["ga", pytest.param("pretrained", marks=pytest.mark.heavy)])
-def test_trainings_side_by_side_are_those_of_single_seeds(method, tmp_path):
-    arguments = [*TRAINING, "--method", method, "--whole-generations", "0", "--batch-size", "50"]
+@pytest.mark.parametrize(
+    ("method", "optimizer"),
+    [("ga", "adam"), pytest.param("pretrained", "muon", marks=pytest.mark.heavy)],
+)
+def test_trainings_side_by_side_are_those_of_single_seeds(method, optimizer, tmp_path):
+    arguments = [*TRAINING, "--method", method, "--optimizer", optimizer, "--batch-size", "50"]
     mnist_ga.main([*arguments, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
     mnist_ga.main([*arguments, "--seed", "4", "--out", str(tmp_path / "single")])
     assert content(tmp_path / "both" / "seed-4") == content(tmp_path / "single")
