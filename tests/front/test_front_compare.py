@@ -4,19 +4,28 @@ import csv
 import json
 
 import pytest
+from small_runs import few
 
+from experiments.datasets.catalog import load
 from experiments.front import baselines
 from experiments.front import compare as front_compare
 from experiments.front.config import Config
 from experiments.running.cli import InputError
 
-FLAGS = ["--hidden", "8", "--population-size", "4", "--batch-size", "50", "--budget", "6000"]
-FLAGS += ["--refine-steps", "2", "--quiet"]
+FLAGS = "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2 --quiet".split()
+FLAGS += ["--budget", "6000"]
 METHODS = ["--methods", "gemonn", "nsga2-gradient-0", "descent", "pruning"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_images():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front_compare, "load", lambda *source: few(load(*source)))
+        yield
+
+
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory):
+def compared(few_images, tmp_path_factory):
     directory = tmp_path_factory.mktemp("compare")
     front_compare.main([*FLAGS, *METHODS, "--out", str(directory)])
     return directory

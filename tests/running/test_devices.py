@@ -93,12 +93,25 @@ def test_contradictions_of_a_distributed_run_are_refused(changes, message):
         gemonn.check(replace(SMALL, **changes))
 
 
-def processes(directory, generations):
+HEARTBEAT = 10
+"""Seconds without a sign of another process until JAX ends this one: 100 for users."""
+START = f"""
+import functools, sys, jax
+jax.distributed.initialize = functools.partial(
+    jax.distributed.initialize, heartbeat_timeout_seconds={HEARTBEAT}
+)
+from experiments import gemonn
+from experiments.running import program
+program.start(gemonn.PROGRAM)
+"""
+
+
+def processes(directory, generations, start=("-m", "experiments.gemonn")):
     """Two processes of one run, with two devices each; the first one writes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "experiments.gemonn", "--out", str(directory), "--distributed"]
+    command = [sys.executable, *start, "--out", str(directory), "--distributed"]
     command += [*FLAGS.format(generations=generations).split(), "--processes", "2"]
     command += ["--coordinator", f"127.0.0.1:{port}", "--process-id"]
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
@@ -112,18 +125,20 @@ def test_two_processes_come_to_the_front_of_one(alone, tmp_path):
     both = processes(tmp_path / "run", generations=3)
     outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
-    assert ["hypervolume" in told for told, _ in outputs] == [True, False], "the first reports"
+    assert ["hypervolume" in printed for printed, _ in outputs] == [True, False], (
+        "the first reports"
+    )
     front = np.genfromtxt(tmp_path / "run" / "front.csv", delimiter=",", names=True)
     np.testing.assert_array_equal(front["density"].astype(np.float32), alone.front.density)
     np.testing.assert_allclose(front["train_loss"], alone.front.train_loss, rtol=1e-6)
 
 
-def test_a_process_whose_fellow_dies_ends(tmp_path):
+def test_a_process_ends_when_another_one_of_its_run_is_killed(tmp_path):
     """With a sentence where its connection breaks; at the latest by the heartbeat of JAX.
 
-    That is so when the fellow dies before the two are connected for the next program.
+    It is the heartbeat if the two are not yet connected for the next program at that moment.
     """
-    first, second = processes(tmp_path / "run", generations=100_000)
+    first, second = processes(tmp_path / "run", generations=100_000, start=("-c", START))
     metrics = tmp_path / "run" / "metrics.csv"
     try:
         for _ in range(300):
@@ -132,13 +147,13 @@ def test_a_process_whose_fellow_dies_ends(tmp_path):
             with pytest.raises(subprocess.TimeoutExpired):
                 first.wait(timeout=1)
         second.send_signal(signal.SIGKILL)
-        _, told = first.communicate(timeout=240)
+        _, errors = first.communicate(timeout=240)
     finally:
         first.kill()
         second.kill()
     if first.returncode == -signal.SIGABRT:
-        assert "another task died" in told
+        assert "another task died" in errors
     else:
         assert first.returncode == 1
-        assert "gemonn: error: another process of this run has failed" in told
-    assert "Traceback" not in told
+        assert "gemonn: error: another process of this run has failed" in errors
+    assert "Traceback" not in errors

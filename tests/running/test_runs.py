@@ -65,7 +65,7 @@ def test_evolutions_side_by_side_are_those_of_single_seeds(tmp_path):
 
 
 def test_one_table_has_the_means(tmp_path, capsys):
-    arguments = [*EVOLUTION, "--method", "pruning", "--budget", "10000", "--seed", "3"]
+    arguments = [*EVOLUTION, "--method", "pruning", "--budget", "4000", "--seed", "3"]
     gemonn.main([*arguments, "--seeds", "2", "--out", str(tmp_path)])
     with (tmp_path / "compare.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
