@@ -127,19 +127,25 @@ def small_run(small_config, made_once):
 
 
 @pytest.fixture(scope="session")
-def front_run(front_config, made_once):
-    """The directory of a finished run of the front config, on a part of the embedded set."""
+def front_dataset():
+    """A part of the embedded set."""
     from experiments.datasets.catalog import load
-    from experiments.front import training as front_training
 
     whole = load("mnist5k")
     parts = {
         name: getattr(whole, name)[: 1_000 if name.startswith("train") else 200]
         for name in whole._fields[2:]
     }
-    dataset = whole._replace(**parts)
+    return whole._replace(**parts)
+
+
+@pytest.fixture(scope="session")
+def front_run(front_config, front_dataset, made_once):
+    """The directory of a finished run of the front config on that part."""
+    from experiments.front import training
+
     return made_once(
-        "front_run", lambda directory: front_training.run(front_config, dataset, directory)
+        "front_run", lambda directory: training.run(front_config, front_dataset, directory)
     )
 
 

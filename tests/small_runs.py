@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+from experiments.autoencoder import compare as autoencoder_compare
 from experiments.autoencoder import config as autoencoder_config
 from experiments.datasets.catalog import load
+from experiments.front import compare as front_compare
 from experiments.front import config as front_config
 from experiments.running import steps
 
@@ -31,11 +33,16 @@ def few(dataset):
     )
 
 
-def make_small(monkeypatch):
-    """Both experiments see few images, and still take several steps in a generation."""
-    monkeypatch.setattr(steps, "SECONDS", 1e-9)
-    for module in (autoencoder_config, front_config):
+def load_few(monkeypatch):
+    """Both experiments and their comparisons see few images."""
+    for module in (autoencoder_config, autoencoder_compare, front_config, front_compare):
         monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
+
+
+def make_small(monkeypatch):
+    """They see few images, and still take several steps in a generation."""
+    monkeypatch.setattr(steps, "SECONDS", 1e-9)
+    load_few(monkeypatch)
 
 
 @pytest.fixture

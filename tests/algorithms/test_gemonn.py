@@ -22,17 +22,6 @@ from experiments.running import model_files as sparse_files
 TIMES = {"seconds", "examples_per_second"}
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    whole = load("mnist5k")
-    return whole._replace(
-        train_images=whole.train_images[:1_000],
-        train_labels=whole.train_labels[:1_000],
-        test_images=whole.test_images[:200],
-        test_labels=whole.test_labels[:200],
-    )
-
-
 def rows_of(directory):
     with (directory / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -50,7 +39,9 @@ def test_a_run_leaves_everything_that_it_promises(front_run):
     }
 
 
-def test_the_front_is_one_and_its_losses_are_those_of_whole_sets(front_run, front_config, dataset):
+def test_the_front_is_one_and_its_losses_are_those_of_whole_sets(
+    front_run, front_config, front_dataset
+):
     front = front_report.load_front(front_run / "front.csv")
     assert (np.diff(front.density) > 0).all() and (np.diff(front.train_loss) < 0).all()
     path = front_run / "population.safetensors"
@@ -59,7 +50,7 @@ def test_the_front_is_one_and_its_losses_are_those_of_whole_sets(front_run, fron
     leaves = {name: [one[f"blocks_0/{name}"] for one in loaded] for name in names}
     population = {"blocks_0": {name: jnp.stack(leaves[name]) for name in names}}
     network = networks.make("autoencoder", front_config.hidden, (28, 28, 1), 10)
-    parts = front_training._parts(dataset, 0, jax.random.key(0))
+    parts = front_training._parts(front_dataset, 0, jax.random.key(0))
     for part, stored in (("train", front.train_loss), ("test", front.test_loss)):
         losses = fronts.losses(network, population, parts[part])[: len(stored)]
         np.testing.assert_allclose(losses, stored, rtol=1e-5)
@@ -88,16 +79,16 @@ def test_the_front_is_a_good_one(front_run):
 
 
 @pytest.mark.heavy
-def test_plain_nsga2_misses_that_front(front_config, dataset):
+def test_plain_nsga2_misses_that_front(front_config, front_dataset):
     blind = replace(front_config, method="nsga2", final_refine_steps=0)
-    rival = train(blind, dataset=dataset).summary
+    rival = train(blind, dataset=front_dataset).summary
     assert rival["cost"] > 0.9 * front_config.budget
     assert rival["log_hypervolume"] < 0.02
 
 
 @pytest.mark.heavy
-def test_the_same_seed_gives_the_same_bits(front_run, front_config, dataset, tmp_path):
-    front_training.run(front_config, dataset, tmp_path)
+def test_the_same_seed_gives_the_same_bits(front_run, front_config, front_dataset, tmp_path):
+    front_training.run(front_config, front_dataset, tmp_path)
     first, second = (
         [{k: v for k, v in row.items() if k not in TIMES} for row in rows_of(place)]
         for place in (front_run, tmp_path)
@@ -125,18 +116,18 @@ def test_the_budget_holds_for_every_evolution(method):
     assert 0.7 * 2e4 < results.summary["cost"] <= 2e4
 
 
-def test_generations_end_a_run_too(dataset):
+def test_generations_end_a_run_too(front_dataset):
     config = Config(hidden=(8,), population_size=6, generations=3, budget=None, refine_steps=0)
-    rows = train(config, dataset=dataset).rows
+    rows = train(config, dataset=front_dataset).rows
     assert [row["generation"] for row in rows] == [0, 1, 2, 3]
 
 
-def test_validation_images_are_not_learned_from(dataset):
-    parts = front_training._parts(dataset, 300, jax.random.key(0))
-    images = dataset.train_images.reshape(len(dataset.train_images), -1)
+def test_validation_images_are_not_learned_from(front_dataset):
+    parts = front_training._parts(front_dataset, 300, jax.random.key(0))
+    images = front_dataset.train_images.reshape(len(front_dataset.train_images), -1)
     np.testing.assert_array_equal(parts["train"].examples["images"], images[:700])
     np.testing.assert_array_equal(parts["validation"].examples["images"], images[700:])
-    assert "validation" not in front_training._parts(dataset, 0, jax.random.key(0))
+    assert "validation" not in front_training._parts(front_dataset, 0, jax.random.key(0))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +140,7 @@ def test_validation_images_are_not_learned_from(dataset):
         ),
     ],
 )
-def test_every_model_improves(model, dataset):
+def test_every_model_improves(model, front_dataset):
     config = Config(
         model=model,
         hidden={"lstm": (16,), "mlp": (16, 16), "deep-autoencoder": (32, 16)}.get(model),
@@ -161,7 +152,7 @@ def test_every_model_improves(model, dataset):
         refine_steps=8,
         learning_rate=0.02,
     )
-    results = train(config, dataset=dataset)
+    results = train(config, dataset=front_dataset)
     start, end = results.rows[0], results.rows[-1]
     assert end["best_loss"] < 0.8 * start["best_loss"]
     assert end["log_hypervolume"] > start["log_hypervolume"]
@@ -169,7 +160,7 @@ def test_every_model_improves(model, dataset):
         assert results.front.test_accuracy.max() > 0.3
 
 
-def test_children_that_fail_are_counted_and_their_parents_stay(dataset):
+def test_children_that_fail_are_counted_and_their_parents_stay(front_dataset):
     """At this rate every child that learns fails, in several steps a generation."""
     config = Config(
         model="mlp",
@@ -183,6 +174,6 @@ def test_children_that_fail_are_counted_and_their_parents_stay(dataset):
         lowest_density=0.3,
         learning_rate=1e30,
     )
-    results = train(config, dataset=dataset)
+    results = train(config, dataset=front_dataset)
     assert [row["failed"] for row in results.rows] == [0, 0, 6, 0]
     assert np.isfinite(results.members.train_loss).all()

@@ -9,6 +9,7 @@ from statistics import mean
 
 import pytest
 from PIL import Image
+from small_runs import load_few
 
 from experiments import mnist_ga
 from experiments.autoencoder import compare, figures, methods, records, training
@@ -22,14 +23,24 @@ ROWS = ["--rows", "ga-tanh", "layerwise-relu", "pca", "--seeds", "2"]
 NAMES = ["ga-tanh", "layerwise-relu-steps", "layerwise-relu-cost", "pca"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_images():
+    with pytest.MonkeyPatch.context() as patch:
+        load_few(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
-def comparison(small_config, tmp_path_factory):
+def comparison(few_images, small_config, tmp_path_factory):
     """A comparison made once: its folder and the arguments that made it."""
     directory = tmp_path_factory.mktemp("comparison")
     config = directory.parent / "compare.json"
     brief = {
+        "layers": (784, 16, 8),
         "generations": (1, 1),
         "whole_generations": 1,
+        "batch_size": 50,
+        "optimizer": "adam",
         "seed": 0,
         "svm_c": 5.0,
         "svm_gamma": 1.0,

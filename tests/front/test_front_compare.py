@@ -4,10 +4,9 @@ import csv
 import json
 
 import pytest
-from small_runs import few
+from small_runs import load_few
 
-from experiments.datasets.catalog import load
-from experiments.front import baselines
+from experiments.front import baselines, report
 from experiments.front import compare as front_compare
 from experiments.front.config import Config
 from experiments.running.cli import InputError
@@ -18,14 +17,15 @@ METHODS = ["--methods", "gemonn", "nsga2-gradient-0", "descent", "pruning"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_images():
+def small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(front_compare, "load", lambda *source: few(load(*source)))
+        load_few(patch)
+        patch.setattr(report, "_draw", lambda *_: None)  # runs have tests of their own
         yield
 
 
 @pytest.fixture(scope="module")
-def compared(few_images, tmp_path_factory):
+def compared(small, tmp_path_factory):
     directory = tmp_path_factory.mktemp("compare")
     front_compare.main([*FLAGS, *METHODS, "--out", str(directory)])
     return directory

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from small_runs import load_few
 
 from experiments import gemonn, mnist_ga
 from experiments.autoencoder import compare
@@ -13,15 +14,16 @@ from experiments.running.cli import InputError
 from experiments.running.meter import Meter
 
 SMALL = {
-    gemonn: "--hidden 16 --population-size 8 --batch-size 50 --refine-steps 3",
+    gemonn: "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2",
     mnist_ga: "--layers 784 16 --population-size 4 --generations 1000",
 }
 
 
 @pytest.fixture(autouse=True)
 def nothing_there(tmp_path, monkeypatch):
-    """An empty working directory, and no patience."""
+    """An empty working directory, few images, and no time for more than a step."""
     monkeypatch.chdir(tmp_path)
+    load_few(monkeypatch)
     monkeypatch.setattr(dry_run, "_SECONDS", 0)
     yield
     assert not list(tmp_path.glob("*")), "a dry run writes nothing"
@@ -74,7 +76,7 @@ def test_what_a_run_would_refuse_is_refused(monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.parametrize("limits", [{"generations": 10, "budget": None}, {"budget": 1e5}])
-def test_the_whole_is_told_with_its_final_refinement(limits, front_config):
+def test_the_whole_is_told_with_its_final_refinement(limits, front_config, front_dataset):
     """The last estimates before and after the evolution ends are of the same whole."""
     from experiments.front import training as front_training
     from experiments.running.progress import Progress
@@ -86,7 +88,7 @@ def test_the_whole_is_told_with_its_final_refinement(limits, front_config):
             told.append((phase, remaining))
 
     config = replace(front_config, final_refine_steps=100, **limits)
-    front_training.train(config, progress=Watch(quiet=True))
+    front_training.train(config, dataset=front_dataset, progress=Watch(quiet=True))
     assert {phase for phase, _ in told} == {"evolution", "refinement"}
     before = [left for phase, left in told if phase == "evolution" and left is not None]
     assert before[-1] > 0, "the refinement is left"

@@ -9,6 +9,7 @@ from small_runs import EVOLUTION, TRAINING, content, few, small_steps  # noqa: F
 from experiments import gemonn, mnist_ga
 from experiments.autoencoder import training
 from experiments.datasets.catalog import load
+from experiments.front import report as front_report
 from experiments.front import training as front_training
 from experiments.running import memory, runs, seed_axis, seeds
 
@@ -49,6 +50,7 @@ def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
 )
 def test_trainings_side_by_side_are_those_of_single_seeds(method, optimizer, tmp_path):
     arguments = [*TRAINING, "--method", method, "--optimizer", optimizer, "--batch-size", "50"]
+    arguments += ["--whole-generations", "0"]
     mnist_ga.main([*arguments, "--seeds", "1", "4", "--out", str(tmp_path / "both")])
     mnist_ga.main([*arguments, "--seed", "4", "--out", str(tmp_path / "single")])
     assert content(tmp_path / "both" / "seed-4") == content(tmp_path / "single")
@@ -64,7 +66,8 @@ def test_evolutions_side_by_side_are_those_of_single_seeds(tmp_path):
     assert content(tmp_path / "both" / "seed-1") != content(tmp_path / "single")
 
 
-def test_one_table_has_the_means(tmp_path, capsys):
+def test_one_table_has_the_means(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(front_report, "_draw", lambda *_: None)
     arguments = [*EVOLUTION, "--method", "pruning", "--budget", "4000", "--seed", "3"]
     gemonn.main([*arguments, "--seeds", "2", "--out", str(tmp_path)])
     with (tmp_path / "compare.csv").open(newline="") as file:
