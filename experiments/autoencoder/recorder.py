@@ -1,5 +1,6 @@
 """Converts the steps of a training to rows of metrics and a live display."""
 
+import jax
 import numpy as np
 
 import gajax
@@ -8,6 +9,8 @@ from experiments.autoencoder.layerwise import Phase
 from experiments.running.cli import require_finite_loss
 from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
+
+_densities = jax.jit(gajax.density)  # a program, not one operation after another
 
 
 class Recorder:
@@ -50,7 +53,7 @@ class Recorder:
             remaining=self.meter.remaining(phase.name, self._done(phase, generations)),
         )
         if info.done:
-            density = gajax.sharding.gather(gajax.density(step.state.params))[step.best_index()]
+            density = gajax.sharding.gather(_densities(step.state.params))[step.best_index()]
             self.meter.add(
                 {
                     "phase": phase.name,

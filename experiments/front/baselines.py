@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key
 
 import gajax
+from experiments.front import measures
 from experiments.front.measures import Step
 from experiments.front.networks import Network
 from experiments.running import steps
@@ -92,7 +92,7 @@ def descent(
     for state, info in walk:
         saved = state, steps.facts(info)
         info = info._replace(gradient_examples=info.gradient_examples // size)
-        yield Step(info, state.params, np.asarray(gajax.density(state.params)), saved=saved)
+        yield Step(info, state.params, measures.densities(state.params), saved=saved)
 
 
 def pruning(
@@ -123,7 +123,7 @@ def pruning(
         of_row = [other for other in moves if other.row == move.row]
         start, stop = of_row[0].start, of_row[-1].stop
         if density is None or info.done:  # like the losses, updated after each move
-            density = np.asarray(gajax.density(state.params))
+            density = measures.densities(state.params)
         batch = move.start + info.fraction * (move.stop - move.start)
         info = info._replace(
             generation=move.row + 1,

@@ -65,12 +65,9 @@ def choose(front: "Front", *, density: float | None = None, knee: bool = False) 
         allowed = np.flatnonzero(front.density <= density)
         return int(allowed[np.argmin(front.train_loss[allowed])])
     if knee:
-        import jax.numpy as jnp
+        from experiments.front import measures
 
-        import gajax
-
-        points = np.stack([front.density, front.train_loss], axis=1)
-        return int(gajax.pareto.knee(jnp.asarray(points, jnp.float32)))
+        return measures.knee(front.density, front.train_loss)
     return int(np.argmin(front.train_loss))
 
 

@@ -88,7 +88,17 @@ def log_hypervolume(density: Any, loss: Any, zero_loss: float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = np.log(zero_loss / np.maximum(loss, zero_loss / LOSS_RANGE)) / math.log(LOSS_RANGE)
     points = np.stack([1 - sparsity, 1 - gain], axis=1)
-    return float(gajax.pareto.hypervolume(jnp.asarray(points, jnp.float32), (1.0, 1.0)))
+    return float(_hypervolume(points.astype(np.float32), np.ones(2, np.float32)))
+
+
+def knee(density: Any, loss: Any) -> int:
+    """Index of the point of the front where it bends most."""
+    return int(_knee(np.stack([density, loss], axis=1).astype(np.float32)))
+
+
+def densities(population: Params) -> Float[np.ndarray, " P"]:
+    """Density of every individual."""
+    return gajax.sharding.gather(_densities(population))
 
 
 def nondominated(density: Any, loss: Any) -> np.ndarray:
@@ -100,6 +110,12 @@ def nondominated(density: Any, loss: Any) -> np.ndarray:
             best = loss[index]
             front.append(index)
     return np.array(front, int)
+
+
+# Compiled once for each shape: their operations one by one take longer.
+_densities = jax.jit(gajax.density)
+_hypervolume = jax.jit(gajax.pareto.hypervolume)
+_knee = jax.jit(gajax.pareto.knee)
 
 
 @partial(jax.jit, static_argnames="loss_fn")

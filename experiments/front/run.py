@@ -172,8 +172,7 @@ def _measure(
 
 def _summary(front: Front, zero_loss: float) -> dict[str, Any]:
     """Hypervolume, knee and most accurate network of the front."""
-    objectives = jnp.stack([jnp.asarray(front.density), jnp.asarray(front.train_loss)], axis=1)
-    knee = int(gajax.pareto.knee(objectives))
+    knee = measures.knee(front.density, front.train_loss)
     values: dict[str, Any] = {
         "log_hypervolume": measures.log_hypervolume(front.density, front.train_loss, zero_loss),
         "front_size": len(front.density),
