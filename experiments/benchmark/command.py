@@ -15,8 +15,10 @@ from experiments.running.parsing import parse
 if TYPE_CHECKING:
     from experiments.benchmark.measure import Row
 
-Number = Literal["1", "2", "3", "4", "5", "6", "7", "8"]
-Name = Literal["products", "training", "scoring", "gemonn", "sorting", "ga", "growth", "saving"]
+Number = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+Name = Literal[
+    "products", "training", "scoring", "gemonn", "sorting", "ga", "growth", "saving", "compiling"
+]
 COLUMNS = ("row", "measurement", "size", "ms", "floor, ms", "share", "rivals, notes")
 
 
@@ -38,7 +40,7 @@ class Config:
 
 def rows(config: Config) -> Iterator[Row]:
     """Measure the requested parts in order."""
-    from experiments.benchmark import evolution, growth, saving, sorting, training
+    from experiments.benchmark import compiling, evolution, growth, saving, sorting, training
     from experiments.benchmark.measure import QUICK, Sizes
     from experiments.running.progress import Progress
 
@@ -51,6 +53,7 @@ def rows(config: Config) -> Iterator[Row]:
         evolution.genetic,
         growth.scaling,
         saving.checkpoints_of_experiments,
+        compiling.first_generations,
     )
     names = get_args(Name)
     asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}

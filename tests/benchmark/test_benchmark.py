@@ -13,6 +13,7 @@ import gajax
 from experiments.autoencoder import layerwise
 from experiments.autoencoder.model import TiedAutoencoder
 from experiments.benchmark import command as benchmark
+from experiments.benchmark import compiling
 from experiments.benchmark import evolution as benchmark_evolution
 from experiments.benchmark import growth as benchmark_growth
 from experiments.benchmark import measure as benchmark_measure
@@ -94,6 +95,18 @@ def test_a_checkpoint_of_each_experiment_is_measured():
     assert all(row.row == 8 and 0 < row.seconds for row in found)
 
 
+def test_the_first_generation_of_each_algorithm_is_compiled_anew(
+    descent_for_evolution, monkeypatch
+):
+    monkeypatch.setattr(compiling, "NETWORKS", compiling.NETWORKS[:1])
+    rows = list(compiling.first_generations(TINY, 1))
+    names = [f"first generation of {name}" for name in ("ga", "gemonn", "descent")]
+    assert [row.name for row in rows] == names
+    # A program that is there already takes milliseconds.
+    assert all(row.row == 9 and row.floor_seconds > 0.05 for row in rows)
+    assert all(float(row.note.split()[0]) > 0 for row in rows)
+
+
 def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
     pytest.importorskip("pymoo")
     path = tmp_path / "figures.json"
@@ -106,7 +119,7 @@ def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--only", "9"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
+    "arguments", [["--only", "10"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
 )
 def test_mistakes_are_told_before_anything_is_measured(arguments, monkeypatch):
     monkeypatch.setattr(benchmark, "rows", lambda config: pytest.fail("measured"))
