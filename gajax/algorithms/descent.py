@@ -46,13 +46,9 @@ def descent(
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> DescentState:
         size = populations.size(population)
-        return DescentState(
-            params=population,
-            optimizer_state=evaluation.map_individuals(optimizer.init, population),
-            loss=jnp.full(size, jnp.inf, jnp.float32),
-            total=sharding.place(jnp.zeros(size)),
-            failed=jnp.int32(0),
-        )
+        optimizer_state = evaluation.map_individuals(optimizer.init, population)
+        loss, total = jnp.full(size, jnp.inf, jnp.float32), sharding.place(jnp.zeros(size))
+        return DescentState(population, optimizer_state, loss, total, failed=jnp.int32(0))
 
     @cache
     def stages(size: int, examples: int) -> Plan:
