@@ -1,6 +1,7 @@
 """Losses and gradient steps of a whole population, in chunks that suit the device.
 
 An individual with a gene that is not finite has a loss of NaN, even where its network hides it.
+Losses are float32 whatever their function gives, or float64 where JAX has 64 bits enabled.
 """
 
 from collections.abc import Callable
@@ -64,15 +65,20 @@ def gradient_steps(
     Each individual may have a `stop` of its own. Returns the population, its optimiser states and
     `total` (None: zero) with the losses of the batches added. A batch whose loss is not finite is
     skipped, and so is a gene whose gradient is NaN. A chunk of individuals takes all its steps
-    before the next chunk starts, so that its weights and moments stay in the cache.
+    before the next chunk starts, so that its weights and moments stay in the cache. Optimisers that
+    take `value`, `grad` or `value_fn`, such as `optax.lbfgs`, get them.
     """
+    update = optax.with_extra_args_support(optimizer).update
 
     def train(individual, stop, examples, shared, order, start):
         def body(batch, carry):
             params, state, total = carry
-            loss, gradient = value_and_grad(params, batch_at(examples, order, batch), *shared)
+            rows = batch_at(examples, order, batch)
+            loss, gradient = value_and_grad(params, rows, *shared)
             gradient = jax.tree.map(partial(_usable, jnp.isfinite(loss)), gradient)
-            updates, state = optimizer.update(gradient, state, params)
+            extra = {"value": loss, "grad": gradient}
+            extra["value_fn"] = lambda params: value_and_grad(params, rows, *shared)[0]
+            updates, state = update(gradient, state, params, **extra)
             return optax.apply_updates(params, updates), state, total + loss
 
         params, state, total = lax.fori_loop(start, stop, body, individual)
@@ -117,7 +123,7 @@ def score(
                 rows = jax.tree.map(
                     lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored
                 )
-                return total + size * loss_fn(params, rows, *shared)
+                return total + size * loss_fn(params, rows, *shared).astype(total.dtype)
 
             return lax.fori_loop(start, stop, body, total)
 
@@ -189,7 +195,12 @@ def _usable(is_good: Bool[Array, ""], gradient: Array) -> Array:
 
 
 def _of_finite(params: Params, loss: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(populations.is_finite(params), loss, jnp.nan)
+    return jnp.where(populations.is_finite(params), loss, jnp.nan).astype(float)
+
+
+def failures(loss: Float[Array, " P"]) -> Int[Array, ""]:
+    """Number of losses that are not finite."""
+    return jnp.sum(~jnp.isfinite(loss), dtype=jnp.int32)
 
 
 def tied(loss_fn: Callable[..., Float[Array, ""]]) -> ValueAndGrad:

@@ -90,7 +90,7 @@ def front(
         if guided:
             signs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.int8), population)
             signs = sharding.place(signs)
-        infinite = jnp.full(size, jnp.inf, jnp.float32)
+        infinite = jnp.full(size, jnp.inf, float)
         return FrontState(
             params=population,
             signs=signs,
@@ -139,7 +139,7 @@ def front(
             batch = evaluation.batch_at(data.examples, order(data, generation, 0, 1), 0)
             judged = partial(evaluation.batch_losses, loss_fn, population, batch, data.shared)
             loss, signs = judged(gradient_fn=gradient_fn, chunk_size=chunk_size)
-            return sharding.replicate(loss.astype(jnp.float32)), signs
+            return sharding.replicate(loss), signs
 
         def evaluate_offspring(key, state: FrontState, data: Data, generation, start, stop):
             gradient_fn = value_and_grad if guided else None
@@ -153,8 +153,8 @@ def front(
             return state._replace(parent_loss=jnp.where(is_usable, loss, state.loss))
 
         def select(key, state: FrontState, data: Data, generation, start, stop):
-            died = jnp.isfinite(state.loss) & ~jnp.isfinite(state.parent_loss)
-            failed = jnp.sum(died) + jnp.sum(~jnp.isfinite(state.offspring_loss))
+            newly_failed = jnp.where(jnp.isfinite(state.loss), state.parent_loss, 0)
+            failed = evaluation.failures(newly_failed) + evaluation.failures(state.offspring_loss)
             density = sharding.replicate(populations.density(state.offspring))
             objectives = (
                 jnp.stack([state.density, state.parent_loss], axis=1),

@@ -18,7 +18,17 @@ from jaxtyping import Array, Int, Key
 
 from gajax import population as populations
 from gajax import sharding
-from gajax.types import Algorithm, Data, Info, Params, Plan, Position, Stage, require_at_least
+from gajax.types import (
+    Algorithm,
+    Data,
+    Info,
+    Params,
+    Plan,
+    Position,
+    Stage,
+    as_key,
+    require_at_least,
+)
 
 _MOST_GENERATIONS = 2**31 - 1
 _EXAMPLES_PER_SECOND = {"cpu": 20_000}
@@ -33,9 +43,13 @@ class _Report(NamedTuple):
     costs: Any  # [*S, 3]: gradient examples, forward examples, sequential steps
 
 
-@partial(jax.jit, static_argnames="algorithm")
-def start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data) -> Any:
+def start(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
     """The algorithm's state before its first generation."""
+    return _start(algorithm, as_key(key), population, _with_key(data))
+
+
+@partial(jax.jit, static_argnames="algorithm")
+def _start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data) -> Any:
     # A copy, because jit would return the population itself, which the first piece donates.
     population = jax.tree.map(jnp.copy, population)
 
@@ -48,7 +62,7 @@ def start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data:
 
 def evolve(
     algorithm: Algorithm,
-    key: Key[Array, "*S"],
+    key: Any,
     population: Params,
     data: Data,
     *,
@@ -64,6 +78,7 @@ def evolve(
     next one is asked for. The first generation of an algorithm is always done.
 
     Args:
+      key: of `jax.random.key`, or a whole number to make one of.
       generations: number of the last generation; None for an algorithm that ends by itself.
       seconds: yield about that often, within generations too. This changes no bit of the results.
       together: run up to so many generations as one compiled program and yield only behind them,
@@ -80,6 +95,7 @@ def evolve(
     Raises:
       ValueError: where an argument is out of its range or contradicts another.
     """
+    key, data = as_key(key), _with_key(data)
     require_at_least(0, generations=generations)
     require_at_least(1, together=together)
     if seconds is not None and together is not None:
@@ -100,7 +116,7 @@ def evolve(
         pace.is_new("start")
         placed = _place(population, data)
         if resume_from is None:
-            state, position = start(algorithm, key, *placed), Position(first)
+            state, position = _start(algorithm, key, *placed), Position(first)
         else:
             state, position = _resume(resume_from, algorithm, key, placed)
         costs = np.zeros((*key.shape, 3), np.int64)
@@ -154,11 +170,9 @@ def best(state: Any) -> Params:
     return populations.take(state.params, index)
 
 
-def state_shapes(
-    algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data
-) -> Any:
+def state_shapes(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
     """The state of a run with these arguments, as a tree of `jax.ShapeDtypeStruct`."""
-    return jax.eval_shape(partial(start, algorithm), key, population, data)
+    return jax.eval_shape(partial(_start, algorithm), as_key(key), population, _with_key(data))
 
 
 class _Pace:
@@ -289,9 +303,13 @@ def _resume(
     state, position = resume_from
     state = jax.tree.map(jnp.copy, state)
     if sharding.device_count() > 1:
-        started = start.lower(algorithm, key, *placed).compile()
+        started = _start.lower(algorithm, key, *placed).compile()
         state = jax.device_put(state, started.output_shardings)
     return state, Position(*position)
+
+
+def _with_key(data: Data) -> Data:
+    return data._replace(order_key=as_key(data.order_key))
 
 
 def _place(population: Params, data: Data) -> tuple[Params, Data]:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 from gajax import bits, sharding
-from gajax.types import LeafPredicate, Params, require_at_least
+from gajax.types import LeafPredicate, Params, as_key, require_at_least
 
 _LARGE = 2**14  # genes of a leaf
 
@@ -28,20 +28,28 @@ def all_but_biases(path: str, leaf: Any) -> bool:
 
 
 def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
-    """The tree with the predicate's answer in place of every leaf."""
+    """The tree with the predicate's answer in place of every leaf.
 
-    def ask(path: Any, leaf: Any) -> bool:
-        return predicate("/".join(str(_name(entry)) for entry in path), leaf)
+    ValueError where the predicate holds for no leaf: then it reads the names otherwise than they
+    are, which the error lists.
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(tree)
+    names = ["/".join(_names(path)) for path, _ in paths]
+    mask = [bool(predicate(name, leaf)) for name, (_, leaf) in zip(names, paths, strict=True)]
+    if not any(mask):
+        raise ValueError(f"the predicate must hold for a leaf, of which there are {names}")
+    return jax.tree.unflatten(structure, mask)
 
-    return jax.tree_util.tree_map_with_path(ask, tree)
 
-
-def _name(entry: Any) -> Any:
-    """What an entry of a path through a tree is called: a key, an attribute or an index."""
-    for attribute in ("key", "name", "idx"):
-        if hasattr(entry, attribute):
-            return getattr(entry, attribute)
-    return entry
+def _names(path: Any) -> list[str]:
+    """What the entries of a path through a tree are called: keys, attributes or indices."""
+    # The arrays of Flax NNX are the attribute `value` of a variable, which has the name.
+    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
+    return [
+        str(getattr(entry, next(name for name in ("key", "name", "idx") if hasattr(entry, name))))
+        for entry in path
+    ]
 
 
 def linear_densities(size: int) -> Float[Array, " P"]:
@@ -50,7 +58,7 @@ def linear_densities(size: int) -> Float[Array, " P"]:
 
 
 def init(
-    key: Key[Array, ""],
+    key: Any,
     init_fn: Callable[[Key[Array, ""]], Params],
     size: int,
     *,
@@ -62,6 +70,7 @@ def init(
     With `densities`, such as `linear_densities(size)`, individual i keeps each gene that may become
     zero with probability `densities[i]`; the others are zero.
     """
+    key = as_key(key)
     if densities is None:
         return map_individuals(init_fn, jax.random.split(key, size))
     densities = _one_for_each(densities, size)
@@ -82,7 +91,7 @@ def init(
 
 
 def sparse_copies(
-    key: Key[Array, ""],
+    key: Any,
     params: Params,
     size: int,
     *,
@@ -117,7 +126,7 @@ def sparse_copies(
 
         return map_with_key(key, change, params, ranks)
 
-    return map_individuals(copy, (jax.random.split(key, size), densities))
+    return map_individuals(copy, (jax.random.split(as_key(key), size), densities))
 
 
 def default_chunk_size(genes: int, count: int) -> int:

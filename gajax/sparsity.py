@@ -30,6 +30,8 @@ def sparse(
     def update(updates, state, params=None, **extra):
         if params is None:
             raise ValueError("sparse needs the parameters: call update(updates, state, params)")
+        if "grad" in extra:
+            extra = extra | {"grad": masked(extra["grad"], params)}
         updates, state = inner.update(masked(updates, params), state, params, **extra)
         return masked(updates, params), state
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -33,12 +35,12 @@ class Data(NamedTuple):
     Attributes:
       examples: a tree whose leaves all start with the axis N; a batch is the same tree with B.
       order_key: decides the order of the examples and nothing else, so that methods given the same
-        key see the same batches.
+        key see the same batches; whatever `as_key` takes.
       shared: further arguments of the loss that belong to no example, such as frozen layers.
     """
 
     examples: PyTree
-    order_key: Key[Array, ""]
+    order_key: Any
     shared: tuple[Any, ...] = ()
 
 
@@ -138,6 +140,21 @@ class Info(NamedTuple):
     forward_examples: Int[np.ndarray, "*S"]
     sequential_steps: int
     position: Position
+
+
+def as_key(key: Any) -> Key[Array, "..."]:
+    """The typed key of a whole number, of what `jax.random.PRNGKey` gives, or of a typed key.
+
+    An array of these gives an array of keys. ValueError where it is none of them.
+    """
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            return key
+        if key.dtype == np.uint32 and key.shape[-1:] == jax.eval_shape(jax.random.PRNGKey, 0).shape:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+    raise ValueError(f"a key must be a whole number or made by jax.random.key, not {key!r}")
 
 
 def require_at_least(lowest: int, **arguments: int | None) -> None:

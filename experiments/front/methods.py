@@ -15,7 +15,7 @@ import gajax
 from experiments.front import baselines
 from experiments.front.config import Config
 from experiments.front.measures import Step
-from experiments.front.networks import Network
+from experiments.front.networks import WEIGHT_BOUND, Network
 from experiments.running import memory, seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import OnCompile
@@ -70,6 +70,7 @@ def nsga2(
         network.loss_fn,
         batch_size=config.batch_size,
         crossover=partial(gajax.crossover.sbx, bound=network.bound),
+        mutation=partial(gajax.mutation.polynomial, bound=WEIGHT_BOUND),
         refine=gajax.Refine(optimizer, 1) if optimizer else None,
         stale_parents=config.stale_parents,
         chunk_size=config.chunk_size,

@@ -47,7 +47,7 @@ def descent(
     def init(key: Key[Array, ""], population: Params, data: Data) -> DescentState:
         size = populations.size(population)
         optimizer_state = evaluation.map_individuals(optimizer.init, population)
-        loss, total = jnp.full(size, jnp.inf, jnp.float32), sharding.place(jnp.zeros(size))
+        loss, total = jnp.full(size, jnp.inf, float), sharding.place(jnp.zeros(size))
         return DescentState(population, optimizer_state, loss, total, failed=jnp.int32(0))
 
     @cache
@@ -65,7 +65,7 @@ def descent(
 
         def average(key, state: DescentState, data: Data, generation, start, stop) -> DescentState:
             loss = sharding.replicate(state.total) / count
-            total, failed = sharding.place(jnp.zeros(size)), jnp.sum(~jnp.isfinite(loss))
+            total, failed = sharding.place(jnp.zeros(size)), evaluation.failures(loss)
             return state._replace(loss=loss, total=total, failed=failed)
 
         trained = count * size * batch_size

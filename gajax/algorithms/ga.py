@@ -79,7 +79,7 @@ def ga(
         return GAState(
             params=population,
             optimizer_state=evaluation.map_individuals(optimizer.init, population),
-            loss=jnp.full(size, jnp.inf, jnp.float32),
+            loss=jnp.full(size, jnp.inf, float),
             total=sharding.place(jnp.zeros(size)),
             failed=jnp.int32(0),
         )
@@ -134,7 +134,7 @@ def ga(
                 optimizer_state=sharding.replace_first(state.optimizer_state, optimizer_state),
                 loss=loss[order],
                 total=sharding.place(jnp.zeros(size)),
-                failed=jnp.sum(~jnp.isfinite(loss)),
+                failed=evaluation.failures(loss),
             )
 
         trained = batches * survivors * batch_size

@@ -126,7 +126,7 @@ def pruning(
         individuals = int(rows[-1]) + 1
         return PruningState(
             params=jax.tree.map(lambda leaf: jnp.repeat(leaf, individuals, axis=0), population),
-            loss=jnp.full(individuals, jnp.inf, jnp.float32),
+            loss=jnp.full(individuals, jnp.inf, float),
             network=population,
             alive=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), population),
             optimizer_state=evaluation.map_individuals(optimizer.init, population),
@@ -171,7 +171,7 @@ def pruning(
             params=populations.where(is_trained, state.network, state.params),
             loss=loss,
             total=jnp.zeros(1),
-            failed=jnp.sum(~jnp.isfinite(loss)),
+            failed=evaluation.failures(loss),
         )
 
     def stages_of(move: Move) -> tuple[Stage, ...]:
@@ -201,12 +201,15 @@ def _where(mask: PyTree[Bool[Array, "..."]], tree: Params, other: int) -> Params
     return jax.tree.map(lambda is_in, leaf: jnp.where(is_in, leaf, other), mask, tree)
 
 
-def _of_alive(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+def _of_alive(
+    inner: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
     """`inner` without the pruned weights, for a state that is a pair of `alive` and its own."""
+    inner = optax.with_extra_args_support(inner)
 
-    def update(updates: Params, state: Any, params: Params | None = None) -> Any:
+    def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
         alive, inner_state = state
-        updates, inner_state = inner.update(_where(alive, updates, 0), inner_state, params)
+        updates, inner_state = inner.update(_where(alive, updates, 0), inner_state, params, **extra)
         return _where(alive, updates, 0), (alive, inner_state)
 
-    return optax.GradientTransformation(inner.init, update)  # pyright: ignore[reportArgumentType]
+    return optax.GradientTransformationExtraArgs(inner.init, update)

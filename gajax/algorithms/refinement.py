@@ -75,7 +75,7 @@ def refinement(
         stages(size, evaluation.example_count(data))
         return RefinementState(
             params=population,
-            loss=jnp.full(size, jnp.inf, jnp.float32),
+            loss=jnp.full(size, jnp.inf, float),
             current=population,
             optimizer_state=evaluation.map_individuals(optimizer.init, population),
             budget=budgets(populations.density(population), steps),
@@ -113,7 +113,7 @@ def refinement(
             is_better = moved & jnp.isfinite(loss) & (loss < state.loss)
             params = populations.where(is_better, state.current, state.params)
             loss = jnp.where(is_better, loss, state.loss)
-            return state._replace(params=params, loss=loss, failed=jnp.sum(~jnp.isfinite(loss)))
+            return state._replace(params=params, loss=loss, failed=evaluation.failures(loss))
 
         def check_cost(state: RefinementState, generation, start, stop):
             return jnp.int32(0), jnp.sum(steps_left(state, generation) > 0) * scored

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, Key, PyTree
 from gajax import population
 from gajax.types import Params
 
-Bound = float | PyTree[float]
-"""Largest magnitude of a gene: one for all, or a tree like an individual with one for each leaf."""
+Bound = int | float | PyTree[float] | None
+"""Largest magnitude of a gene: one for all, a tree like an individual with one for each leaf, or
+None for no bound."""
 
 _Rate = float | Float[Array, ""]
 
@@ -46,7 +47,7 @@ def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Param
 
 
 def sbx(
-    key: Key[Array, ""], first: Params, second: Params, *, index: float = 20.0, bound: Bound = 10.0
+    key: Key[Array, ""], first: Params, second: Params, *, index: float = 20.0, bound: Bound = None
 ) -> tuple[Params, Params]:
     """Spread every gene of the children about the mean of the parents (SBX).
 
@@ -74,7 +75,7 @@ def gradient_guided_sbx(
     *,
     reading: Literal["own", "paper"] = "own",
     index: float = 20.0,
-    bound: Bound = 10.0,
+    bound: Bound = None,
 ) -> tuple[Params, Params]:
     """SBX in which the signs of the parents' gradients say where each gene of a child goes.
 
@@ -135,8 +136,9 @@ def _of_each_gene(
     bound: Bound,
 ) -> tuple[Params, Params]:
     """Two children, leaf by leaf, of `cross(random words, *leaves, bounds)`."""
-    if isinstance(bound, int | float):
-        bound = jax.tree.map(lambda _: bound, trees[0])
+    if bound is None or isinstance(bound, int | float):
+        limit = jnp.inf if bound is None else bound
+        bound = jax.tree.map(lambda _: limit, trees[0])
     columns = [
         population.join(tree) for tree in (*trees, jax.tree.map(jnp.full_like, trees[0], bound))
     ]

@@ -51,25 +51,26 @@ def polynomial(
     *,
     rate: float | None = None,
     index: float = 20.0,
-    bound: float = 10.0,
+    width: int | float = 20.0,
+    bound: int | float | None = None,
 ) -> Params:
-    """Move each gene with probability `rate` by a share of `2 * bound`, mostly a small one.
+    """Move each gene with probability `rate` by a share of `width`, mostly a small one.
 
     None is a rate of 1 / genes. The larger the distribution index, the smaller the moves; genes
-    are cut off at +-`bound`. With probability of about `rate**2 / 2` a gene moves twice. Draws only
-    for the genes that change. Source: Deb & Goyal, "A combined genetic adaptive search
-    (GeneAS) for engineering design", Computer Science and Informatics 26(4).
+    are cut off at plus and minus `bound`. With probability of about `rate**2 / 2` a gene moves
+    twice. Draws only for the genes that change. Source: Deb & Goyal, "A combined genetic adaptive
+    search (GeneAS) for engineering design", Computer Science and Informatics 26(4).
     """
     key_genes, key_move = jax.random.split(key)
     count = population.genes(individual)
     positions = _random_positions(key_genes, count, 1 / count if rate is None else rate)
     uniform = jax.random.uniform(key_move, positions.shape)
     smaller = jnp.exp(jnp.log1p(-jnp.abs(2 * uniform - 1)) / (index + 1)) - 1
-    move = 2 * bound * jnp.where(uniform < 0.5, smaller, -smaller)
+    move = width * jnp.where(uniform < 0.5, smaller, -smaller)
 
     def mutate(genes: Array, positions: Array) -> Array:
         moved = genes.at[positions].add(move.astype(genes.dtype), mode="drop")
-        return jnp.clip(moved, -bound, bound)
+        return moved if bound is None else jnp.clip(moved, -bound, bound)
 
     return _at(positions, individual, mutate)
 
