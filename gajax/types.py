@@ -150,7 +150,7 @@ def as_key(key: Any) -> Key[Array, "..."]:
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
     if isinstance(key, jax.Array | np.ndarray):
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
             return key
         if key.dtype == np.uint32 and key.shape[-1:] == jax.eval_shape(jax.random.PRNGKey, 0).shape:
             return jax.random.wrap_key_data(jnp.asarray(key))
