@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.datasets.catalog import Dataset, Name, load
-from experiments.running.cli import MAX_COUNT, flag, require, require_at_least, require_widths
+from experiments.running.cli import (
+    MAX_COUNT,
+    InputError,
+    flag,
+    require,
+    require_at_least,
+    require_widths,
+)
 from experiments.running.config import LOWEST, RunConfig, check_images
 from experiments.running.config import check as check_run
 
@@ -169,6 +176,10 @@ def check_dataset(config: Config, dataset: Dataset) -> None:
         f"a list that starts with {pixels}, the pixels of an image of {dataset.name}",
     )
     images = check_images(config, len(dataset.train_images))
+    labels = [*set(dataset.train_labels[:images].tolist())]
+    if len(labels) < 2:
+        only = f"only {labels[0]}" if labels else "none"
+        raise InputError(f"the training images of {dataset.name} must have two labels, not {only}")
     epochs = config.finetune_epochs
     require(
         epochs * images <= MAX_COUNT,

@@ -174,10 +174,13 @@ def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     panel.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
 
 
-def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
+def confusion(
+    path: Path, matrix: np.ndarray, title: str, names: Sequence[Any] | None = None
+) -> None:
     """Draw a confusion matrix [true class, predicted class] with errors coloured.
 
-    The side panel shows the error rate of each true class in percent.
+    `names` are those of the classes, None for 0, 1, ... The side panel shows the error rate of each
+    true class in percent.
     """
     matrix = np.asarray(matrix)
     classes = len(matrix)
@@ -196,8 +199,10 @@ def confusion(path: Path, matrix: np.ndarray, title: str) -> None:
             color = GREY if true == predicted else "white" if dark else DARK
             count = f"{matrix[true, predicted]}"
             cells.text(predicted, true, count, ha="center", va="center", color=color)
-        cells.set(xlabel="predicted class", xticks=range(classes))
-        cells.set(ylabel="true class", yticks=range(classes))
+        names = range(classes) if names is None else names
+        cells.set_xticks(range(classes), names)
+        cells.set_yticks(range(classes), names)
+        cells.set(xlabel="predicted class", ylabel="true class")
         bars.barh(range(classes), errors, color=RED, height=0.6)
         for index, (error, total) in enumerate(zip(errors, totals, strict=True)):
             label = f" {error:.1f} %" if total else " no images"

@@ -62,10 +62,11 @@ def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:
 def table(results: Results, directory: Path) -> None:
     """Print the main results of a run."""
     summary = results.summary
-    worst = int(np.argmax(results.evaluation.class_error))
+    evaluation = results.evaluation
+    worst = int(np.argmax(evaluation.class_error))
     lines = {
         "SVM accuracy, test": f"{summary['test_accuracy']:.2%}",
-        "worst class": f"{worst}, {results.evaluation.class_error[worst]:.1%} missed",
+        "worst class": f"{evaluation.classes[worst]}, {evaluation.class_error[worst]:.1%} missed",
         "RMSE, train / test": f"{summary['train_rmse']:.4f} / {summary['test_rmse']:.4f}",
     }
     show_outcome(f"{summary['method']} on {summary['dataset']}", lines, summary, directory)
@@ -88,8 +89,10 @@ def _draw(results: Results, directory: Path) -> None:
     restored = np.asarray(layerwise.reconstruct(*trained, jnp.asarray(originals)))
     names = [str(label) for label in classes]
     figures.reconstructions(directory / "reconstructions.png", originals, restored, shape, names)
-    title = f"SVM on the features of {dataset.name}: {results.evaluation.accuracy:.2%} correct"
-    figures.confusion(directory / "confusion.png", results.evaluation.confusion, title)
+    evaluation = results.evaluation
+    title = f"SVM on the features of {dataset.name}: {evaluation.accuracy:.2%} correct"
+    path = directory / "confusion.png"
+    figures.confusion(path, evaluation.confusion, title, evaluation.classes.tolist())
     kernel = np.asarray(trained.params["blocks_0"]["kernel"])
     figures.filters(directory / "filters.png", kernel, shape)
     if results.rows:

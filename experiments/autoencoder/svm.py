@@ -20,6 +20,7 @@ class Evaluation(NamedTuple):
     """Performance of a classifier on labelled features."""
 
     accuracy: float
+    classes: Int[np.ndarray, " K"]  # the labels of training and of these features
     confusion: Int[np.ndarray, "K K"]  # true classes down, predicted ones across
     class_error: Float[np.ndarray, " K"]
 
@@ -44,6 +45,7 @@ def fit_svm(
         for chosen_gamma in (GAMMA_GRID if gamma is None else (gamma,))
     ]
     if len(choices) > 1:
+        counts = np.unique(labels, return_counts=True)[1]
         held_out = min(GRID_HELD_OUT_EXAMPLES, len(labels) // 5)
         train_x, test_x, train_y, test_y = train_test_split(
             features,
@@ -51,7 +53,8 @@ def fit_svm(
             train_size=min(GRID_TRAINING_EXAMPLES, len(labels) - held_out),
             test_size=held_out,
             random_state=seed,
-            stratify=labels,
+            # A split by class needs two examples of each, and room for all classes in both parts.
+            stratify=labels if counts.min() > 1 and held_out >= len(counts) else None,
         )
         scores = [
             make_svm(*choice).fit(train_x, train_y).score(test_x, test_y) for choice in choices
@@ -81,11 +84,17 @@ def make_svm(c: float, gamma: Any) -> Pipeline:
 def evaluate(
     svm: Pipeline, features: Float[np.ndarray, "N F"], labels: Int[np.ndarray, " N"]
 ) -> Evaluation:
-    """Accuracy, confusion matrix and error rate of each class."""
-    matrix = confusion_matrix(labels, svm.predict(features), labels=svm.classes_)
-    correct = np.diag(matrix)
-    totals = np.maximum(matrix.sum(axis=1), 1)
-    return Evaluation(float(correct.sum() / matrix.sum()), matrix, 1 - correct / totals)
+    """Accuracy, confusion matrix and error rate of each class.
+
+    Labels that the SVM has not been trained on count as errors; the error rate of a class without
+    features is 0.
+    """
+    classes = np.union1d(svm.classes_, labels)
+    predicted = svm.predict(features)
+    matrix = confusion_matrix(labels, predicted, labels=classes)
+    missed = matrix.sum(axis=1) - np.diag(matrix)
+    errors = missed / np.maximum(matrix.sum(axis=1), 1)
+    return Evaluation(float(np.mean(predicted == labels)), classes, matrix, errors)
 
 
 def fit_and_evaluate(

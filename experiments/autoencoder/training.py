@@ -158,6 +158,7 @@ def _evaluate(
         summary[f"{name}_accuracy"] = evaluation.accuracy
     summary |= {
         **errors,
+        "classes": evaluations["test"].classes.tolist(),
         "class_error": evaluations["test"].class_error.tolist(),
         **chosen_parameters(svm, features["train"][0]),
         **recorder.meter.cost(),

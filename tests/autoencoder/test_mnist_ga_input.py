@@ -3,11 +3,14 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from experiments import mnist_ga
+from experiments.autoencoder.config import check_dataset
+from experiments.datasets.catalog import load
 from experiments.running import checkpoints
-from experiments.running.cli import run_main
+from experiments.running.cli import InputError, run_main
 
 MISTAKES = {
     "layers that do not start at the image": ["--layers", "100", "50"],
@@ -155,3 +158,11 @@ def test_a_training_in_which_all_die_stops_there_and_keeps_its_metrics(
         failed = [(int(row["generation"]), int(row["failed"])) for row in csv.DictReader(file)]
     assert failed == ([(0, 0), (1, 4)] if method == "ga" else [(1, 1)])
     assert "--learning-rate" in line
+
+
+@pytest.mark.parametrize("label", [0, 7])
+def test_images_of_one_class_are_refused_before_training(label, small_config):
+    whole = load("mnist5k")
+    alone = whole._replace(train_labels=np.full_like(whole.train_labels, label))
+    with pytest.raises(InputError, match=f"mnist5k must have two labels, not only {label}"):
+        check_dataset(small_config, alone)

@@ -63,6 +63,26 @@ def test_assess_judges_every_part_but_the_fitted_one(blobs):
     assert set(verdicts) == {"test"} and svm.named_steps["svm"].shape_fit_ == (600, 4)
 
 
+def test_labels_that_are_not_0_1_2_and_those_without_training_are_counted_by_name(blobs):
+    features, labels = blobs
+    names = np.array([3, 5, 8])[labels]
+    svm = fit_svm(features[names != 5], names[names != 5], c=1.0, gamma=1.0)
+    asked = names != 8
+    verdict = evaluate(svm, features[asked], names[asked])
+    predicted = svm.predict(features[asked])
+    assert verdict.accuracy == np.mean(predicted == names[asked]) < 0.6
+    assert verdict.classes.tolist() == [3, 5, 8]
+    assert verdict.confusion.sum() == asked.sum() and verdict.confusion[:, 1].sum() == 0
+    assert verdict.class_error[1] == 1 and verdict.class_error[2] == 0
+
+
+@pytest.mark.parametrize("rare", [1, 2])
+def test_the_grid_takes_classes_of_one_or_two_examples(blobs, rare):
+    features, labels = blobs
+    kept = np.r_[np.flatnonzero(labels != 2)[:40], np.flatnonzero(labels == 2)[:rare]]
+    assert set(fit_svm(features[kept], labels[kept]).classes_) == {0, 1, 2}
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_margin_is_zero_at_least_and_goes_with_the_prediction(blobs, classes):
     features, labels = blobs
