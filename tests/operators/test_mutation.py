@@ -15,7 +15,7 @@ from gajax import mutation
 OPERATORS = {
     "zero": mutation.zero,
     "gaussian": partial(mutation.gaussian, scale=0.5),
-    "polynomial": partial(mutation.polynomial, bound=100.0),
+    "polynomial": partial(mutation.polynomial, width=200.0),
 }
 FEW = ["zero", "polynomial"]  # those that draw only for the genes that change
 
@@ -171,11 +171,11 @@ def test_leaves_that_may_not_become_zero_stay_as_they_are(individual):
 @pytest.mark.parametrize("index", [1.0, 20.0])
 def test_polynomial_moves_have_their_distribution_and_stop_at_the_bound(index):
     genes = 20_000
-    operator = mutate("polynomial", True, rate=1.0, index=index, bound=3.0)
+    operator = mutate("polynomial", True, rate=1.0, index=index, width=6.0, bound=3.0)
     moved = np.asarray(operator(jax.random.key(12), jnp.zeros(genes))) / 3
     assert abs(np.mean(moved > 0) - 0.5) <= 4 * 0.5 / np.sqrt(genes)
     assert abs(moved).max() <= 1 and (abs(moved) == 1).any() == (index == 1)
-    # The largest move is twice the bound; what is left of it, to the power index + 1, is uniform.
+    # The largest move is the width, 6; what is left of it, to the power index + 1, is uniform.
     left = np.sort((1 - abs(moved) / 2) ** (index + 1))
     distance = abs(left - np.arange(genes) / genes)[left > 0.5 ** (index + 1) * 1.001].max()
     assert distance <= 2 / np.sqrt(genes)
