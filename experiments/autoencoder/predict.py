@@ -22,7 +22,7 @@ from experiments.running.cli import (
 from experiments.running.parsing import load_config
 
 if TYPE_CHECKING:
-    from experiments.datasets.pictures import Invert
+    from experiments.datasets.ink import Invert
 
 SHAPES = {"cifar10": (32, 32, 3), "cifar10_gray": (32, 32, 1)}
 """Height, width and channels of the images of a data set; by default (28, 28, 1)."""
@@ -34,8 +34,9 @@ def predict(
     """Classify pictures, and draw each with its reconstruction in `out`.
 
     `out` is by default the folder `predictions` of the run. Returns a dictionary of path, digit,
-    margin and reconstruction for each picture. The margin is the difference between the two
-    largest decision values. InputError if the run or a picture is unreadable.
+    margin, reconstruction and warning for each picture. The margin is the difference between the
+    two largest decision values; the warning is a sentence if the picture is doubtful, else None.
+    InputError if the run or a picture is unreadable.
     """
     if not os.path.isfile(run / "summary.json"):
         raise InputError(f"--run must be the directory of a finished run, not {run}")
@@ -58,12 +59,13 @@ def predict(
 
     trained, svm = report.load(run, autoencoder(config))
     if config.dataset.startswith("mnist"):
-        images = [
-            pictures.fit_digit(pictures.read_image(path), invert=invert, name=str(path))
+        prepared = [
+            pictures.prepare_digit(pictures.read_image(path), invert=invert, name=str(path))
             for path in paths
         ]
     else:
-        images = [pictures.fit_plain(path, shape) for path in paths]
+        prepared = [(pictures.fit_plain(path, shape), None) for path in paths]
+    images, doubts = zip(*prepared, strict=True)
     pixels = jnp.asarray(np.stack(images).reshape(len(images), pixels))
     features = np.asarray(layerwise.encode(*trained, pixels))
     restored = np.asarray(layerwise.reconstruct(*trained, pixels))
@@ -72,8 +74,8 @@ def predict(
     predicted = predict_with_margins(svm, features)
     run_directory.make_directory(out)
     predictions = []
-    for path, original, back, digit, margin in zip(
-        paths, np.asarray(pixels), restored, *predicted, strict=True
+    for path, original, back, digit, margin, warning in zip(
+        paths, np.asarray(pixels), restored, *predicted, doubts, strict=True
     ):
         target = _free(out / f"{path.stem}.png")
         figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
@@ -83,6 +85,7 @@ def predict(
                 "digit": int(digit),
                 "margin": float(margin),
                 "reconstruction": str(target),
+                "warning": warning,
             }
         )
     return predictions
@@ -112,7 +115,7 @@ def main(arguments: list[str]) -> None:
     for row in predictions:
         names = printable(row["path"]), printable(row["reconstruction"])
         table.add_row(names[0], str(row["digit"]), f"{row['margin']:.2f}", names[1])
-    show(table)
+    show(table, *(printable(row["warning"]) for row in predictions if row["warning"]))
 
 
 def _predictions(run: Path) -> Path:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
-from scipy import ndimage
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from experiments.datasets import ink
 from experiments.running import files
 from experiments.running.cli import InputError
-
-Invert = Literal["auto", "yes", "no"]
 
 _MAX_PIXELS = 50_000_000
 _MAX_BYTES = 50_000_000
@@ -24,7 +22,6 @@ _SIDE = 28  # of an MNIST image
 _BOX = 20  # the longer side of an MNIST digit
 _CENTRE = 14  # pixel index of the centre of mass in MNIST, up to half a pixel
 _WORKING_SIDE = 1024  # finer detail would be lost at 20 pixels
-_MIN_CONTRAST = 12.0  # of a stroke with its background, in grey levels
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -41,23 +38,31 @@ def fit_plain(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def fit_digit(
-    image: np.ndarray, *, invert: Invert = "auto", name: str = "the picture"
+    image: np.ndarray, *, invert: ink.Invert = "auto", name: str = "the picture"
 ) -> np.ndarray:
     """Convert a grey uint8 [H, W] to an MNIST-like light digit on black, uint8 [28, 28].
 
     `invert` says whether the strokes are darker than their background; "auto" detects it.
     Raises InputError, which calls the picture `name`, if no stroke stands out.
     """
+    return prepare_digit(image, invert=invert, name=name)[0]
+
+
+def prepare_digit(
+    image: np.ndarray, *, invert: ink.Invert = "auto", name: str = "the picture"
+) -> tuple[np.ndarray, str | None]:
+    """Return what `fit_digit` does, and a sentence if the picture is doubtful, else None."""
     # Resampling and thresholds would blur an image that already has the format of MNIST.
     if invert != "yes" and _is_fitted(image):
-        return image.copy()
-    ink = _ink(_shrink(image.astype(np.float32)), invert, name)
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = (max(1, round(side * _BOX / max(ink.shape))) for side in ink.shape)
-    digit = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING))
+        return image.copy(), None
+    coverage, doubts = ink.find(_shrink(image.astype(np.float32)), invert, name)
+    rows, columns = (np.flatnonzero(coverage.any(axis=axis)) for axis in (1, 0))
+    coverage = coverage[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, round(side * _BOX / max(coverage.shape))) for side in coverage.shape)
+    digit = np.asarray(Image.fromarray(coverage).resize((width, height), Image.Resampling.HAMMING))
     digit = digit * (255 / digit.max())  # thin strokes fade when shrunk, and MNIST has none faint
-    return _centred(np.clip(np.rint(digit), 0, 255).astype(np.uint8))
+    warning = f"{name} is doubtful: {' and '.join(doubts)}" if doubts else None
+    return _centred(np.clip(np.rint(digit), 0, 255).astype(np.uint8)), warning
 
 
 def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
@@ -67,6 +72,7 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
     too_large = f"{path} is too large: give a picture of at most {_MAX_PIXELS // 10**6} megapixels"
     try:
         content = files.read(path, _MAX_BYTES)
+        _require_readable(content)
         if _has_many_scans(content):
             raise ValueError(f"it has more than {_MAX_SCANS} scans")
         with warnings.catch_warnings():
@@ -77,9 +83,29 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
                 return _opaque(_eight_bit(ImageOps.exif_transpose(image)), mode)
     except Image.DecompressionBombError:
         raise InputError(too_large) from None
+    except UnidentifiedImageError:  # whose text is for programmers
+        raise InputError(
+            f"{path} cannot be read as a PNG or JPEG picture: it is damaged; give an intact copy"
+        ) from None
     # Pillow raises all of these for damaged files.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read as a PNG or JPEG picture: {error}") from error
+
+
+def _require_readable(content: bytes) -> None:
+    """ValueError, which says what to do, where it starts like neither a PNG nor a JPEG file."""
+    if not content:
+        raise ValueError("it is empty; give a file that holds a picture")
+    if content.startswith((b"\x89PNG", b"\xff\xd8")):
+        return
+    brand = content[8:12]
+    if content[4:8] == b"ftyp" and brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif"):
+        kind = "an AVIF" if brand == b"avif" else "a HEIC"
+    elif content.startswith(b"RIFF") and brand == b"WEBP":
+        kind = "a WebP"
+    else:
+        raise ValueError("it is of another kind; convert it to PNG or JPEG")
+    raise ValueError(f"it is {kind} picture; convert it to PNG or JPEG")
 
 
 def _has_many_scans(content: bytes) -> bool:
@@ -131,62 +157,6 @@ def _shrink(image: np.ndarray) -> np.ndarray:
     """Average `image` over blocks so that no side exceeds the working size."""
     factor = -(-max(image.shape) // _WORKING_SIDE)
     return np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
-
-
-def _ink(image: np.ndarray, invert: Invert, name: str) -> np.ndarray:
-    """Estimate the ink of each pixel of a float32 [H, W], in [0, 1] and 0 outside the strokes."""
-    relief = image - _background(image)
-    darker = bool(np.mean(relief**3) < 0)
-    if invert != "auto" and (invert == "yes") != darker:
-        # The requested strokes cover most of the picture: the background is the other extreme.
-        darker = invert == "yes"
-        relief = image - np.percentile(image, 99 if darker else 1)
-    relief = -relief if darker else relief
-    noise = 1.5 * float(np.median(np.abs(image - ndimage.median_filter(image, 3))))
-    # Averages of 3 x 3 keep isolated specks from being detected as strokes.
-    smooth = ndimage.uniform_filter(relief, 3)
-    peak = float(smooth.max())
-    # Faint pixels count only where they touch strong ones, as the soft edges of strokes do.
-    faint = relief > max(0.2 * peak, 3 * noise)
-    strong = faint & (smooth > 0.5 * peak)
-    if peak < max(_MIN_CONTRAST, 4 * noise) or not strong.any():
-        raise InputError(f"{name} shows no digit: no stroke stands out from the background")
-    strokes = _without_specks(ndimage.binary_propagation(strong, mask=faint))
-    full = float(np.percentile(relief[strokes], 80))
-    return np.where(strokes, np.clip(relief / full, 0, 1), 0).astype(np.float32)
-
-
-def _without_specks(strokes: np.ndarray) -> np.ndarray:
-    """Remove the components smaller than a fiftieth of the largest from bool [H, W] `strokes`."""
-    labels = np.zeros(strokes.shape, np.int32)
-    ndimage.label(strokes, structure=np.ones((3, 3)), output=labels)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return (sizes >= sizes.max() / 50)[labels]
-
-
-def _background(image: np.ndarray) -> np.ndarray:
-    """Estimate the background of float32 [H, W]: one level in drawings, a plane in photographs.
-
-    Pixels near the border have larger weights, because a digit rarely covers them.
-    """
-    step = -(-max(image.shape) // 128)
-    sample = image[::step, ::step]
-    rows, columns = np.mgrid[: sample.shape[0], : sample.shape[1]]
-    border = np.minimum(np.minimum(rows, rows[::-1]), np.minimum(columns, columns[:, ::-1]))
-    nearness = 1 / (1 + border)
-    levels = np.bincount(np.rint(sample).astype(int).ravel(), nearness.ravel(), minlength=256)
-    shares = np.convolve(levels / nearness.sum(), np.ones(7), "same")
-    # Fit a plane only if necessary: a digit that fills the picture would tilt it.
-    if shares.max() > 0.3:
-        return np.full_like(image, np.median(sample[np.abs(sample - shares.argmax()) <= 3]))
-    terms = np.stack([np.ones(sample.size), rows.ravel(), columns.ravel()], axis=1)
-    target, plane = sample.ravel(), np.array([np.median(sample), 0, 0])
-    for _ in range(30):  # reweighted least squares, for the least absolute deviation
-        root = np.sqrt(nearness.ravel() / np.maximum(np.abs(target - terms @ plane), 0.1))
-        plane = np.linalg.lstsq(terms * root[:, None], target * root)[0]
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] / step
-    return (plane[0] + plane[1] * rows + plane[2] * columns).astype(np.float32)
 
 
 def _centred(digit: np.ndarray) -> np.ndarray:

@@ -72,10 +72,22 @@ def test_json_lists_what_the_table_shows(small_run, paths, tmp_path, capsys):
     mnist_ga.main(["predict", "--run", str(small_run), *images, *out, "--json"])
     rows = json.loads(capsys.readouterr().out)
     assert [row["path"] for row in rows] == images
-    assert all(set(row) == {"path", "digit", "margin", "reconstruction"} for row in rows)
+    assert all(set(row) == {"path", "digit", "margin", "reconstruction", "warning"} for row in rows)
     mnist_ga.main(["predict", "--run", str(small_run), *images, *out])
     table = capsys.readouterr().out
     assert all(f"{row['margin']:.2f}" in table for row in rows)
+
+
+def test_a_doubtful_picture_is_said_to_be_one(small_run, digit_images, paths, tmp_path, capsys):
+    two = tmp_path / "two.png"
+    Image.fromarray(255 - np.pad(np.hstack(digit_images[3:5]), 8)).save(two)
+    sure, doubtful = predict(small_run, [paths[3], two], tmp_path / "out")
+    assert sure["warning"] is None
+    assert doubtful["warning"] == f"{two} is doubtful: there seems to be more than one digit"
+    images = ["predict", "--run", str(small_run), str(paths[3]), str(two)]
+    mnist_ga.main([*images, "--out", str(tmp_path / "out")])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("is doubtful:") == 1 and printed.endswith("more than one digit")
 
 
 def test_one_unreadable_image_stops_all_and_nothing_is_written(small_run, paths, tmp_path):

@@ -235,6 +235,24 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path, content):
         digits.read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty; give a file that holds a picture"),
+        (b"\0\0\0\x18ftypheic" + bytes(50), "it is a HEIC picture; convert it to PNG or JPEG"),
+        (b"\0\0\0\x1cftypavif" + bytes(50), "it is an AVIF picture; convert it to PNG or JPEG"),
+        (encoded("WEBP"), "it is a WebP picture; convert it to PNG or JPEG"),
+        (encoded("GIF"), "it is of another kind; convert it to PNG or JPEG"),
+    ],
+)
+def test_the_sentence_says_what_would_be_right(tmp_path, content, reason):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        digits.read_image(path)
+    assert str(error.value) == f"{path} cannot be read as a PNG or JPEG picture: {reason}"
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
 def test_damage_anywhere_is_an_input_error_or_harmless(tmp_path, format):
     whole, path = encoded(format), tmp_path / "file"
@@ -248,3 +266,4 @@ def test_damage_anywhere_is_an_input_error_or_harmless(tmp_path, format):
             digits.read_image(path)
         except InputError as error:
             assert str(path) in str(error) and "\n" not in str(error)
+            assert "BytesIO" not in str(error)
