@@ -12,7 +12,7 @@ from PIL import Image
 from small_runs import load_few
 
 from experiments import mnist_ga
-from experiments.autoencoder import compare, figures, methods, records, training
+from experiments.autoencoder import compare, figures, methods, records, report, training
 from experiments.datasets.catalog import load
 from experiments.reporting.tables import write_tables
 from experiments.running.cli import InputError
@@ -24,14 +24,15 @@ NAMES = ["ga-tanh", "layerwise-relu-steps", "layerwise-relu-cost", "pca"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_images():
+def small():
     with pytest.MonkeyPatch.context() as patch:
         load_few(patch)
+        patch.setattr(report, "_draw", lambda *_: None)  # runs have tests of their own
         yield
 
 
 @pytest.fixture(scope="module")
-def comparison(few_images, small_config, tmp_path_factory):
+def comparison(small, small_config, tmp_path_factory):
     """A comparison made once: its folder and the arguments that made it."""
     directory = tmp_path_factory.mktemp("comparison")
     config = directory.parent / "compare.json"
