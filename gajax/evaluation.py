@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Int8, PyTree
 
 from gajax import bits
 from gajax import population as populations
+from gajax.individual import is_finite
 from gajax.population import map_individuals
 from gajax.types import Data, LossFn, Params, ValueAndGrad
 
@@ -195,7 +196,7 @@ def _usable(is_good: Bool[Array, ""], gradient: Array) -> Array:
 
 
 def _of_finite(params: Params, loss: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(populations.is_finite(params), loss, jnp.nan).astype(float)
+    return jnp.where(is_finite(params), loss, jnp.nan).astype(float)
 
 
 def failures(loss: Float[Array, " P"]) -> Int[Array, ""]:

@@ -1,55 +1,16 @@
 """The population: one tree of arrays whose leaves all carry the leading axis P."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from gajax import bits, sharding
+from gajax import sharding
+from gajax.individual import all_leaves, gene_ranks, genes, leaf_mask, map_with_key, random_masks
 from gajax.types import LeafPredicate, Params, as_key, require_at_least
-
-_LARGE = 2**14  # genes of a leaf
-
-
-def all_leaves(path: str, leaf: Any) -> bool:
-    """The predicate of a model all of whose genes may become zero."""
-    del path, leaf
-    return True
-
-
-def all_but_biases(path: str, leaf: Any) -> bool:
-    """The predicate of a model whose biases, the leaves named "...bias", stay as they are."""
-    del leaf
-    return not path.endswith("bias")
-
-
-def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
-    """The tree with the predicate's answer in place of every leaf.
-
-    ValueError where the predicate holds for no leaf: then it reads the names otherwise than they
-    are, which the error lists.
-    """
-    paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-    names = ["/".join(_names(path)) for path, _ in paths]
-    mask = [bool(predicate(name, leaf)) for name, (_, leaf) in zip(names, paths, strict=True)]
-    if not any(mask):
-        raise ValueError(f"the predicate must hold for a leaf, of which there are {names}")
-    return jax.tree.unflatten(structure, mask)
-
-
-def _names(path: Any) -> list[str]:
-    """What the entries of a path through a tree are called: keys, attributes or indices."""
-    # The arrays of Flax NNX are the attribute `value` of a variable, which has the name.
-    if len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value"):
-        path = path[:-1]
-    return [
-        str(getattr(entry, next(name for name in ("key", "name", "idx") if hasattr(entry, name))))
-        for entry in path
-    ]
 
 
 def linear_densities(size: int) -> Float[Array, " P"]:
@@ -185,11 +146,6 @@ def size(population: PyTree, axis: int = 0) -> int:
     return sizes.pop()[0]
 
 
-def genes(individual: Params) -> int:
-    """Number of genes of one individual, biases included."""
-    return sum(leaf.size for leaf in jax.tree.leaves(individual))
-
-
 def take(population: Any, indices: int | Int[Array, "*K"] | slice) -> Any:
     """The individuals at `indices`, in that order."""
     return jax.tree.map(lambda leaf: leaf[indices], population)
@@ -204,53 +160,6 @@ def _one_for_each(densities: Float[Array, "..."], size: int) -> Float[Array, " P
     if densities.shape != (size,):
         raise ValueError(f"there must be {size} densities, not {densities.shape}")
     return densities
-
-
-def from_vector(vector: Shaped[Array, " genes"], tree: Params) -> Params:
-    """The elements of a vector in the shapes of a tree, which has as many genes."""
-    leaves, structure = jax.tree.flatten(tree)
-    parts = jnp.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1])
-    shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-    return jax.tree.unflatten(structure, shaped)
-
-
-def to_vector(tree: Params) -> Shaped[Array, " genes"]:
-    """All genes of a tree."""
-    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(tree)])
-
-
-def gene_ranks(scores: Params) -> Params:
-    """The rank of every gene by its score among those of all leaves, 0 for the highest."""
-    order = jnp.argsort(-to_vector(scores))
-    return from_vector(jnp.zeros_like(order).at[order].set(jnp.arange(order.size)), scores)
-
-
-def join(tree: Params) -> list[Array]:
-    """The large leaves, and all others as one vector, which compiles faster than many leaves.
-
-    Large ones are not joined, as copying them takes time.
-    """
-    leaves = jax.tree.leaves(tree)
-    small = [leaf for leaf in leaves if leaf.size < _LARGE]
-    large = [leaf for leaf in leaves if leaf.size >= _LARGE]
-    return [*large, to_vector(small)] if small else large
-
-
-def split(joined: Sequence[Array], tree: Params) -> Params:
-    """The tree like the given one from what `join` makes of it."""
-    leaves, structure = jax.tree.flatten(tree)
-    small = [leaf for leaf in leaves if leaf.size < _LARGE]
-    large, parts = iter(joined), iter(from_vector(joined[-1], small) if small else [])
-    restored = [next(parts if leaf.size < _LARGE else large) for leaf in leaves]
-    restored = [new.astype(leaf.dtype) for new, leaf in zip(restored, leaves, strict=True)]
-    return jax.tree.unflatten(structure, restored)
-
-
-def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: PyTree) -> Any:
-    """`function(key, *leaves)` on every leaf, each with a key of its own."""
-    structure = jax.tree.structure(trees[0])
-    keys = jax.tree.unflatten(structure, list(jax.random.split(key, structure.num_leaves)))
-    return jax.tree.map(function, keys, *trees)
 
 
 def density(population: Params) -> Float[Array, " P"]:
@@ -270,22 +179,3 @@ def where(mask: Bool[Array, " P"], population: Any, others: Any) -> Any:
         return jnp.where(mask.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)
 
     return jax.tree.map(choose, population, others)
-
-
-def is_finite(individual: Params) -> Bool[Array, ""]:
-    """Whether all genes of one individual are finite."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(individual)]).all()
-
-
-def random_mask(
-    key: Key[Array, ""], rate: float | Float[Array, ""], shape: tuple[int, ...]
-) -> Bool[Array, "..."]:
-    """True with probability `rate`, exact to 2**-32 for small rates, from a word each."""
-    rate = jnp.asarray(rate, jnp.float32)
-    limit = jnp.minimum(rate * 2.0**32, 2.0**32 - 256).astype(jnp.uint32)
-    return (bits.words(key, shape) < limit) | (rate >= 1)
-
-
-def random_masks(key: Key[Array, ""], rate: float | Float[Array, ""], tree: Params) -> Params:
-    """A tree like this one of what `random_mask` gives, from one draw for all genes."""
-    return from_vector(random_mask(key, rate, (genes(tree),)), tree)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from gajax.population import all_leaves, leaf_mask
+from gajax.individual import all_leaves, leaf_mask
 from gajax.types import LeafPredicate, Params
 
 

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding"},
+    {"individual"},
     {"population"},
     {"operators", "crossover", "mutation", "selection", "evaluation", "sparsity", "pareto"},
     {"breeding"},

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import gajax
-from gajax.population import leaf_mask
+from gajax.individual import leaf_mask
 
 SIZE = 4
 ADAM = optax.adam(0.05)

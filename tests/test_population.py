@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 from scipy import stats
 
 import gajax
-from gajax import population
+from gajax import individual
 
 POPULATION = {
     "kernel": jnp.array([[[0.0, 1.0], [2.0, 0.0]], [[3.0, 4.0], [5.0, 6.0]], [[0.0] * 2] * 2]),
@@ -150,7 +150,7 @@ def test_predicates_see_the_names_that_lead_to_a_leaf():
     layer = Layer(jnp.ones((2, 3)), jnp.ones(3))
     tree = {"params": {"Dense_0": {"kernel": layer[0]}, "cell": layer}, "t": (layer, [layer[1]])}
     seen = []
-    mask = population.leaf_mask(
+    mask = individual.leaf_mask(
         tree, lambda path, leaf: seen.append((path, leaf.shape)) or leaf.ndim == 2
     )
     kernel, bias = (2, 3), (3,)
@@ -201,19 +201,19 @@ def test_map_with_key_gives_every_leaf_another_key():
     def add_noise(key, leaf, other):
         return leaf + other + jax.random.uniform(key, leaf.shape)
 
-    noisy = population.map_with_key(jax.random.key(1), add_noise, tree, tree)
+    noisy = individual.map_with_key(jax.random.key(1), add_noise, tree, tree)
     assert jax.tree.structure(noisy) == jax.tree.structure(tree)
     noise = [np.asarray(noisy["a"]), np.asarray(noisy["b"][0]), np.asarray(noisy["b"][1] - 2)]
     for first, second in [(0, 1), (0, 2), (1, 2)]:
         assert abs(noise[first] - noise[second]).max() > 0.1
 
 
-MASK = jax.jit(population.random_mask, static_argnums=2)
+MASK = jax.jit(individual.random_mask, static_argnums=2)
 
 
 @pytest.mark.parametrize(
     "rate, draw",
-    [*((rate, MASK) for rate in (0.0, 0.003, 0.2, 0.5, 0.99, 1.0)), (0.2, population.random_mask)],
+    [*((rate, MASK) for rate in (0.0, 0.003, 0.2, 0.5, 0.99, 1.0)), (0.2, individual.random_mask)],
 )
 def test_random_mask_is_true_at_its_rate(rate, draw):
     mask = np.asarray(draw(jax.random.key(2), jnp.float32(rate), (1_000, 1_000)))

@@ -105,7 +105,7 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
         def uniform(key: Key[Array, ""], leaf: Array) -> Array:
             return jax.random.uniform(key, leaf.shape, minval=-limit, maxval=limit)
 
-        return gajax.population.map_with_key(key_uniform, uniform, drawn)
+        return gajax.individual.map_with_key(key_uniform, uniform, drawn)
 
     def restore(encoder: Params, decoder: Params, images: Array) -> Array:
         code: Any = model.apply({"params": encoder}, images, method="encode")
@@ -140,5 +140,5 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
 
 def _bounds(init: Callable[[Key[Array, ""]], Params]) -> PyTree[float]:
     individual = jax.eval_shape(init, jax.random.key(0))
-    is_bias = gajax.population.leaf_mask(individual, lambda path, leaf: path.endswith("bias"))
+    is_bias = gajax.individual.leaf_mask(individual, lambda path, leaf: path.endswith("bias"))
     return jax.tree.map(lambda bias: BIAS_BOUND if bias else WEIGHT_BOUND, is_bias)

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import bits, breeding, evaluation, sharding, types
+from gajax import bits, breeding, evaluation, individual, sharding, types
 from gajax import population as populations
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
@@ -172,7 +172,7 @@ def _parents(state: GAState, survivors: int) -> tuple[Int[Array, " S"], Int[Arra
     position_of_rank, rank_at_position = _layout(len(state.loss), survivors)
     positions = jnp.sort(position_of_rank[:survivors])
     params, total = sharding.first((state.params, state.total), survivors)
-    has_finite_genes = jax.vmap(populations.is_finite)(params)
+    has_finite_genes = jax.vmap(individual.is_finite)(params)
     health = sharding.replicate(4 * has_finite_genes + jnp.isfinite(total))
     health += 2 * jnp.isfinite(state.loss[positions])
     order = jnp.lexsort((rank_at_position[positions], -health))

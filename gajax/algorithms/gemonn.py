@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from gajax import fronts
+from gajax.individual import all_leaves
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
-from gajax.population import all_leaves
 from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad, cached
 
 

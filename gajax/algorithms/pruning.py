@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from gajax import evaluation, types
+from gajax import evaluation, individual, types
 from gajax import population as populations
 from gajax.types import Algorithm, Data, Params, Stage
 
@@ -82,7 +82,7 @@ def pruning(
     batch_size: int,
     moves: tuple[Move, ...],
     value_and_grad: types.ValueAndGrad | None = None,
-    may_be_zero: types.LeafPredicate = populations.all_but_biases,
+    may_be_zero: types.LeafPredicate = individual.all_but_biases,
 ) -> Algorithm:
     """Make the algorithm, which trains a population of one network and ends with the last move.
 
@@ -110,7 +110,7 @@ def pruning(
     learn = partial(evaluation.gradient_steps, value_and_grad, _of_alive(optimizer))
 
     def weight_mask(network: Params) -> PyTree[bool]:
-        return populations.leaf_mask(populations.take(network, 0), may_be_zero)
+        return individual.leaf_mask(populations.take(network, 0), may_be_zero)
 
     def counts(network: Params, generation: Any) -> Int[Array, "2"]:
         """Numbers of genes that are kept, those that are no weights included, and grown."""
@@ -118,7 +118,7 @@ def pruning(
         weights = sum(jax.tree.leaves(sizes))
         left = [round(move.density * weights) for move in moves]
         grown = [round(move.grow * count) for move, count in zip(moves, left, strict=True)]
-        kept = np.subtract(left, grown) + populations.genes(network) - weights
+        kept = np.subtract(left, grown) + individual.genes(network) - weights
         return jnp.array([kept, grown])[:, generation - 1]
 
     def init(key: Key[Array, ""], population: Params, data: Data) -> PruningState:
@@ -194,7 +194,7 @@ def pruning(
 
 def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:
     """True for the `count` genes of highest score in all leaves together."""
-    return jax.tree.map(lambda rank: rank < count, populations.gene_ranks(scores))
+    return jax.tree.map(lambda rank: rank < count, individual.gene_ranks(scores))
 
 
 def _where(mask: PyTree[Bool[Array, "..."]], tree: Params, other: int) -> Params:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from gajax import population
+from gajax import individual
 from gajax.types import Params
 
 Bound = int | float | PyTree[float] | None
@@ -32,7 +32,7 @@ def uniform(
     the public code of David & Greental (arXiv 1711.07655).
     """
 
-    return _exchange(population.random_masks(key, rate, first), first, second)
+    return _exchange(individual.random_masks(key, rate, first), first, second)
 
 
 def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Params, Params]:
@@ -41,9 +41,9 @@ def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Param
     The cut never falls outside the chromosome: each child has at least one gene of each parent,
     unless there is only one gene.
     """
-    count = population.genes(first)
+    count = individual.genes(first)
     cut = jax.random.randint(key, (), 1, max(2, count))
-    return _exchange(population.from_vector(jnp.arange(count) >= cut, first), first, second)
+    return _exchange(individual.from_vector(jnp.arange(count) >= cut, first), first, second)
 
 
 def sbx(
@@ -140,14 +140,14 @@ def _of_each_gene(
         limit = jnp.inf if bound is None else bound
         bound = jax.tree.map(lambda _: limit, trees[0])
     columns = [
-        population.join(tree) for tree in (*trees, jax.tree.map(jnp.full_like, trees[0], bound))
+        individual.join(tree) for tree in (*trees, jax.tree.map(jnp.full_like, trees[0], bound))
     ]
     words = [
         jax.random.bits(key, leaf.shape, jnp.uint32)
         for key, leaf in zip(jax.random.split(key, len(columns[0])), columns[0], strict=True)
     ]
     older, younger = zip(*map(cross, words, *columns), strict=True)
-    return population.split(older, trees[0]), population.split(younger, trees[0])
+    return individual.split(older, trees[0]), individual.split(younger, trees[0])
 
 
 def _exchange(masks: Params, first: Params, second: Params) -> tuple[Params, Params]:

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import bits, population
-from gajax.population import all_leaves, leaf_mask
+from gajax import bits
+from gajax import individual as individuals
+from gajax.individual import all_leaves, leaf_mask
 from gajax.types import LeafPredicate, Params
 
 _Rate = float | Float[Array, ""]
@@ -34,8 +35,8 @@ def zero(
     leaves, structure = jax.tree.flatten(individual)
     mask = jax.tree.leaves(leaf_mask(individual, may_be_zero))
     chosen = [leaf for leaf, may in zip(leaves, mask, strict=True) if may]
-    rate = 1 / population.genes(individual) if rate is None else rate
-    positions = _random_positions(key, population.genes(chosen), rate)
+    rate = 1 / individuals.genes(individual) if rate is None else rate
+    positions = _random_positions(key, individuals.genes(chosen), rate)
 
     def mutate(genes: Array, positions: Array) -> Array:
         return genes.at[positions].set(0, mode="drop")
@@ -62,7 +63,7 @@ def polynomial(
     search (GeneAS) for engineering design", Computer Science and Informatics 26(4).
     """
     key_genes, key_move = jax.random.split(key)
-    count = population.genes(individual)
+    count = individuals.genes(individual)
     positions = _random_positions(key_genes, count, 1 / count if rate is None else rate)
     uniform = jax.random.uniform(key_move, positions.shape)
     smaller = jnp.exp(jnp.log1p(-jnp.abs(2 * uniform - 1)) / (index + 1)) - 1
@@ -85,9 +86,9 @@ def gaussian(
         moved = leaf + (scale * bits.normal(key_noise, leaf.shape)).astype(leaf.dtype)
         if isinstance(rate, int | float) and rate >= 1:
             return moved
-        return jnp.where(population.random_mask(key_choose, rate, leaf.shape), moved, leaf)
+        return jnp.where(individuals.random_mask(key_choose, rate, leaf.shape), moved, leaf)
 
-    return population.map_with_key(key, mutate, individual)
+    return individuals.map_with_key(key, mutate, individual)
 
 
 def _random_positions(key: Key[Array, ""], genes: int, rate: float) -> Int[Array, " K"]:
@@ -111,12 +112,12 @@ def _at(
 ) -> Params:
     """`mutate(genes, positions)` of all leaves; those outside of `genes` are at its end."""
     parts, offset = [], 0
-    for part in population.join(tree):
+    for part in individuals.join(tree):
         inside = (positions >= offset) & (positions < offset + part.size)
         genes = mutate(part.reshape(-1), jnp.where(inside, positions - offset, part.size))
         parts.append(genes.reshape(part.shape))
         offset += part.size
-    return population.split(parts, tree)
+    return individuals.split(parts, tree)
 
 
 @cache

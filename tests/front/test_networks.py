@@ -36,7 +36,7 @@ def test_genes_and_bounds(name):
     network = make(name)
     params = network.init(jax.random.key(0))
     assert gajax.genes(params) == GENES[name]
-    bounds = gajax.population.leaf_mask(params, lambda path, leaf: path.endswith("bias"))
+    bounds = gajax.individual.leaf_mask(params, lambda path, leaf: path.endswith("bias"))
     expected = jax.tree.map(lambda bias: 20.0 if bias else 10.0, bounds)
     assert network.bound == expected
 
