@@ -1,6 +1,6 @@
 """Training neural networks by evolution with gradients, whole populations at a time."""
 
-from gajax import breeding, evaluation, fronts, individual, pareto, population, sharding
+from gajax import breeding, evaluation, fronts, individual, objectives, pareto, population, sharding
 from gajax.algorithms.descent import DescentState, descent
 from gajax.algorithms.ga import GAState, ga
 from gajax.algorithms.gemonn import gemonn
@@ -53,6 +53,7 @@ __all__ = [
     "linear_densities",
     "mutation",
     "nsga2",
+    "objectives",
     "pareto",
     "population",
     "pruning",

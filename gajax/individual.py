@@ -26,18 +26,23 @@ def all_but_biases(path: str, leaf: Any) -> bool:
     return not path.endswith("bias")
 
 
+def leaf_paths(tree: PyTree) -> PyTree[str]:
+    """The tree with the path to every leaf, such as "blocks_0/kernel", in place of the leaf."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: "/".join(_names(path)), tree)
+
+
 def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
     """The tree with the predicate's answer in place of every leaf.
 
     ValueError where the predicate holds for no leaf: then it reads the names otherwise than they
     are, which the error lists.
     """
-    paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-    names = ["/".join(_names(path)) for path, _ in paths]
-    mask = [bool(predicate(name, leaf)) for name, (_, leaf) in zip(names, paths, strict=True)]
-    if not any(mask):
+    paths = leaf_paths(tree)
+    mask = jax.tree.map(lambda path, leaf: bool(predicate(path, leaf)), paths, tree)
+    if not any(jax.tree.leaves(mask)):
+        names = jax.tree.leaves(paths)
         raise ValueError(f"the predicate must hold for a leaf, of which there are {names}")
-    return jax.tree.unflatten(structure, mask)
+    return mask
 
 
 def _names(path: Any) -> list[str]:
@@ -54,6 +59,12 @@ def _names(path: Any) -> list[str]:
 def genes(individual: Params) -> int:
     """Number of genes of one individual, biases included."""
     return sum(leaf.size for leaf in jax.tree.leaves(individual))
+
+
+def density(individual: Params) -> Float[Array, ""]:
+    """Share of the genes that are not zero, biases included."""
+    nonzero = [jnp.sum(leaf != 0) for leaf in jax.tree.leaves(individual)]
+    return jnp.sum(jnp.stack(nonzero)) / genes(individual)
 
 
 def is_finite(individual: Params) -> Bool[Array, ""]:

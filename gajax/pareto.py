@@ -10,10 +10,11 @@ Jensen, "Reducing the run-time complexity of multiobjective EAs", IEEE TEVC 7(5)
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Real, UInt32
+from jaxtyping import Array, Bool, Float, Int, Real
+
+from gajax import sorting
 
 _BLOCK = 128  # points that are ranked at once
-_FEW = 256
 
 
 def ranks(objectives: Real[Array, "P M"]) -> Int[Array, " P"]:
@@ -41,7 +42,7 @@ def crowding(
     values = jnp.where(finite[:, None], objectives, 0)
     counted = finite & ~_copies(values, finite)
     front = jnp.where(counted, rank, len(rank))
-    orders = [_order(column, front, below=len(rank) + 1) for column in values.T]
+    orders = [sorting.lexsort(column, front, below=len(rank) + 1) for column in values.T]
     if len(orders) == 2:  # along a front one objective falls where the other rises
         orders[1] = orders[0]
     values = values.astype(jnp.float32) / 2  # so that no difference overflows
@@ -67,7 +68,7 @@ def _gaps(values: Float[Array, " P"], front: Int[Array, " P"]) -> Float[Array, "
 
 def levels(rank: Int[Array, " P"], distance: Float[Array, " P"]) -> Int[Array, " P"]:
     """Place of every point by rank, then by crowding, 0 the best; equal points share a place."""
-    order = _order(-distance, rank, below=len(rank) + 1)
+    order = sorting.lexsort(-distance, rank, below=len(rank) + 1)
     rank, distance = rank[order], distance[order]
     is_next = (rank[1:] != rank[:-1]) | (distance[1:] != distance[:-1])
     place = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(is_next, dtype=jnp.int32)])
@@ -83,33 +84,63 @@ def survivors(objectives: Real[Array, "P M"], count: int) -> Int[Array, " count"
     return jnp.argsort(levels(rank, crowding(objectives, rank)))[:count]
 
 
-def knee(objectives: Real[Array, "P 2"]) -> Int[Array, ""]:
-    """The front member farthest from the line through the front's two ends.
+def knee(objectives: Real[Array, "P M"]) -> Int[Array, ""]:
+    """The front member farthest from the hyperplane through the front's extreme points.
 
-    The unit of an objective does not matter. The first point of the front where no other is off
-    the line.
+    These have the largest value of each objective; for two objectives they are the ends of the
+    front and the hyperplane is a line. Objectives are measured as shares of the front's range, so
+    their units do not matter. The first point of the front where no other is off the hyperplane.
     """
     front = (ranks(objectives) == 0) & _finite(objectives)
-    x, y = objectives.astype(jnp.float32).T / 8  # so that no difference overflows
-    left = jnp.argmin(jnp.where(front, x, jnp.inf))
-    right = jnp.argmin(jnp.where(front, y, jnp.inf))
-    width, height = x[right] - x[left], y[right] - y[left]
-    width, height = (jnp.where(side == 0, 1, side) for side in (width, height))
-    distance = jnp.abs((x - x[left]) / width - (y - y[left]) / height)
+    # An eighth, so that no range overflows, and no inverse of one vanishes.
+    values = objectives.astype(jnp.float32) / 8
+    member = front[:, None]
+    lowest = jnp.min(values, axis=0, where=member, initial=jnp.inf)
+    highest = jnp.max(values, axis=0, where=member, initial=-jnp.inf)
+    varies = highest > lowest
+    share = (values - lowest) / jnp.where(varies, highest - lowest, 1)
+    share = jnp.where(member & varies, share, 0)
+    extremes = jnp.where(varies[:, None], share[jnp.argmax(share, axis=0)], 0)
+    # Of several hyperplanes through equal extreme points, the normal of least length.
+    normal, *_ = jnp.linalg.lstsq(extremes, varies.astype(jnp.float32))
+    distance = jnp.abs(jnp.sum(share * normal, axis=1) - 1)
     return jnp.argmax(jnp.where(front, distance, -1))
 
 
 def hypervolume(
-    objectives: Real[Array, "P 2"], reference: tuple[float, float] | Real[Array, "2"]
+    objectives: Real[Array, "P M"], reference: tuple[float, ...] | Real[Array, " M"]
 ) -> Float[Array, ""]:
-    """Area that the points dominate and that dominates the reference point, exactly."""
+    """Area or volume that the points dominate and that dominates the reference point, exactly.
+
+    Two objectives take O(P log P) time, three O(P x P); both take O(P) memory. ValueError for
+    other numbers of objectives, or a reference of another.
+    """
     reference = jnp.asarray(reference, jnp.float32)
+    count = objectives.shape[1]
+    if count not in (2, 3) or reference.shape != (count,):
+        raise ValueError(
+            "hypervolume takes points and a reference of 2 or 3 objectives, "
+            f"not {objectives.shape} and {reference.shape}"
+        )
     counted = _finite(objectives) & (objectives < reference).all(axis=1)
     inside = jnp.where(counted[:, None], objectives, reference).astype(jnp.float32)
-    x, y = inside[jnp.lexsort((inside[:, 1], inside[:, 0]))].T
-    lowest = lax.cummin(y)
-    width = jnp.concatenate([x[1:], reference[:1]]) - x
-    return jnp.sum(width * (reference[1] - lowest))
+    x, y, *_ = inside[jnp.argsort(inside[:, 0])].T
+    width = jnp.diff(x, append=reference[0])
+
+    def area(lowest: Float[Array, " P"]) -> Float[Array, ""]:
+        return jnp.sum(width * (reference[1] - lowest))
+
+    if count == 2:
+        return area(lax.cummin(y))
+
+    def add(lowest: Array, point: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        first, second, depth = point
+        lowest = jnp.where(x >= first, jnp.minimum(lowest, second), lowest)
+        return lowest, depth * area(lowest)
+
+    first, second, third = inside[jnp.argsort(inside[:, 2])].T
+    slices = first, second, jnp.diff(third, append=reference[2])
+    return jnp.sum(lax.scan(add, jnp.full_like(y, reference[1]), slices)[1])
 
 
 def _finite(objectives: Real[Array, "P M"]) -> Bool[Array, " P"]:
@@ -118,54 +149,12 @@ def _finite(objectives: Real[Array, "P M"]) -> Bool[Array, " P"]:
 
 def _copies(objectives: Real[Array, "P M"], finite: Bool[Array, " P"]) -> Bool[Array, " P"]:
     """Whether a point is equal to one that stands before it."""
-    order = _order(*objectives.T[::-1], ~finite)
+    order = sorting.lexsort(*objectives.T[::-1], ~finite)
     return jnp.zeros(len(finite), bool).at[order].set(_repeated(objectives[order]))
 
 
 def _repeated(ordered: Real[Array, "P M"]) -> Bool[Array, " P"]:
     return jnp.concatenate([jnp.zeros(1, bool), (ordered[1:] == ordered[:-1]).all(axis=1)])
-
-
-def _order(
-    *keys: Real[Array, " P"] | Bool[Array, " P"], below: int | None = None
-) -> Int[Array, " P"]:
-    """What `jnp.lexsort` gives: the stable order by the last key, then by the one before, ...
-
-    In passes that each sort words of some bits of a key and, behind them, the place: a CPU sorts
-    single words several times as fast as a key with its place. Few points are sorted by
-    `jnp.lexsort`, which compiles faster. No key may hold NaN. With `below`, the last key consists
-    of whole numbers from 0 to below that.
-    """
-    size = len(keys[0])
-    if size <= _FEW or any(key.dtype.itemsize > 4 for key in keys):
-        return jnp.lexsort(keys)
-    places = max(1, (size - 1).bit_length())
-    place = lax.iota(jnp.uint32, size)
-    order = place
-    words = [_word(key) for key in keys]
-    if below is not None:
-        words[-1] = keys[-1].astype(jnp.uint32), (below - 1).bit_length()
-    for word, bits in words:
-        for shift in range(0, bits, 32 - places):
-            # The bits above the digit are shifted out.
-            digit = (word[order] >> jnp.uint32(shift)) << jnp.uint32(places)
-            order = order[jnp.sort(digit | place) & jnp.uint32(2**places - 1)]
-    return order.astype(jnp.int32)
-
-
-def _word(key: Array) -> tuple[UInt32[Array, " P"], int]:
-    """A word for each element that sorts as it does, and how many of its bits count."""
-    if key.dtype == bool:
-        return key.astype(jnp.uint32), 1
-    if jnp.issubdtype(key.dtype, jnp.unsignedinteger):
-        return key.astype(jnp.uint32), 8 * key.dtype.itemsize
-    if jnp.issubdtype(key.dtype, jnp.integer):
-        return lax.bitcast_convert_type(key.astype(jnp.int32), jnp.uint32) ^ jnp.uint32(2**31), 32
-    key = key.astype(jnp.float32)
-    # Comparisons take what is below the smallest normal number, and minus zero, for zero.
-    key = jnp.where(jnp.abs(key) < jnp.finfo(jnp.float32).tiny, 0.0, key)
-    word = lax.bitcast_convert_type(key, jnp.uint32)
-    return jnp.where(word >> 31 == 1, ~word, word | jnp.uint32(2**31)), 32
 
 
 def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -> Int[Array, " P"]:
@@ -177,14 +166,14 @@ def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -
     dominance within it until no rank changes.
     """
     size = len(objectives)
-    order = _order(*objectives.T[::-1], ~finite)
+    order = sorting.lexsort(*objectives.T[::-1], ~finite)
     ordered = objectives[order]
     is_copy = _repeated(ordered)
     counted = finite[order] & ~is_copy
     block = min(_BLOCK, size)
     padding = -size % block
     # Places instead of values: they have a number above them all, whatever the type.
-    words = _word(ordered[:, 1])[0] if ordered.dtype.itemsize <= 4 else ordered[:, 1]
+    words = sorting.words(ordered[:, 1])[0] if ordered.dtype.itemsize <= 4 else ordered[:, 1]
     second = jnp.searchsorted(jnp.sort(words), words).astype(jnp.int32)
     second = jnp.pad(second, (0, padding)).reshape(-1, block)
     counts = jnp.pad(counted, (0, padding)).reshape(-1, block)
@@ -213,7 +202,7 @@ def _many_objectives(objectives: Real[Array, "P M"], finite: Bool[Array, " P"]) 
     dominance within the block until no rank changes.
     """
     size = len(objectives)
-    order = _order(*objectives.T[::-1], ~finite)
+    order = sorting.lexsort(*objectives.T[::-1], ~finite)
     block = min(_BLOCK, size)
     padding = -size % block
     points = jnp.pad(objectives[order], ((0, padding), (0, 0)))

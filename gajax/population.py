@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from gajax import sharding
+from gajax import individual, sharding
 from gajax.individual import all_leaves, gene_ranks, genes, leaf_mask, map_with_key, random_masks
 from gajax.types import LeafPredicate, Params, as_key, require_at_least
 
@@ -164,12 +164,7 @@ def _one_for_each(densities: Float[Array, "..."], size: int) -> Float[Array, " P
 
 def density(population: Params) -> Float[Array, " P"]:
     """Share of the genes of each individual that are not zero, biases included."""
-
-    def of_one(individual: Params) -> Float[Array, ""]:
-        nonzero = [jnp.sum(leaf != 0) for leaf in jax.tree.leaves(individual)]
-        return jnp.sum(jnp.stack(nonzero)) / genes(individual)
-
-    return map_individuals(of_one, population)
+    return map_individuals(individual.density, population)
 
 
 def where(mask: Bool[Array, " P"], population: Any, others: Any) -> Any:

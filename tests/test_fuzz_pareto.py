@@ -12,7 +12,7 @@ from gajax import pareto
 # A program is compiled for each of these.
 KINDS = [(140, 2, "float32"), (20, 3, "float32"), (7, 1, "int32")]
 KINDS += [(20, 2, "uint8"), (20, 2, "float16"), (140, 4, "float32"), (1, 2, "float32")]
-PAIRS = [kind for kind in KINDS if kind[1] == 2]
+MEASURED = [kind for kind in KINDS if kind[1] in (2, 3)]
 TINY = np.finfo(np.float32).tiny
 POINTS = {
     "seed": st.integers(0, 2**32 - 1),
@@ -99,9 +99,14 @@ def test_survivors_are_a_valid_selection(seed, values, kind, share, folder):
     assert finite[chosen].sum() == min(count, finite.sum())
 
 
-def area(points, reference):
-    """The hypervolume, one point after another in float64."""
+def volume(points, reference):
+    """The hypervolume in float64: of slices, and there one point after another."""
     points = points[np.isfinite(points).all(axis=1) & (points < reference).all(axis=1)]
+    if len(reference) == 3:
+        points = points[np.argsort(points[:, 2])]
+        depths = np.diff(points[:, 2], append=reference[2])
+        slices = [volume(points[:count, :2], reference[:2]) for count in range(1, len(points) + 1)]
+        return float(depths @ slices) if slices else 0.0
     total, lowest = 0.0, reference[1]
     for x, y in points[np.lexsort((points[:, 1], points[:, 0]))]:
         total += max(0.0, lowest - y) * (reference[0] - x)
@@ -112,19 +117,19 @@ def area(points, reference):
 @fuzz(
     40,
     1_500,
-    reference=st.tuples(*[st.floats(-100, 100, width=16)] * 2),
-    **POINTS | {"kind": st.just(PAIRS[0]), "more": {"kind": st.sampled_from(PAIRS)}},
+    reference=st.tuples(*[st.floats(-100, 100, width=16)] * 3),
+    **POINTS | {"kind": st.sampled_from(KINDS[:2]), "more": {"kind": st.sampled_from(MEASURED)}},
 )
 def test_the_knee_is_on_the_front_and_the_hypervolume_exact(seed, values, kind, reference, folder):
     points = draw(seed, values, kind)
-    exact = flushed(points)
+    exact, reference = flushed(points), reference[: kind[1]]
     index, result, alone = map(float, measure(points, np.float32(reference)))
     finite = np.isfinite(exact).all(axis=1)
     assert 0 <= index < len(points)
     assert not finite.any() or (finite[int(index)] and expected_ranks(exact)[int(index)] == 0)
-    if abs(exact[np.isfinite(exact)]).max(initial=0) > 1e18:  # an area that float32 cannot hold
-        return
+    if abs(exact[np.isfinite(exact)]).max(initial=0) > 1e36 ** (1 / kind[1]):
+        return  # float32 cannot hold the area or volume
     # Each width and height is rounded once, relative to the largest numbers there are.
-    scale = (abs(exact[np.isfinite(exact)]).max(initial=0) + max(map(abs, reference))) ** 2
-    assert abs(result - area(exact, np.float64(reference))) <= 1e-5 * scale
+    scale = (abs(exact[np.isfinite(exact)]).max(initial=0) + max(map(abs, reference))) ** kind[1]
+    assert abs(result - volume(exact, np.float64(reference))) <= 1e-5 * scale
     assert 0 <= alone <= result + 1e-5 * scale

@@ -13,10 +13,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
-    {"types", "bits", "sharding"},
+    {"types", "bits", "sharding", "sorting"},
     {"individual"},
     {"population"},
-    {"operators", "crossover", "mutation", "selection", "evaluation", "sparsity", "pareto"},
+    {
+        "operators",
+        "crossover",
+        "mutation",
+        "selection",
+        "evaluation",
+        "sparsity",
+        "pareto",
+        "objectives",
+    },
     {"breeding"},
     {"fronts"},
     {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
