@@ -32,9 +32,9 @@ def test_the_second_run_compiles_nothing_and_gives_the_same_bits(tmp_path):
     pytest.importorskip("jaxlib", minversion="0.10.2")
     assert "PERSISTENT COMPILATION CACHE MISS" in evolve(tmp_path / "home", tmp_path / "first")
     kept = sorted((tmp_path / "home" / "compilations").iterdir())
-    assert any(path.name.startswith("jit_run-") for path in kept)
-    told = evolve(tmp_path / "home", tmp_path / "second")
-    assert "PERSISTENT COMPILATION CACHE MISS" not in told and "cpu_aot_loader" not in told
+    assert kept
+    log = evolve(tmp_path / "home", tmp_path / "second")
+    assert "PERSISTENT COMPILATION CACHE MISS" not in log and "cpu_aot_loader" not in log
     assert sorted((tmp_path / "home" / "compilations").iterdir()) == kept
     for name in ("front.csv", "population.csv", "population.safetensors"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()

@@ -88,7 +88,7 @@ def test_a_front_learns_in_bfloat16_and_is_measured_in_float32():
         assert one["best_loss"] == pytest.approx(other["best_loss"], rel=0.02)
     data = front_training._parts(rounded.dataset, 0, jax.random.key(0))["train"]
     losses = fronts.losses(exact.network, rounded.population, data)
-    np.testing.assert_array_equal(losses, rounded.everybody.train_loss)
+    np.testing.assert_array_equal(losses, rounded.members.train_loss)
     flat(rounded.population)
 
 
