@@ -192,17 +192,15 @@ def run(name, dtype, count=40, **options):
     return state
 
 
-@pytest.mark.parametrize("together", [None, 2])
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype, together", [(jnp.bfloat16, None), (jnp.float16, 2)])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_half_precision_is_kept_and_its_losses_are_float32(name, dtype, together):
     # More examples than go through a loss at once.
     assert run(name, dtype, count=1_500, together=together).loss.dtype == np.float32
 
 
-@pytest.mark.parametrize("together", [None, 2])
+@pytest.mark.parametrize("dtype, together", [(jnp.float64, 2), (jnp.float32, None)])
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_double_precision_is_kept_and_so_are_its_losses(name, together):
+def test_losses_are_float64_where_64_bits_are_enabled(name, dtype, together):
     with sixty_four_bits():
-        assert run(name, jnp.float64, together=together).loss.dtype == np.float64
-        assert run(name, jnp.float32, together=together).loss.dtype == np.float64
+        assert run(name, dtype, together=together).loss.dtype == np.float64
