@@ -223,7 +223,7 @@ def test_the_knee_is_farthest_from_the_plane_through_the_extreme_points(count):
 @pytest.mark.parametrize("columns", [[0, 1, 1], [0, 0, 1, 1], [0, 1, 2], [2, 1, 0, 0]])
 def test_objectives_that_are_repeated_or_constant_do_not_change_the_knee(columns):
     for seed in range(10):
-        points = draw(40, 2, highest=500, seed=seed, broken=0.04)
+        points = draw(40, 2, highest=500, seed=seed)
         points = points[np.argsort(points.sum(axis=1))]  # the first one is of the front
         points = np.c_[points, np.full(40, 7.0)]
         expected = KNEE(jnp.asarray(points[:, :2], jnp.float32))
