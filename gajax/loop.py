@@ -18,6 +18,7 @@ from jaxtyping import Array, Int, Key
 
 from gajax import population as populations
 from gajax import sharding
+from gajax.pace import Pace, costs_of, share_done
 from gajax.types import (
     Algorithm,
     Data,
@@ -31,8 +32,6 @@ from gajax.types import (
 )
 
 _MOST_GENERATIONS = 2**31 - 1
-_EXAMPLES_PER_SECOND = {"cpu": 20_000}
-_MORE_EXAMPLES_PER_SECOND = 400_000  # of other devices; both as long as nothing is measured
 
 
 class _Report(NamedTuple):
@@ -112,7 +111,7 @@ def evolve(
         raise ValueError(f"generations must be fewer than {last}: the algorithm ends before")
 
     def walk() -> Iterator[tuple[Any, Info]]:
-        pace = _Pace(seconds, math.prod(key.shape), on_compile)
+        pace = Pace(seconds, math.prod(key.shape), on_compile)
         pace.is_new("start")
         placed = _place(population, data)
         if resume_from is None:
@@ -175,41 +174,7 @@ def state_shapes(algorithm: Algorithm, key: Any, population: Params, data: Data)
     return jax.eval_shape(partial(_start, algorithm), as_key(key), population, _with_key(data))
 
 
-class _Pace:
-    """How many turns a piece has, by the time that the pieces before it have taken."""
-
-    def __init__(
-        self, seconds: float | None, seeds: int, on_compile: Callable[[str], None] | None
-    ) -> None:
-        self._seconds, self._seeds, self._on_compile = seconds, seeds, on_compile
-        self._seconds_per_turn: dict[str, float | None] = {}
-
-    def is_new(self, name: str) -> bool:
-        """Whether a program is asked for the first time, which is reported."""
-        is_new = name not in self._seconds_per_turn
-        if is_new:
-            self._seconds_per_turn[name] = None
-            if self._on_compile:
-                self._on_compile(name)
-        return is_new
-
-    def turns(self, stage: Stage, left: int) -> int:
-        """Turns of the next piece, one of equal pieces for the turns that are left."""
-        if self._seconds is None:
-            return left
-        speed = _EXAMPLES_PER_SECOND.get(jax.default_backend(), _MORE_EXAMPLES_PER_SECOND)
-        guess = self._seeds * _work(stage) / stage.turns / speed
-        one = self._seconds_per_turn[stage.name] or guess
-        pieces = math.ceil(left / max(1, int(min(left, self._seconds / one if one else left))))
-        return math.ceil(left / pieces)
-
-    def record(self, name: str, seconds_per_turn: float) -> None:
-        """Learn from a piece; several processes cut alike, by the number of examples alone."""
-        if jax.process_count() == 1:
-            self._seconds_per_turn[name] = seconds_per_turn
-
-
-def _run_turns(stages, position, key, state, data, pace: _Pace, costs) -> tuple[Any, Info]:
+def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[Any, Info]:
     """Run the next piece of a stage, and add what it costs to `costs`."""
     generation, index, turn = position
     stage = stages[index]
@@ -221,7 +186,7 @@ def _run_turns(stages, position, key, state, data, pace: _Pace, costs) -> tuple[
     report = jax.device_get(report)
     if not is_new:  # the first piece has waited for its compilation
         pace.record(stage.name, (time.perf_counter() - began) / (stop - turn))
-    costs += report.costs + _costs(stage, turn, stop)
+    costs += report.costs + costs_of(stage, turn, stop)
     if stop < stage.turns:
         position = Position(generation, index, stop)
     elif index + 1 < len(stages):
@@ -236,32 +201,16 @@ def _run_generations(stages, position, key, state, data, count, costs) -> tuple[
     end = position.generation + count
     state, report = run_generations(stages, key, state, data, position.generation, count=count)
     report = jax.device_get(report)
-    costs += report.costs + count * sum(_costs(stage, 0, stage.turns) for stage in stages)
+    costs += report.costs + count * sum(costs_of(stage, 0, stage.turns) for stage in stages)
     return state, _info(stages, end - 1, Position(end), stages[-1], report, costs)
 
 
 def _info(stages, generation, position: Position, stage, report: _Report, costs) -> Info:
     done = position.generation > generation
-    fraction = 1.0
-    if not done:
-        part = position.turn / stages[position.stage].turns * _work(stages[position.stage])
-        total = sum(map(_work, stages))
-        fraction = (sum(map(_work, stages[: position.stage])) + part) / max(1, total)
+    fraction = 1.0 if done else share_done(stages, position)
     gradient, forward, steps = np.moveaxis(costs.copy(), -1, 0)
     result = report.loss, report.failed, gradient, forward, int(steps.max())
     return Info(generation, stage.name, fraction, done, *result, position)
-
-
-def _work(stage: Stage) -> float:
-    """Cost of all turns, in examples through a gradient."""
-    return stage.gradient_examples + stage.forward_examples / 3
-
-
-def _costs(stage: Stage, start: int, stop: int) -> np.ndarray:
-    """Costs of some turns as far as they do not depend on the state."""
-    known = (0, 0) if stage.cost else (stage.gradient_examples, stage.forward_examples)
-    totals = np.array([*known, stage.sequential_steps], np.int64)
-    return totals * stop // stage.turns - totals * start // stage.turns
 
 
 @partial(jax.jit, static_argnames="programs", donate_argnames="state")

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding", "sorting"},
-    {"individual"},
+    {"individual", "pace"},
     {"population"},
     {
         "operators",
