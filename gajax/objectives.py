@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gajax.individual import density as density
-from gajax.individual import leaf_paths
+from gajax.individual import leaf_mask, leaf_paths
 from gajax.types import LeafPredicate, Params, require_at_least
 
 
@@ -90,9 +90,6 @@ def nm_violations(
 
 def _kernels(params: Params, is_kernel: LeafPredicate) -> dict[str, Array]:
     """The kernels by their paths; ValueError where there are none."""
-    paths, leaves = jax.tree.leaves(leaf_paths(params)), jax.tree.leaves(params)
-    pairs = zip(paths, leaves, strict=True)
-    kernels = {path: leaf for path, leaf in pairs if is_kernel(path, leaf)}
-    if not kernels:
-        raise ValueError(f"is_kernel must hold for one of the leaves, which are {paths}")
-    return kernels
+    columns = leaf_paths(params), params, leaf_mask(params, is_kernel)
+    rows = zip(*map(jax.tree.leaves, columns), strict=True)
+    return {path: leaf for path, leaf, is_in in rows if is_in}
