@@ -178,8 +178,8 @@ def front(
         # At the same time as the offspring, so no further sequential step.
         judge_parents = () if stale_parents else (Stage(evaluate_parents, 1, 0, work),)
         ending = judging, *judge_parents, Stage(select)
-        learning = Stage(refine_offspring, max(1, steps), steps * work, sequential_steps=steps)
-        refined = Stage(breed), *((learning,) if refine else ()), *ending
+        refining = Stage(refine_offspring, steps, steps * work, sequential_steps=steps)
+        refined = Stage(breed), *([refining] if refine else []), *ending
 
         def plan(generation: int) -> tuple[Stage, ...]:
             if generation == 0:

@@ -135,7 +135,6 @@ def pruning(
         )
 
     def prune(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
-
         def score(leaf: Array, is_alive: Array, is_weight: bool) -> Array:
             return jnp.where(is_alive, jnp.abs(leaf) if is_weight else jnp.inf, -1)
 
