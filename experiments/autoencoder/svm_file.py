@@ -10,7 +10,6 @@ import math
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def _check(content: bytes) -> None:
 
 
 def _check_schema(schema: Any) -> None:
-    nodes = list(_nodes(schema))
+    nodes = [node for node in files.nested_objects(schema) if "__loader__" in node]
     for node in nodes:
         kind = tuple(str(node.get(name)) for name in ("__loader__", "__module__", "__class__"))
         if kind not in _NODES:
@@ -94,19 +93,6 @@ def _check_array(name: str, content: bytes) -> None:
     shape, _, dtype = npy.read_array_header_1_0(stream)
     if dtype.kind not in "if" or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
         raise ValueError(f"{name} is not a numeric array of the announced size")
-
-
-def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """All nodes of the schema that have a loader."""
-    pending = [schema]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list):
-            pending += value
-        elif isinstance(value, dict):
-            pending += value.values()
-            if "__loader__" in value:
-                yield value
 
 
 def _rebuild(saved: dict[str, Any], features: int) -> Pipeline:

@@ -95,16 +95,10 @@ def _is_readable(folder: Path) -> bool:
 def _check_features(folder: Path) -> None:
     """Raise ValueError for unknown features, because TFDS imports the modules they name."""
     files.read_json(folder / "dataset_info.json")
-    pending: list = [files.read_json(folder / "features.json")]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list):
-            pending += value
-        elif isinstance(value, dict):
-            pending += value.values()
-            for name in (value[key] for key in _FEATURE_KEYS if key in value):
-                if str(name).removeprefix("tensorflow_datasets.core.features.") not in _FEATURES:
-                    raise ValueError(f"{name} is an unknown feature")
+    for value in files.nested_objects(files.read_json(folder / "features.json")):
+        for name in (value[key] for key in _FEATURE_KEYS if key in value):
+            if str(name).removeprefix("tensorflow_datasets.core.features.") not in _FEATURES:
+                raise ValueError(f"{name} is an unknown feature")
 
 
 def _prepare(name: str, manual_dir: Path | None) -> None:

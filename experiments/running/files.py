@@ -5,7 +5,7 @@ import errno
 import io
 import json
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path.name} is not a JSON object")
     return values
+
+
+def nested_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects within a JSON value, itself included, at any depth."""
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            yield value
 
 
 def read_columns(path: Path, names: Iterable[str]) -> dict[str, list[float]]:
