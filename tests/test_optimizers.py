@@ -98,6 +98,23 @@ def test_sparse_around_any_optimiser_keeps_zeros(name):
     assert (kernel != before)[before != 0].all()
 
 
+def test_sparse_hides_the_gradients_of_zeros_from_what_reads_them():
+    seen = {}
+
+    def update(updates, state, params=None, *, grad, **extra):
+        seen.update(grad=grad, updates=updates)
+        return updates, state
+
+    reader = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    params = gajax.take(population(), 0)
+    ones = jax.tree.map(jnp.ones_like, params)
+    sparse = gajax.sparse(reader, may_be_zero=is_weight)
+    sparse.update(ones, sparse.init(params), params, grad=ones, value=jnp.float32(1))
+    for tree in seen.values():
+        np.testing.assert_array_equal(tree["kernel"], params["kernel"] != 0)
+        assert tree["bias"] == 1
+
+
 @pytest.mark.parametrize("name", ["lbfgs", "plateau"])
 @pytest.mark.parametrize("algorithm", ["ga", "gemonn", "refinement", "pruning"])
 def test_every_algorithm_gives_optimisers_what_they_take(algorithm, name):

@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from experiments.running import comparison, memory
+from experiments import gemonn, mnist_ga
+from experiments.running import comparison, memory, runs
 from experiments.running.cli import Interrupted
 
 GIB = 2**30
@@ -73,3 +74,17 @@ def test_advice_quotes_a_path_for_the_shell(tmp_path):
         raise KeyboardInterrupt
     words = shlex.split(str(caught.value).partition("resume with ")[2])
     assert words[-2:] == ["--out", str(given.out)]
+
+
+@pytest.mark.parametrize("name", ["mnist_ga", "gemonn"])
+def test_advice_on_resuming_quotes_a_path_for_the_shell(name, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run_seeds", interrupted)
+    directory = tmp_path / "my 'own' run"
+    main = {"mnist_ga": mnist_ga.main, "gemonn": gemonn.main}[name]
+    with pytest.raises(Interrupted) as caught:
+        main(["--out", str(directory), "--quiet"])
+    words = shlex.split(str(caught.value).partition("resume with: ")[2])
+    assert words == ["python", "-m", f"experiments.{name}", "--resume", str(directory)]
