@@ -1,72 +1,51 @@
 """Training neural networks by evolution with gradients, whole populations at a time."""
 
-from gajax import breeding, evaluation, fronts, individual, objectives, pareto, population, sharding
-from gajax.algorithms.descent import DescentState, descent
-from gajax.algorithms.ga import GAState, ga
-from gajax.algorithms.gemonn import gemonn
-from gajax.algorithms.nsga2 import nsga2
-from gajax.algorithms.pruning import PruningState, pruning, pruning_moves
-from gajax.algorithms.refinement import RefinementState, refinement
-from gajax.evaluation import tied
-from gajax.fronts import FrontState, Refine
-from gajax.loop import best, evolve, run_generations, start, state_shapes
-from gajax.operators import crossover, mutation, selection
-from gajax.population import (
-    concatenate,
-    density,
-    genes,
-    init,
-    linear_densities,
-    size,
-    sparse_copies,
-    take,
-)
-from gajax.sparsity import sparse
-from gajax.types import Algorithm, Data, Info, Position, Stage
-
-__all__ = [
-    "Algorithm",
-    "Data",
-    "DescentState",
-    "FrontState",
-    "GAState",
-    "Info",
-    "Position",
-    "PruningState",
-    "Refine",
-    "RefinementState",
-    "Stage",
-    "best",
-    "breeding",
-    "concatenate",
-    "crossover",
-    "density",
-    "descent",
-    "evaluation",
-    "evolve",
-    "fronts",
-    "ga",
-    "gemonn",
-    "genes",
-    "individual",
-    "init",
-    "linear_densities",
-    "mutation",
-    "nsga2",
-    "objectives",
-    "pareto",
-    "population",
-    "pruning",
-    "pruning_moves",
-    "refinement",
-    "run_generations",
-    "selection",
-    "sharding",
-    "size",
-    "sparse",
-    "sparse_copies",
-    "start",
-    "state_shapes",
-    "take",
-    "tied",
-]
+from gajax import breeding as breeding
+from gajax import context as context
+from gajax import evaluation as evaluation
+from gajax import fronts as fronts
+from gajax import individual as individual
+from gajax import objectives as objectives
+from gajax import pareto as pareto
+from gajax import population as population
+from gajax import sharding as sharding
+from gajax.algorithms.descent import DescentState as DescentState
+from gajax.algorithms.descent import descent as descent
+from gajax.algorithms.ga import GAState as GAState
+from gajax.algorithms.ga import ga as ga
+from gajax.algorithms.gemonn import gemonn as gemonn
+from gajax.algorithms.nsga2 import nsga2 as nsga2
+from gajax.algorithms.pruning import PruningState as PruningState
+from gajax.algorithms.pruning import pruning as pruning
+from gajax.algorithms.pruning import pruning_moves as pruning_moves
+from gajax.algorithms.refinement import RefinementState as RefinementState
+from gajax.algorithms.refinement import refinement as refinement
+from gajax.context import Context as Context
+from gajax.context import Output as Output
+from gajax.context import with_context as with_context
+from gajax.evaluation import tied as tied
+from gajax.fronts import FrontState as FrontState
+from gajax.fronts import Refine as Refine
+from gajax.individual import Individual as Individual
+from gajax.loop import best as best
+from gajax.loop import evolve as evolve
+from gajax.loop import run_generations as run_generations
+from gajax.loop import start as start
+from gajax.loop import state_shapes as state_shapes
+from gajax.operators import crossover as crossover
+from gajax.operators import mutation as mutation
+from gajax.operators import selection as selection
+from gajax.population import concatenate as concatenate
+from gajax.population import density as density
+from gajax.population import genes as genes
+from gajax.population import init as init
+from gajax.population import linear_densities as linear_densities
+from gajax.population import size as size
+from gajax.population import sparse_copies as sparse_copies
+from gajax.population import take as take
+from gajax.sparsity import sparse as sparse
+from gajax.types import Algorithm as Algorithm
+from gajax.types import Data as Data
+from gajax.types import Info as Info
+from gajax.types import Position as Position
+from gajax.types import Stage as Stage

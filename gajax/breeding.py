@@ -11,7 +11,33 @@ from jaxtyping import Array, Int, Key
 
 from gajax import population as populations
 from gajax import sharding
+from gajax.individual import Individual, genes_of, with_genes
 from gajax.types import Params
+
+
+def of_individuals(
+    crossover: Callable[..., tuple[Params, Params]],
+    mutation: Callable[..., Params],
+    hyper_mutation: Callable[..., Any],
+) -> tuple[Callable[..., tuple[Any, Any]], Callable[..., Any]]:
+    """The operators on individuals that may have more than genes, from those on genes.
+
+    The first child inherits the mother's state and hyper-parameters, the second the father's;
+    `hyper_mutation(key, hyper)` changes the latter.
+    """
+
+    def cross(key: Key[Array, ""], first: Any, second: Any, *guides: Any) -> tuple[Any, Any]:
+        older, younger = crossover(key, genes_of(first), genes_of(second), *guides)
+        return with_genes(first, older), with_genes(second, younger)
+
+    def mutate(key: Key[Array, ""], child: Any) -> Any:
+        if not isinstance(child, Individual) or not jax.tree.leaves(child.hyper):
+            return with_genes(child, mutation(key, genes_of(child)))
+        key_genes, key_hyper = jax.random.split(key)
+        hyper = hyper_mutation(key_hyper, child.hyper)
+        return child._replace(params=mutation(key_genes, child.params), hyper=hyper)
+
+    return cross, mutate
 
 
 def breed(

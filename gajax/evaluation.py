@@ -12,13 +12,15 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Int8, PyTree
+from jaxtyping import Array, Bool, Float, Int, Int8, Key, PyTree
 
-from gajax import bits
+from gajax import bits, sharding
+from gajax import context as contexts
 from gajax import population as populations
-from gajax.individual import is_finite
+from gajax.context import Measured, WithContext
+from gajax.individual import genes_of, is_finite, with_genes
 from gajax.population import map_individuals
-from gajax.types import Data, LossFn, Params, ValueAndGrad
+from gajax.types import Data, LossFn, Optimizer, Params, ValueAndGrad
 
 SCORE_BATCH = 1_000
 """Examples that go through a loss at once where no gradient is wanted."""
@@ -49,46 +51,107 @@ def batch_at(examples: PyTree, order: Int[Array, "T B"], index: int | Int[Array,
 
 
 def gradient_steps(
-    value_and_grad: ValueAndGrad,
-    optimizer: optax.GradientTransformation,
-    population: Params,
+    value_and_grad: ValueAndGrad | WithContext,
+    optimizer: Optimizer,
+    population: Any,
     optimizer_state: Any,
     data: Data,
     order: Int[Array, "T B"],
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""] | Int[Array, " P"],
     *,
-    total: Float[Array, " P"] | None = None,
+    keys: Key[Array, " P"] | None = None,
+    total: Measured | None = None,
     chunk_size: int | None = None,
-) -> tuple[Params, Any, Float[Array, " P"]]:
+) -> tuple[Any, Any, Measured]:
     """Train every individual by itself on the batches `start` to `stop` of `order`.
 
-    Each individual may have a `stop` of its own. Returns the population, its optimiser states and
-    `total` (None: zero) with the losses of the batches added. A batch whose loss is not finite is
-    skipped, and so is a gene whose gradient is NaN. A chunk of individuals takes all its steps
-    before the next chunk starts, so that its weights and moments stay in the cache. Optimisers that
-    take `value`, `grad` or `value_fn`, such as `optax.lbfgs`, get them.
+    Each individual may have a `stop` and a key of its own. Returns the population, its optimiser
+    states and `total` (None: zero) with the losses and metrics of the batches added. A batch whose
+    loss is not finite is skipped, and so is a gene whose gradient is NaN. A chunk of individuals
+    takes all its steps before the next chunk starts, so that its weights and moments stay in the
+    cache. Optimisers that take `value`, `grad` or `value_fn`, such as `optax.lbfgs`, get them.
     """
-    update = optax.with_extra_args_support(optimizer).update
 
-    def train(individual, stop, examples, shared, order, start):
+    def train(arguments, stop, examples, shared, order, start):
+        individual, optimizer_state, total, key = arguments
+        update = optax.with_extra_args_support(_optimizer_of(optimizer, individual)).update
+
         def body(batch, carry):
-            params, state, total = carry
-            rows = batch_at(examples, order, batch)
-            loss, gradient = value_and_grad(params, rows, *shared)
-            gradient = jax.tree.map(partial(_usable, jnp.isfinite(loss)), gradient)
-            extra = {"value": loss, "grad": gradient}
-            extra["value_fn"] = lambda params: value_and_grad(params, rows, *shared)[0]
-            updates, state = update(gradient, state, params, **extra)
-            return optax.apply_updates(params, updates), state, total + loss
+            individual, optimizer_state, total = carry
+            rows, params = batch_at(examples, order, batch), genes_of(individual)
+            key_batch = contexts.batch_key(key, batch)
 
-        params, state, total = lax.fori_loop(start, stop, body, individual)
-        return params, state, _of_finite(params, total)
+            def differentiate(params):
+                trained = with_genes(individual, params)
+                setting = trained, rows, shared, key_batch
+                return contexts.call(value_and_grad, *setting, is_training=True)
 
-    total = jnp.zeros(populations.size(population)) if total is None else total
-    individuals = population, optimizer_state, total
+            result, gradient = differentiate(params)
+            output = contexts.as_output(result)
+            is_good = jnp.isfinite(output.loss)
+            gradient = jax.tree.map(partial(_usable, is_good), gradient)
+            extra = {"value": output.loss, "grad": gradient}
+            extra["value_fn"] = lambda params: contexts.as_output(differentiate(params)[0]).loss
+            updates, optimizer_state = update(gradient, optimizer_state, params, **extra)
+            trained = with_genes(individual, optax.apply_updates(params, updates))
+            if output.state is not None:
+                new_state = jax.tree.map(
+                    lambda new, old: jnp.where(is_good, new, old).astype(old.dtype),
+                    output.state,
+                    individual.state,
+                )
+                trained = trained._replace(state=new_state)
+            return trained, optimizer_state, contexts.add(total, output)
+
+        carry = individual, optimizer_state, total
+        individual, optimizer_state, total = lax.fori_loop(start, stop, body, carry)
+        return individual, optimizer_state, _of_finite(individual, total)
+
+    if total is None:
+        total = no_total(value_and_grad, population, data, order.shape[1])
+    individuals = population, optimizer_state, total, keys
     common = data.examples, data.shared, order, start
     return _map_until(stop, train, individuals, *common, chunk_size=chunk_size)
+
+
+def init_optimizer(optimizer: Optimizer, population: Any) -> Any:
+    """The optimiser state of every individual before its first step."""
+
+    def init(individual: Any) -> Any:
+        return _optimizer_of(optimizer, individual).init(genes_of(individual))
+
+    return map_individuals(init, population)
+
+
+def _optimizer_of(optimizer: Optimizer, individual: Any) -> optax.GradientTransformation:
+    """The optimiser, made from the individual's hyper-parameters where it depends on them."""
+    if isinstance(optimizer, optax.GradientTransformation):
+        return optimizer
+    return optimizer(individual.hyper)
+
+
+def no_total(
+    function: LossFn | ValueAndGrad | WithContext, population: Any, data: Data, batch_size: int
+) -> Measured:
+    """Zeros for the losses and metrics that a loss, or its gradient, has on such a batch."""
+    loss = jnp.zeros(populations.size(population))
+    if not isinstance(function, WithContext):
+        return Measured(loss, {})
+
+    def one(population: Any, data: Data) -> Any:
+        batch = jax.tree.map(lambda leaf: leaf[:batch_size], data.examples)
+        setting = populations.take(population, 0), batch, data.shared, jax.random.key(0)
+        result = contexts.call(function, *setting, is_training=True)
+        return contexts.as_output(result[0] if type(result) is tuple else result)
+
+    output = jax.eval_shape(one, population, data)
+    return Measured(loss, {name: loss for name in output.metrics})
+
+
+def zero(total: Measured) -> Measured:
+    """Zeros in the place of sums, each device's individuals with it."""
+    return sharding.place(jax.tree.map(jnp.zeros_like, total))
 
 
 def score_batches(examples: int) -> int:
@@ -97,26 +160,27 @@ def score_batches(examples: int) -> int:
 
 
 def score(
-    loss_fn: LossFn,
-    population: Params,
+    loss_fn: LossFn | WithContext,
+    population: Any,
     data: Data,
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""] | Int[Array, " P"],
     *,
     examples: int,
-    total: Float[Array, " P"] | None = None,
+    keys: Key[Array, " P"] | None = None,
+    total: Measured | None = None,
     chunk_size: int | None = None,
-) -> Float[Array, " P"]:
-    """Add to `total` (None: zero) every individual's losses on a part of the first `examples`.
+) -> Measured:
+    """Add to `total` (None: zero) every individual's share of its means over `examples`.
 
-    These are cut into batches of `SCORE_BATCH`, the last one smaller where they do not divide;
-    `start` and `stop` count these batches, and each one's mean loss is weighted by its size. Each
-    individual may have a `stop` of its own.
+    The first so many examples are cut into batches of `SCORE_BATCH`, the last one smaller where
+    they do not divide; `start` and `stop` count these batches. Each individual may have a `stop`
+    and a key of its own.
     """
     whole, rest = divmod(examples, SCORE_BATCH)
 
-    def add(individual, stop, scored, shared, start):
-        params, total = individual
+    def add(arguments, stop, scored, shared, start):
+        individual, total, key = arguments
 
         def add_batches(size, total, start, stop):
             def body(batch, total):
@@ -124,7 +188,9 @@ def score(
                 rows = jax.tree.map(
                     lambda leaf: lax.dynamic_slice_in_dim(leaf, first, size), scored
                 )
-                return total + size * loss_fn(params, rows, *shared).astype(total.dtype)
+                setting = individual, rows, shared, contexts.batch_key(key, batch)
+                output = contexts.as_output(contexts.call(loss_fn, *setting, is_training=False))
+                return contexts.add(total, output, size / examples)
 
             return lax.fori_loop(start, stop, body, total)
 
@@ -132,42 +198,66 @@ def score(
             total = add_batches(SCORE_BATCH, total, start, jnp.minimum(stop, whole))
         if rest:  # the last batch, where it is asked for
             total = add_batches(rest, total, jnp.maximum(start, whole), stop)
-        return _of_finite(params, total)
+        return _of_finite(individual, total)
 
-    total = jnp.zeros(populations.size(population)) if total is None else total
+    if total is None:
+        total = no_total(loss_fn, population, data, min(examples, SCORE_BATCH))
     common = data.examples, data.shared, start
-    return _map_until(stop, add, (population, total), *common, chunk_size=chunk_size)
+    return _map_until(stop, add, (population, total, keys), *common, chunk_size=chunk_size)
 
 
 def losses(
-    loss_fn: LossFn, population: Params, data: Data, *, chunk_size: int | None = None
+    loss_fn: LossFn | WithContext,
+    population: Any,
+    data: Data,
+    *,
+    key: Key[Array, ""] | None = None,
+    chunk_size: int | None = None,
 ) -> Float[Array, " P"]:
-    """Mean loss of every individual over all examples."""
+    """Mean loss of every individual over all examples; `key` is for a loss that takes one."""
+    return measure(loss_fn, population, data, key=key, chunk_size=chunk_size).loss
+
+
+def measure(
+    loss_fn: LossFn | WithContext,
+    population: Any,
+    data: Data,
+    *,
+    key: Key[Array, ""] | None = None,
+    chunk_size: int | None = None,
+) -> Measured:
+    """Mean loss and metrics of every individual over all examples."""
     examples = example_count(data)
-    batches = score_batches(examples)
-    total = score(loss_fn, population, data, 0, batches, examples=examples, chunk_size=chunk_size)
-    return total / examples
+    options = {"examples": examples, "chunk_size": chunk_size}
+    if key is not None:
+        options["keys"] = contexts.keys_of(loss_fn, key, populations.size(population))
+    return score(loss_fn, population, data, 0, score_batches(examples), **options)
 
 
 def batch_losses(
-    loss_fn: LossFn,
-    population: Params,
+    loss_fn: LossFn | WithContext,
+    population: Any,
     batch: Any,
     shared: tuple[Any, ...] = (),
     *,
-    gradient_fn: ValueAndGrad | None = None,
+    gradient_fn: ValueAndGrad | WithContext | None = None,
+    keys: Key[Array, " P"] | None = None,
     chunk_size: int | None = None,
-) -> tuple[Float[Array, " P"], PyTree[Int8[Array, "P ..."]]]:
+) -> tuple[Measured, PyTree[Int8[Array, "P ..."]]]:
     """Loss of every individual on one batch and, with `gradient_fn`, the signs of its gradient."""
 
-    def evaluate(params, batch, *shared):
-        if gradient_fn is None:
-            return _of_finite(params, loss_fn(params, batch, *shared)), None
-        loss, gradient = gradient_fn(params, batch, *shared)
-        signs = jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
-        return _of_finite(params, loss), signs
+    def evaluate(arguments, batch, *shared):
+        individual, key = arguments
+        setting, signs = (individual, batch, shared, key), None
+        result = contexts.call(gradient_fn or loss_fn, *setting, is_training=False)
+        if gradient_fn is not None:
+            result, gradient = result
+            signs = jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
+        output = contexts.as_output(result)
+        metrics = {name: jnp.asarray(value, float) for name, value in output.metrics.items()}
+        return _of_finite(individual, Measured(output.loss, metrics)), signs
 
-    return map_individuals(evaluate, population, batch, *shared, chunk_size=chunk_size)
+    return map_individuals(evaluate, (population, keys), batch, *shared, chunk_size=chunk_size)
 
 
 def _map_until(
@@ -195,8 +285,9 @@ def _usable(is_good: Bool[Array, ""], gradient: Array) -> Array:
     return jnp.where(is_good & ~jnp.isnan(gradient), gradient, 0)
 
 
-def _of_finite(params: Params, loss: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(is_finite(params), loss, jnp.nan).astype(float)
+def _of_finite(individual: Any, total: Measured) -> Measured:
+    loss = jnp.where(is_finite(individual), total.loss, jnp.nan).astype(float)
+    return total._replace(loss=loss)
 
 
 def failures(loss: Float[Array, " P"]) -> Int[Array, ""]:

@@ -1,22 +1,31 @@
 """One generation of the evolution of a whole front, from sparse networks to accurate ones.
 
-`nsga2` and `gemonn` are made of it. The two objectives are the density of a network, its share of
-genes that are not zero, and its loss. Source: Deb et al., IEEE TEVC 6(2), on NSGA-II.
+`nsga2` and `gemonn` are made of it. The objectives are functions of the genes, such as the density
+of a network, its share of genes that are not zero, and last the loss. Source: Deb et al., IEEE TEVC
+6(2), on NSGA-II.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, Key, Real
 
 from gajax import breeding, evaluation, pareto, sharding, types
+from gajax import context as contexts
 from gajax import population as populations
+from gajax.context import Measured, WithContext
+from gajax.individual import density, genes_of
 from gajax.operators import selection
-from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
+from gajax.types import Algorithm, Data, LossFn, Optimizer, Params, Plan, Stage, ValueAndGrad
+
+Objectives = Mapping[str, Callable[[Params], Float[Array, ""]]]
+"""Functions of the genes of one individual by their names, minimised beside the loss."""
+
+DENSITY: Objectives = {"density": density}
+"""The objective of the published methods."""
 
 
 class Refine(NamedTuple):
@@ -28,7 +37,7 @@ class Refine(NamedTuple):
       interval: generations from one refinement to the next.
     """
 
-    optimizer: optax.GradientTransformation
+    optimizer: Optimizer
     steps: int
     interval: int = 1
 
@@ -36,25 +45,33 @@ class Refine(NamedTuple):
 class FrontState(NamedTuple):
     """The individual of lowest loss stands first."""
 
-    params: Params  # [P, ...]
+    params: Any  # [P, ...]
     signs: Any  # [P, ...], of the gradient at each gene, or None
     loss: Float[Array, " P"]  # on the batch of the last generation, or of its birth
-    density: Float[Array, " P"]
+    metrics: dict[str, Float[Array, " P"]]  # likewise
+    objectives: dict[str, Float[Array, " P"]]  # those beside the loss
     level: Int[Array, " P"]  # order by rank and crowding, 0 the best
-    offspring: Params  # [P, ...]
+    offspring: Any  # [P, ...]
     optimizer_state: Any  # [P, ...], of the offspring while they are refined
     offspring_signs: Any  # [P, ...]
-    offspring_loss: Float[Array, " P"]
-    parent_loss: Float[Array, " P"]  # what the parents compete with
+    offspring_measured: Measured
+    parent_measured: Measured  # what the parents compete with
     failed: Int[Array, ""]
+
+    @property
+    def density(self) -> Any:
+        """The objective of this name."""
+        return self.objectives["density"]
 
 
 def front(
-    loss_fn: LossFn,
+    loss_fn: LossFn | WithContext,
     *,
+    objectives: Objectives,
     crossover: Callable[..., tuple[Params, Params]],
     mutation: Callable[..., Params],
-    value_and_grad: ValueAndGrad | None,
+    hyper_mutation: Callable[..., Any],
+    value_and_grad: ValueAndGrad | WithContext | None,
     guided: bool,
     batch_size: int,
     refine: Refine | None,
@@ -70,38 +87,52 @@ def front(
     `stale_parents` parents keep the loss of the batch that they were born on. `guided` evaluates
     the signs of gradients too, and gives those of both parents to the crossover behind the genes.
     """
-    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
+    if not objectives:
+        raise ValueError("objectives must hold a function beside the loss, not none")
     types.require_at_least(1, chunk_size=chunk_size)
     steps, interval = (refine.steps, refine.interval) if refine else (0, 1)
     if refine:
         types.require_at_least(1, **{"refine.steps": steps, "refine.interval": interval})
 
-    def cross(key, first: tuple[Params, Any], second: tuple[Params, Any]) -> tuple[Params, Params]:
-        genes, signs = zip(first, second, strict=True)
-        return crossover(key, *genes, *(signs if guided else ()))
+    cross_individuals, mutate = breeding.of_individuals(crossover, mutation, hyper_mutation)
 
-    def new_optimizer(population: Params) -> Any:
-        return evaluation.map_individuals(refine.optimizer.init, population) if refine else None
+    def cross(key, first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
+        individuals, signs = zip(first, second, strict=True)
+        return cross_individuals(key, *individuals, *(signs if guided else ()))
 
-    def init(key: Key[Array, ""], population: Params, data: Data) -> FrontState:
+    def new_optimizer(population: Any) -> Any:
+        return evaluation.init_optimizer(refine.optimizer, population) if refine else None
+
+    def objectives_of(population: Any) -> dict[str, Float[Array, " P"]]:
+        def one(individual: Any) -> dict[str, Array]:
+            genes = genes_of(individual)
+            return {name: jnp.asarray(of(genes), float) for name, of in objectives.items()}
+
+        return sharding.replicate(evaluation.map_individuals(one, population))
+
+    def init(key: Key[Array, ""], population: Any, data: Data) -> FrontState:
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
         signs = None
         if guided:
-            signs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.int8), population)
+            genes = genes_of(population)
+            signs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.int8), genes)
             signs = sharding.place(signs)
-        infinite = jnp.full(size, jnp.inf, float)
+        total = evaluation.no_total(loss_fn, population, data, batch_size)
+        measured = total._replace(loss=jnp.full(size, jnp.inf, float))
         return FrontState(
             params=population,
             signs=signs,
-            loss=infinite,
-            density=sharding.replicate(populations.density(population)),
+            loss=measured.loss,
+            metrics=measured.metrics,
+            objectives=objectives_of(population),
             level=jnp.zeros(size, jnp.int32),
             offspring=population,
             optimizer_state=new_optimizer(population),
             offspring_signs=signs,
-            offspring_loss=infinite,
-            parent_loss=infinite,
+            offspring_measured=measured,
+            parent_measured=measured,
             failed=jnp.int32(0),
         )
 
@@ -121,54 +152,65 @@ def front(
         def breed(key, state: FrontState, data: Data, generation, start, stop):
             # Individuals with a finite loss stand first and mate in place of the others.
             finite = jnp.sum(jnp.isfinite(state.loss))
-            pair = partial(mate, cross, mutation, chunk_size=chunk_size)
+            pair = partial(mate, cross, mutate, chunk_size=chunk_size)
             offspring = pair(key, (state.params, state.signs), state.level, finite)
             return state._replace(offspring=offspring, optimizer_state=new_optimizer(offspring))
 
         def refine_offspring(key, state: FrontState, data: Data, generation, start, stop):
             assert refine is not None
             learn = partial(evaluation.gradient_steps, value_and_grad, refine.optimizer)
+            individuals = state.offspring, state.optimizer_state
             batches = data, order(data, generation, 1, needed - 1), start, stop
-            offspring, optimizer_state, _ = learn(
-                state.offspring, state.optimizer_state, *batches, chunk_size=chunk_size
-            )
+            options = {"keys": contexts.keys_of(loss_fn, key, size), "chunk_size": chunk_size}
+            offspring, optimizer_state, _ = learn(*individuals, *batches, **options)
             return state._replace(offspring=offspring, optimizer_state=optimizer_state)
 
-        def judge(population: Params, data: Data, generation, gradient_fn=None) -> tuple[Any, Any]:
-            """Losses on the batch of the generation, and signs."""
+        def judge(key, population: Any, data: Data, generation, gradient_fn=None):
+            """Losses and metrics on the batch of the generation, and signs."""
             batch = evaluation.batch_at(data.examples, order(data, generation, 0, 1), 0)
             judged = partial(evaluation.batch_losses, loss_fn, population, batch, data.shared)
-            loss, signs = judged(gradient_fn=gradient_fn, chunk_size=chunk_size)
-            return sharding.replicate(loss), signs
+            options = {"keys": contexts.keys_of(loss_fn, key, size), "chunk_size": chunk_size}
+            measured, signs = judged(gradient_fn=gradient_fn, **options)
+            return sharding.replicate(measured), signs
 
         def evaluate_offspring(key, state: FrontState, data: Data, generation, start, stop):
             gradient_fn = value_and_grad if guided else None
-            loss, signs = judge(state.offspring, data, generation, gradient_fn)
-            return state._replace(offspring_loss=loss, offspring_signs=signs)
+            measured, signs = judge(key, state.offspring, data, generation, gradient_fn)
+            return state._replace(offspring_measured=measured, offspring_signs=signs)
 
         def evaluate_parents(key, state: FrontState, data: Data, generation, start, stop):
-            loss, _ = judge(state.params, data, generation)
+            new, _ = judge(key, state.params, data, generation)
             # A batch on which no loss is finite says nothing about the parents.
-            is_usable = jnp.isfinite(loss).any() | jnp.isfinite(state.offspring_loss).any()
-            return state._replace(parent_loss=jnp.where(is_usable, loss, state.loss))
+            losses = jnp.stack([new.loss, state.offspring_measured.loss])
+            is_usable = jnp.isfinite(losses).any()
+            old = Measured(state.loss, state.metrics)
+            measured = jax.tree.map(lambda new, old: jnp.where(is_usable, new, old), new, old)
+            return state._replace(parent_measured=measured)
 
         def select(key, state: FrontState, data: Data, generation, start, stop):
-            newly_failed = jnp.where(jnp.isfinite(state.loss), state.parent_loss, 0)
-            failed = evaluation.failures(newly_failed) + evaluation.failures(state.offspring_loss)
-            density = sharding.replicate(populations.density(state.offspring))
-            objectives = (
-                jnp.stack([state.density, state.parent_loss], axis=1),
-                jnp.stack([density, state.offspring_loss], axis=1),
+            parents, offspring = state.parent_measured, state.offspring_measured
+            newly_failed = jnp.where(jnp.isfinite(state.loss), parents.loss, 0)
+            failed = evaluation.failures(newly_failed) + evaluation.failures(offspring.loss)
+            columns = state.objectives, objectives_of(state.offspring)
+            points = (
+                jnp.stack([*(column[name] for name in objectives), measured.loss], axis=1)
+                for column, measured in zip(columns, (parents, offspring), strict=True)
             )
-            individuals = (state.params, state.signs), (state.offspring, state.offspring_signs)
-            (params, signs), chosen, level = survive(*individuals, *objectives)
+            individuals = (
+                (state.params, state.signs, parents.metrics),
+                (state.offspring, state.offspring_signs, offspring.metrics),
+            )
+            (params, signs, metrics), points, level = survive(*individuals, *points)
+            *columns, loss = points.T
+            measured = Measured(loss, sharding.replicate(metrics))
             return state._replace(
                 params=params,
                 signs=signs,
-                density=chosen[:, 0],
-                loss=chosen[:, 1],
+                loss=loss,
+                metrics=measured.metrics,
+                objectives=dict(zip(objectives, columns, strict=True)),
                 level=level,
-                parent_loss=chosen[:, 1],
+                parent_measured=measured,
                 failed=failed,
             )
 
@@ -200,7 +242,7 @@ def mate(
     eligible: int | Int[Array, ""],
     *,
     chunk_size: int | None = None,
-) -> Params:
+) -> Any:
     """P children of the winners of binary tournaments by level, in which each enters twice.
 
     Winners behind the first `eligible` individuals are replaced by some of these, where there are
@@ -219,9 +261,9 @@ def mate(
 def survive(
     parents: Any,
     offspring: Any,
-    parent_objectives: Real[Array, "P 2"],
-    offspring_objectives: Real[Array, "P 2"],
-) -> tuple[Any, Real[Array, "P 2"], Int[Array, " P"]]:
+    parent_objectives: Real[Array, "P M"],
+    offspring_objectives: Real[Array, "P M"],
+) -> tuple[Any, Real[Array, "P M"], Int[Array, " P"]]:
     """The P individuals of lowest rank, then of largest crowding, of parents and offspring.
 
     Parents and offspring are trees of everything that belongs to an individual. Returns that of the

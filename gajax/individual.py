@@ -1,7 +1,7 @@
-"""One individual: a tree of arrays, whose elements are its genes."""
+"""One individual: a tree of arrays, whose elements are its genes, or an `Individual`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,34 @@ from gajax import bits
 from gajax.types import LeafPredicate, Params
 
 _LARGE = 2**14  # genes of a leaf
+
+
+class Individual(NamedTuple):
+    """An individual that has more than genes; a population has the axis P on all leaves.
+
+    Attributes:
+      params: its genes, which alone crossover, mutation and gradients change.
+      state: what its loss keeps that is no gene, such as batch statistics. The first child of a
+        couple inherits the mother's, the second the father's.
+      hyper: floating-point hyper-parameters, such as a learning rate. They are inherited likewise
+        and changed by a mutation of their own.
+    """
+
+    params: Params
+    state: PyTree = ()
+    hyper: PyTree = ()
+
+
+def genes_of(individual: Any) -> Params:
+    """The genes of an individual or a population of either kind."""
+    return individual.params if isinstance(individual, Individual) else individual
+
+
+def with_genes(individual: Any, params: Params) -> Any:
+    """The individual or population with other genes."""
+    if isinstance(individual, Individual):
+        return individual._replace(params=params)
+    return params
 
 
 def all_leaves(path: str, leaf: Any) -> bool:
@@ -58,18 +86,19 @@ def _names(path: Any) -> list[str]:
 
 def genes(individual: Params) -> int:
     """Number of genes of one individual, biases included."""
-    return sum(leaf.size for leaf in jax.tree.leaves(individual))
+    return sum(leaf.size for leaf in jax.tree.leaves(genes_of(individual)))
 
 
 def density(individual: Params) -> Float[Array, ""]:
     """Share of the genes that are not zero, biases included."""
-    nonzero = [jnp.sum(leaf != 0) for leaf in jax.tree.leaves(individual)]
+    nonzero = [jnp.sum(leaf != 0) for leaf in jax.tree.leaves(genes_of(individual))]
     return jnp.sum(jnp.stack(nonzero)) / genes(individual)
 
 
 def is_finite(individual: Params) -> Bool[Array, ""]:
     """Whether all genes of one individual are finite."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(individual)]).all()
+    leaves = jax.tree.leaves(genes_of(individual))
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
 def map_with_key(key: Key[Array, ""], function: Callable[..., Any], *trees: PyTree) -> Any:

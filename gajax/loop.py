@@ -38,6 +38,7 @@ class _Report(NamedTuple):
     """What a program returns beside the state; the costs are those that `Stage.cost` counts."""
 
     loss: Any
+    metrics: Any
     failed: Any
     costs: Any  # [*S, 3]: gradient examples, forward examples, sequential steps
 
@@ -159,7 +160,8 @@ def run_generations(
         state, report = _run(parts, key, state, data, generation)
         return (state, report._replace(costs=report.costs + before.costs)), None
 
-    nothing = _Report(state.loss, state.failed, jnp.zeros((*key.shape, 3), jnp.int32))
+    costs = jnp.zeros((*key.shape, 3), jnp.int32)
+    nothing = _Report(state.loss, state.metrics, state.failed, costs)
     return lax.scan(one, (state, nothing), first + jnp.arange(count))[0]
 
 
@@ -209,7 +211,7 @@ def _info(stages, generation, position: Position, stage, report: _Report, costs)
     done = position.generation > generation
     fraction = 1.0 if done else share_done(stages, position)
     gradient, forward, steps = np.moveaxis(costs.copy(), -1, 0)
-    result = report.loss, report.failed, gradient, forward, int(steps.max())
+    result = report.loss, report.metrics, report.failed, gradient, forward, int(steps.max())
     return Info(generation, stage.name, fraction, done, *result, position)
 
 
@@ -230,7 +232,7 @@ def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
                 costs += jnp.stack([*cost(state, generation, start, stop), 0]).astype(jnp.int32)
             key_stage = jax.random.fold_in(key, index)
             state = run(key_stage, state, data, generation, start, stop)
-        return state, _Report(state.loss, state.failed, costs)
+        return state, _Report(state.loss, state.metrics, state.failed, costs)
 
     state, report = _for_each_seed(one, key, state, data)
     return state, sharding.replicate(report)  # so that every host can read it

@@ -9,7 +9,16 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import individual, sharding
-from gajax.individual import all_leaves, gene_ranks, genes, leaf_mask, map_with_key, random_masks
+from gajax.individual import (
+    all_leaves,
+    gene_ranks,
+    genes,
+    genes_of,
+    leaf_mask,
+    map_with_key,
+    random_masks,
+    with_genes,
+)
 from gajax.types import LeafPredicate, Params, as_key, require_at_least
 
 
@@ -20,13 +29,13 @@ def linear_densities(size: int) -> Float[Array, " P"]:
 
 def init(
     key: Any,
-    init_fn: Callable[[Key[Array, ""]], Params],
+    init_fn: Callable[[Key[Array, ""]], Any],
     size: int,
     *,
     densities: Float[Array, " P"] | None = None,
     may_be_zero: LeafPredicate = all_leaves,
 ) -> Params:
-    """Draw `size` individuals from `init_fn(key) -> params` and stack them.
+    """Draw `size` individuals, trees of genes or `Individual`s, from `init_fn(key)` and stack them.
 
     With `densities`, such as `linear_densities(size)`, individual i keeps each gene that may become
     zero with probability `densities[i]`; the others are zero.
@@ -40,12 +49,14 @@ def init(
     def draw(individual: tuple[Key[Array, ""], Key[Array, ""], Array]) -> Params:
         key_init, key_keep, density = individual
         drawn = init_fn(key_init)
+        params = genes_of(drawn)
 
         def keep(leaf: Array, mask: Array, may: bool) -> Array:
             return jnp.where(mask, leaf, jnp.zeros_like(leaf)) if may else leaf
 
-        masks = random_masks(key_keep, density, drawn)
-        return jax.tree.map(keep, drawn, masks, leaf_mask(drawn, may_be_zero))
+        masks = random_masks(key_keep, density, params)
+        kept = jax.tree.map(keep, params, masks, leaf_mask(params, may_be_zero))
+        return with_genes(drawn, kept)
 
     keys = jax.random.split(key_init, size), jax.random.split(key_keep, size)
     return map_individuals(draw, (*keys, densities))
@@ -53,7 +64,7 @@ def init(
 
 def sparse_copies(
     key: Any,
-    params: Params,
+    params: Any,
     size: int,
     *,
     densities: Float[Array, " P"] | None = None,
@@ -68,6 +79,7 @@ def sparse_copies(
     so that they differ in more than their zeros.
     """
     densities = _one_for_each(densities if densities is not None else linear_densities(size), size)
+    source, params = params, genes_of(params)
     mask = leaf_mask(params, may_be_zero)
     sizes = jax.tree.map(lambda leaf, may: may * leaf.size, params, mask)
     weights = sum(jax.tree.leaves(sizes))
@@ -85,7 +97,7 @@ def sparse_copies(
             moved = leaf + scale * jnp.sqrt(jnp.mean(leaf**2)) * noise
             return jnp.where((rank < kept) & (leaf != 0), moved.astype(leaf.dtype), 0)
 
-        return map_with_key(key, change, params, ranks)
+        return with_genes(source, map_with_key(key, change, params, ranks))
 
     return map_individuals(copy, (jax.random.split(as_key(key), size), densities))
 

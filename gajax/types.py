@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 _MOST_KEPT = 64
@@ -23,6 +24,9 @@ LossFn = Callable[..., Float[Array, ""]]
 
 ValueAndGrad = Callable[..., tuple[Float[Array, ""], Params]]
 """As `jax.value_and_grad(loss_fn)`, for losses whose gradient is special."""
+
+Optimizer = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
+"""An optimiser, or a function that makes it of the hyper-parameters of one individual."""
 
 LeafPredicate = Callable[[str, Any], bool]
 """`predicate(path, leaf)`: whether the genes of a leaf may become zero, from the names of the keys
@@ -83,9 +87,9 @@ Generations are counted from 0 where the initial population is evaluated, else f
 class Algorithm(NamedTuple):
     """A pair of functions that trains a population.
 
-    Every state has the fields `params` [P, ...], `loss` [P], the loss of each individual at the end
-    of the last generation, and `failed`, the number of individuals that this end found with a loss
-    or genes that are not finite.
+    Every state has the fields `params` [P, ...], the individuals; `loss` [P] and `metrics`, a dict
+    of [P], those of each individual at the end of the last generation; and `failed`, the number of
+    individuals that this end found with a loss or genes that are not finite.
 
     Attributes:
       init: `init(key, population, data) -> state`.
@@ -114,7 +118,8 @@ class Position(NamedTuple):
 class Info(NamedTuple):
     """What has been done since the state before.
 
-    With several seeds at once, `loss`, `failed` and the two kinds of examples have their axis S.
+    With several seeds at once, `loss`, `metrics`, `failed` and the two kinds of examples have their
+    axis S.
 
     Attributes:
       generation: the generation that has been worked on.
@@ -122,6 +127,7 @@ class Info(NamedTuple):
       fraction: share of the generation that is done, by cost, in [0, 1].
       done: whether the generation has ended, so that `loss` and `failed` are new.
       loss: loss of every individual at the end of the last whole generation.
+      metrics: what `context.Output` has named, likewise.
       failed: individuals that this end has found with a loss or genes that are not finite.
       gradient_examples: individuals x examples that went through a gradient.
       forward_examples: individuals x examples that went through a loss alone.
@@ -135,6 +141,7 @@ class Info(NamedTuple):
     fraction: float
     done: bool
     loss: Float[np.ndarray, "*S P"]
+    metrics: dict[str, Float[np.ndarray, "*S P"]]
     failed: Int[np.ndarray, "*S"]
     gradient_examples: Int[np.ndarray, "*S"]
     forward_examples: Int[np.ndarray, "*S"]

@@ -10,6 +10,7 @@ import pytest
 
 import gajax
 from gajax import evaluation
+from gajax.context import Measured
 
 SIZE, FEATURES = 5, 3
 
@@ -66,12 +67,13 @@ def test_losses_do_not_depend_on_the_chunks(chunk_size):
 
 
 @pytest.mark.parametrize("examples", [25, 30])
-def test_score_sums_the_losses_of_its_part_alone(examples, monkeypatch):
+def test_score_adds_the_shares_of_its_part_alone(examples, monkeypatch):
     monkeypatch.setattr(evaluation, "SCORE_BATCH", 10)
     errors = expected_errors(population(), data(33))[:, :examples]
     for start, stop in [(0, 1), (1, 3), (0, 3), (2, 3), (1, 1)]:
         result = evaluation.score(loss_fn, population(), data(33), start, stop, examples=examples)
-        np.testing.assert_allclose(result, errors[:, 10 * start : 10 * stop].sum(1), rtol=1e-5)
+        expected = errors[:, 10 * start : 10 * stop].sum(1) / examples
+        np.testing.assert_allclose(result.loss, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 5])
@@ -86,12 +88,12 @@ def test_score_adds_to_each_individual_up_to_a_stop_of_its_own(chunk_size, monke
         1,
         jnp.array(stops),
         examples=33,
-        total=jnp.asarray(begun, jnp.float32),
+        total=Measured(jnp.asarray(begun, jnp.float32), {}),
         chunk_size=chunk_size,
     )
     for index, stop in enumerate(stops):
-        expected = begun[index] + errors[index, 10 : 10 * stop].sum()
-        np.testing.assert_allclose(totals[index], expected, rtol=1e-5)
+        expected = begun[index] + errors[index, 10 : 10 * stop].sum() / 33
+        np.testing.assert_allclose(totals.loss[index], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunk_size", [0, -1])
@@ -129,7 +131,7 @@ def test_gradient_steps_train_each_individual_by_itself(name, chunk_size):
             loss, gradient = value_and_grad(params, batch, *training.shared)
             updates, state = optimizer.update(gradient, state, params)
             params, total = optax.apply_updates(params, updates), total + loss
-        expected = (params, state, total)
+        expected = (params, state, Measured(total, {}))
         result = gajax.take((trained, states, totals), index)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), result, expected)
 
@@ -139,7 +141,7 @@ def test_gradient_steps_train_each_individual_up_to_a_stop_of_its_own(chunk_size
     optimizer, value_and_grad = optax.adam(0.1), jax.value_and_grad(loss_fn)
     order = jnp.array([[3, 1], [0, 19], [7, 7], [2, 5]])
     states = jax.vmap(optimizer.init)(population())
-    begun = jnp.arange(SIZE, dtype=jnp.float32)
+    begun = Measured(jnp.arange(SIZE, dtype=jnp.float32), {})
     start, stops = 1, [4, 1, 6, 3, 0]  # no step at all, and beyond the last batch
     train = partial(evaluation.gradient_steps, value_and_grad, optimizer)
     common = data(20), order, start
@@ -148,7 +150,7 @@ def test_gradient_steps_train_each_individual_up_to_a_stop_of_its_own(chunk_size
     )
     for index, stop in enumerate(stops):
         alone = gajax.take((population(), states), slice(index, index + 1))
-        expected = train(*alone, *common, stop, total=begun[index : index + 1])
+        expected = train(*alone, *common, stop, total=gajax.take(begun, slice(index, index + 1)))
         one = gajax.take(result, slice(index, index + 1))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, expected)
     jax.tree.map(
@@ -176,10 +178,10 @@ def test_each_individual_has_a_loss_and_the_signs_of_its_gradient_on_one_batch(c
     score = partial(evaluation.batch_losses, loss_fn, individuals, batch, shared)
     losses, signs = score(gradient_fn=jax.value_and_grad(loss_fn), chunk_size=chunk_size)
     expected = expected_errors(individuals, gajax.Data(batch, None)).mean(axis=1)
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.loss, expected, rtol=1e-5)
     only, nothing = score(chunk_size=chunk_size)
     assert nothing is None
-    np.testing.assert_allclose(only, expected, rtol=1e-5)
+    np.testing.assert_allclose(only.loss, expected, rtol=1e-5)
     gradient = jax.vmap(jax.grad(loss_fn), (0, None, None))(individuals, batch, *shared)
     for sign, slope in zip(jax.tree.leaves(signs), jax.tree.leaves(gradient), strict=True):
         assert sign.dtype == jnp.int8

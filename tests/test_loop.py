@@ -1,6 +1,7 @@
 """Running: what is compiled and when, what is put on the device, and when a run ends."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -203,7 +204,6 @@ def test_the_best_individual_has_the_lowest_loss(traced):
     ],
 )
 def test_no_individual_without_a_finite_loss_is_the_best_of_others(loss, index):
-    state = gajax.DescentState(
-        {"w": jnp.arange(6.0).reshape(3, 2)}, None, jnp.array(loss), jnp.zeros(3), jnp.int32(0)
-    )
+    params = {"w": jnp.arange(6.0).reshape(3, 2)}
+    state = SimpleNamespace(params=params, loss=jnp.array(loss))
     np.testing.assert_array_equal(gajax.best(state)["w"], state.params["w"][index])

@@ -115,9 +115,9 @@ def trainer(task: Task, batch: int) -> Function:
     @jax.jit
     def train(population: dict, state: Any, data: gajax.Data) -> Any:
         order = epoch(data, batch)
-        return evaluation.gradient_steps(
-            gradient, optimizer, population, state, data, order, 0, len(order)
-        )
+        setting = gradient, optimizer, population, state, data, order
+        population, state, total = evaluation.gradient_steps(*setting, 0, len(order))
+        return population, state, total.loss
 
     return partial(train, task.population, jax.vmap(optimizer.init)(task.population), task.data)
 

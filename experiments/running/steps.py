@@ -67,4 +67,4 @@ def _restore(saved: list[Any], state: Any) -> gajax.Info:
     zeros = np.zeros_like(failed)
     costs = zeros, zeros, 0
     position = gajax.Position(*position)
-    return gajax.Info(generation, stage, fraction, done, loss, failed, *costs, position)
+    return gajax.Info(generation, stage, fraction, done, loss, {}, failed, *costs, position)

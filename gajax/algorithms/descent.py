@@ -5,33 +5,35 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, Key
 
+from gajax import context as contexts
 from gajax import evaluation, sharding, types
 from gajax import population as populations
-from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
+from gajax.context import Measured, WithContext
+from gajax.types import Algorithm, Data, LossFn, Optimizer, Plan, Stage, ValueAndGrad
 
 
 class DescentState(NamedTuple):
     """The individuals keep the order that they were given in."""
 
-    params: Params  # [P, ...]
+    params: Any  # [P, ...]
     optimizer_state: Any  # [P, ...]
     loss: Float[Array, " P"]  # mean over the batches of the last whole generation
-    total: Float[Array, " P"]  # sum of the losses of the batches of this generation
+    metrics: dict[str, Float[Array, " P"]]  # likewise
+    total: Measured  # sums over the batches of this generation
     failed: Int[Array, ""]
 
 
 @types.cached
 def descent(
-    loss_fn: LossFn,
+    loss_fn: LossFn | WithContext,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     batch_size: int,
     epochs: int = 1,
     batches: int | None = None,
-    value_and_grad: ValueAndGrad | None = None,
+    value_and_grad: ValueAndGrad | WithContext | None = None,
     chunk_size: int | None = None,
 ) -> Algorithm:
     """Make the algorithm: P runs of one optimiser that see the same batches as `ga` does.
@@ -40,15 +42,20 @@ def descent(
     is generation 1, as there is no initial scoring. The loss it reports is the mean over its
     batches, each taken before its step.
     """
-    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, epochs=epochs, batches=batches, chunk_size=chunk_size)
     learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
 
-    def init(key: Key[Array, ""], population: Params, data: Data) -> DescentState:
-        size = populations.size(population)
-        optimizer_state = evaluation.map_individuals(optimizer.init, population)
-        loss, total = jnp.full(size, jnp.inf, float), sharding.place(jnp.zeros(size))
-        return DescentState(population, optimizer_state, loss, total, failed=jnp.int32(0))
+    def init(key: Key[Array, ""], population: Any, data: Data) -> DescentState:
+        total = evaluation.no_total(loss_fn, population, data, batch_size)
+        return DescentState(
+            params=population,
+            optimizer_state=evaluation.init_optimizer(optimizer, population),
+            loss=jnp.full(populations.size(population), jnp.inf, float),
+            metrics=total.metrics,
+            total=evaluation.zero(total),
+            failed=jnp.int32(0),
+        )
 
     @cache
     def stages(size: int, examples: int) -> Plan:
@@ -58,15 +65,17 @@ def descent(
         def train(key, state: DescentState, data: Data, generation, start, stop) -> DescentState:
             first = (generation - 1) * count
             order = evaluation.batch_order(data, first, count, batch_size=batch_size)
+            keys = contexts.keys_of(loss_fn, key, size)
             individuals = state.params, state.optimizer_state
-            trained = learn(*individuals, data, order, start, stop, total=state.total)
+            trained = learn(*individuals, data, order, start, stop, keys=keys, total=state.total)
             params, optimizer_state, total = trained
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
         def average(key, state: DescentState, data: Data, generation, start, stop) -> DescentState:
-            loss = sharding.replicate(state.total) / count
-            total, failed = sharding.place(jnp.zeros(size)), evaluation.failures(loss)
-            return state._replace(loss=loss, total=total, failed=failed)
+            mean = jax.tree.map(lambda total: total / count, sharding.replicate(state.total))
+            total = evaluation.zero(state.total)
+            failed = evaluation.failures(mean.loss)
+            return state._replace(**mean._asdict(), total=total, failed=failed)
 
         trained = count * size * batch_size
         plan = Stage(train, count, trained, sequential_steps=count), Stage(average)

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int, Key
 
 from gajax import bits, breeding, evaluation, individual, sharding, types
+from gajax import context as contexts
 from gajax import population as populations
+from gajax.context import Measured, WithContext
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
 from gajax.operators import selection as selections
-from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
+from gajax.types import Algorithm, Data, LossFn, Optimizer, Params, Plan, Stage, ValueAndGrad
 
 ZERO_ONE_PERCENT = partial(mutations.zero, rate=0.01)
 """The mutation of the published method."""
@@ -30,27 +31,29 @@ class GAState(NamedTuple):
     Within a mesh, every device's share of the survivors stands first in its share of all.
     """
 
-    params: Params  # [P, ...]
+    params: Any  # [P, ...]
     optimizer_state: Any  # [P, ...]; that of an individual that has not survived is meaningless
     loss: Float[Array, " P"]
-    total: Float[Array, " P"]  # sum of the losses of the batches of this training or scoring
+    metrics: dict[str, Float[Array, " P"]]
+    total: Measured  # sums over the batches of this training, or means so far of this scoring
     failed: Int[Array, ""]
 
 
 @types.cached
 def ga(
-    loss_fn: LossFn,
+    loss_fn: LossFn | WithContext,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     survivors: int,
     batch_size: int,
     epochs: int = 1,
     crossover: Callable[..., tuple[Params, Params]] = crossovers.uniform,
     mutation: Callable[..., Params] = ZERO_ONE_PERCENT,
+    hyper_mutation: Callable[..., Any] = mutations.scale,
     selection: Callable[..., Int[Array, " S"]] = selections.truncation,
     fresh_optimizer: bool = False,
     score_examples: int | None = None,
-    value_and_grad: ValueAndGrad | None = None,
+    value_and_grad: ValueAndGrad | WithContext | None = None,
     chunk_size: int | None = None,
 ) -> Algorithm:
     """Make the algorithm; its population has more than `survivors` individuals.
@@ -64,23 +67,31 @@ def ga(
     A child inherits its mother's optimiser state, so that moments and schedules go on; with
     `fresh_optimizer` all start each generation with a new one, as in the original.
     """
-    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)
     types.require_at_least(1, chunk_size=chunk_size)
     learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
-    produce = partial(breeding.breed, crossover, mutation, chunk_size=chunk_size)
+    operators = breeding.of_individuals(crossover, mutation, hyper_mutation)
+    produce = partial(breeding.breed, *operators, chunk_size=chunk_size)
 
-    def init(key: Key[Array, ""], population: Params, data: Data) -> GAState:
+    def keys_of(key: Key[Array, ""], size: int) -> Key[Array, " P"] | None:
+        """A key for each position, that of its rank, so that devices change none."""
+        keys = contexts.keys_of(loss_fn, key, size)
+        return None if keys is None else keys[_layout(size, survivors)[1]]
+
+    def init(key: Key[Array, ""], population: Any, data: Data) -> GAState:
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
+        total = evaluation.no_total(loss_fn, population, data, batch_size)
         _, rank_at_position = _layout(size, survivors)
         if sharding.device_count() > 1:  # so that equal losses rank as on one device
             population = sharding.take((population,), rank_at_position)
         return GAState(
             params=population,
-            optimizer_state=evaluation.map_individuals(optimizer.init, population),
+            optimizer_state=evaluation.init_optimizer(optimizer, population),
             loss=jnp.full(size, jnp.inf, float),
-            total=sharding.place(jnp.zeros(size)),
+            metrics=total.metrics,
+            total=evaluation.zero(total),
             failed=jnp.int32(0),
         )
 
@@ -96,8 +107,10 @@ def ga(
             first = (generation - 1) * batches
             order = evaluation.batch_order(data, first, batches, batch_size=batch_size)
             individuals = state.params, state.optimizer_state, state.total
-            params, optimizer_state, total = sharding.first(individuals, survivors)
-            trained = learn(params, optimizer_state, data, order, start, stop, total=total)
+            first_ones = sharding.first((*individuals, keys_of(key, size)), survivors)
+            params, optimizer_state, total, keys = first_ones
+            batches_ = data, order, start, stop
+            trained = learn(params, optimizer_state, *batches_, keys=keys, total=total)
             params, optimizer_state, total = sharding.replace_first(individuals, trained)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
@@ -110,22 +123,23 @@ def ga(
             born = produce(key_children, state.params, mothers, fathers, children)
             params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
-                optimizer_state = evaluation.map_individuals(optimizer.init, params)
+                optimizer_state = evaluation.init_optimizer(optimizer, params)
             else:
                 first_parents = jnp.stack([mothers, fathers], axis=1).reshape(-1)[:children]
                 inherited = sharding.take((state.optimizer_state,), first_parents)
                 optimizer_state = sharding.replace_last(state.optimizer_state, inherited)
-            total = sharding.place(jnp.zeros(size))
+            total = evaluation.zero(state.total)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
         def score(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            options = {"examples": scored, "total": state.total, "chunk_size": chunk_size}
-            total = evaluation.score(loss_fn, state.params, data, start, stop, **options)
-            return state._replace(total=total)
+            keys = keys_of(key, size)
+            options = {"keys": keys, "total": state.total, "chunk_size": chunk_size}
+            scores = partial(evaluation.score, loss_fn, examples=scored, **options)
+            return state._replace(total=scores(state.params, data, start, stop))
 
         def rank(key, state: GAState, data: Data, generation, start, stop) -> GAState:
             position_of_rank, rank_at_position = _layout(size, survivors)
-            loss = sharding.replicate(state.total)[position_of_rank] / scored
+            loss, metrics = populations.take(sharding.replicate(state.total), position_of_rank)
             order = survival_order(loss, selection(key, loss, survivors))[rank_at_position]
             surviving = position_of_rank[order][jnp.sort(position_of_rank[:survivors])]
             optimizer_state = sharding.take((state.optimizer_state,), surviving)
@@ -133,7 +147,8 @@ def ga(
                 params=sharding.take((state.params,), position_of_rank[order]),
                 optimizer_state=sharding.replace_first(state.optimizer_state, optimizer_state),
                 loss=loss[order],
-                total=sharding.place(jnp.zeros(size)),
+                metrics=populations.take(metrics, order),
+                total=evaluation.zero(state.total),
                 failed=evaluation.failures(loss),
             )
 
@@ -171,7 +186,7 @@ def _parents(state: GAState, survivors: int) -> tuple[Int[Array, " S"], Int[Arra
     """
     position_of_rank, rank_at_position = _layout(len(state.loss), survivors)
     positions = jnp.sort(position_of_rank[:survivors])
-    params, total = sharding.first((state.params, state.total), survivors)
+    params, total = sharding.first((state.params, state.total.loss), survivors)
     has_finite_genes = jax.vmap(individual.is_finite)(params)
     health = sharding.replicate(4 * has_finite_genes + jnp.isfinite(total))
     health += 2 * jnp.isfinite(state.loss[positions])

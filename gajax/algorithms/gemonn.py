@@ -6,8 +6,10 @@ IEEE TNNLS 33(9):4861-4875.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from gajax import fronts
+from gajax.context import WithContext
 from gajax.individual import all_leaves
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
@@ -16,12 +18,14 @@ from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad, 
 
 @cached
 def gemonn(
-    loss_fn: LossFn,
+    loss_fn: LossFn | WithContext,
     *,
     batch_size: int,
-    value_and_grad: ValueAndGrad | None = None,
+    objectives: fronts.Objectives = fronts.DENSITY,
+    value_and_grad: ValueAndGrad | WithContext | None = None,
     crossover: Callable[..., tuple[Params, Params]] = crossovers.gradient_guided_sbx,
     mutation: Callable[..., Params] | None = None,
+    hyper_mutation: Callable[..., Any] = mutations.scale,
     refine: fronts.Refine | None = None,
     may_be_zero: LeafPredicate = all_leaves,
     stale_parents: bool = False,
@@ -31,15 +35,17 @@ def gemonn(
 
     A generation takes one batch: the children of gradient-guided crossover and mutation (None:
     each gene that may be zero becomes so with probability 1 / genes) are evaluated on it together
-    with the signs of their gradients, and compete with their parents in loss and density. The
-    parents are scored anew on that batch; with `stale_parents` they keep the loss of the batch they
-    were born on, as in the published method. `refine` gives the children gradient steps before they
-    compete, on further batches.
+    with the signs of their gradients, and compete with their parents in loss and `objectives`,
+    functions of the genes. The parents are scored anew on that batch; with `stale_parents` they
+    keep the loss of the batch they were born on, as in the published method. `refine` gives the
+    children gradient steps before they compete, on further batches.
     """
     return fronts.front(
         loss_fn,
+        objectives=objectives,
         crossover=crossover,
         mutation=mutation or partial(mutations.zero, may_be_zero=may_be_zero),
+        hyper_mutation=hyper_mutation,
         value_and_grad=value_and_grad,
         guided=True,
         batch_size=batch_size,

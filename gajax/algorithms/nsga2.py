@@ -4,8 +4,10 @@ Source: Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-I
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from gajax import fronts
+from gajax.context import WithContext
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
 from gajax.types import Algorithm, LossFn, Params, ValueAndGrad, cached
@@ -13,27 +15,32 @@ from gajax.types import Algorithm, LossFn, Params, ValueAndGrad, cached
 
 @cached
 def nsga2(
-    loss_fn: LossFn,
+    loss_fn: LossFn | WithContext,
     *,
     batch_size: int,
+    objectives: fronts.Objectives = fronts.DENSITY,
     crossover: Callable[..., tuple[Params, Params]] = crossovers.sbx,
     mutation: Callable[..., Params] = mutations.polynomial,
+    hyper_mutation: Callable[..., Any] = mutations.scale,
     refine: fronts.Refine | None = None,
-    value_and_grad: ValueAndGrad | None = None,
+    value_and_grad: ValueAndGrad | WithContext | None = None,
     stale_parents: bool = False,
     chunk_size: int | None = None,
 ) -> Algorithm:
     """Make the algorithm; its state is a `FrontState` without signs.
 
     A generation takes one batch, on which the children of crossover and mutation are scored, and
-    compete with their parents in loss and density. The parents are scored anew on that batch; with
-    `stale_parents` they keep the loss of the batch they were born on. `refine` gives the children
-    gradient steps before they compete, on further batches; `value_and_grad` serves nothing else.
+    compete with their parents in loss and `objectives`, functions of the genes. The parents are
+    scored anew on that batch; with `stale_parents` they keep the loss of the batch they were born
+    on. `refine` gives the children gradient steps before they compete, on further batches;
+    `value_and_grad` serves nothing else.
     """
     return fronts.front(
         loss_fn,
+        objectives=objectives,
         crossover=crossover,
         mutation=mutation,
+        hyper_mutation=hyper_mutation,
         value_and_grad=value_and_grad,
         guided=False,
         batch_size=batch_size,

@@ -15,8 +15,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from gajax import context as contexts
 from gajax import evaluation, individual, types
 from gajax import population as populations
+from gajax.context import Measured, WithContext
+from gajax.individual import genes_of, with_genes
 from gajax.types import Algorithm, Data, Params, Stage
 
 
@@ -41,12 +44,13 @@ class Move(NamedTuple):
 class PruningState(NamedTuple):
     """There are K individuals, one for each density of the schedule, in its order."""
 
-    params: Params  # [K, ...], the network at the end of its density or, until then, as it is now
+    params: Any  # [K, ...], the network at the end of its density or, until then, as it is now
     loss: Float[Array, " K"]  # mean over the batches of the last generation it was trained in
-    network: Params  # [1, ...], what is trained
+    metrics: dict[str, Float[Array, " K"]]  # likewise
+    network: Any  # [1, ...], what is trained
     alive: PyTree[Bool[Array, "..."]]  # [1, ...], false for pruned weights
     optimizer_state: Any  # [1, ...]
-    total: Float[Array, " 1"]  # sum of the losses of the batches of this generation
+    total: Measured  # [1], sums over the batches of this generation
     failed: Int[Array, ""]
 
 
@@ -76,12 +80,12 @@ def pruning_moves(
 
 @types.cached
 def pruning(
-    loss_fn: types.LossFn,
+    loss_fn: types.LossFn | WithContext,
     *,
     optimizer: optax.GradientTransformation,
     batch_size: int,
     moves: tuple[Move, ...],
-    value_and_grad: types.ValueAndGrad | None = None,
+    value_and_grad: types.ValueAndGrad | WithContext | None = None,
     may_be_zero: types.LeafPredicate = individual.all_but_biases,
 ) -> Algorithm:
     """Make the algorithm, which trains a population of one network and ends with the last move.
@@ -98,7 +102,7 @@ def pruning(
       ValueError: where the population has not one individual, a number is out of its range, a
         move has no batch to train on, or a density is not in (0, 1] or above the one before.
     """
-    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     rows, starts, stops = np.array([move[:3] for move in moves]).T
     densities = np.array([1, *(move.density for move in moves)])
     firsts = starts + [move.grow > 0 for move in moves]  # the batches that are trained on
@@ -109,28 +113,31 @@ def pruning(
     longest = int((stops - firsts).max())
     learn = partial(evaluation.gradient_steps, value_and_grad, _of_alive(optimizer))
 
-    def weight_mask(network: Params) -> PyTree[bool]:
-        return individual.leaf_mask(populations.take(network, 0), may_be_zero)
+    def weight_mask(genes: Params) -> PyTree[bool]:
+        return individual.leaf_mask(populations.take(genes, 0), may_be_zero)
 
-    def counts(network: Params, generation: Any) -> Int[Array, "2"]:
+    def counts(genes: Params, generation: Any) -> Int[Array, "2"]:
         """Numbers of genes that are kept, those that are no weights included, and grown."""
-        sizes = jax.tree.map(lambda leaf, may: may * leaf.size, network, weight_mask(network))
+        sizes = jax.tree.map(lambda leaf, may: may * leaf.size, genes, weight_mask(genes))
         weights = sum(jax.tree.leaves(sizes))
         left = [round(move.density * weights) for move in moves]
         grown = [round(move.grow * count) for move, count in zip(moves, left, strict=True)]
-        kept = np.subtract(left, grown) + individual.genes(network) - weights
+        kept = np.subtract(left, grown) + individual.genes(genes) - weights
         return jnp.array([kept, grown])[:, generation - 1]
 
-    def init(key: Key[Array, ""], population: Params, data: Data) -> PruningState:
+    def init(key: Key[Array, ""], population: Any, data: Data) -> PruningState:
         stages(populations.size(population), evaluation.example_count(data))
         individuals = int(rows[-1]) + 1
+        genes = genes_of(population)
+        total = evaluation.no_total(loss_fn, population, data, batch_size)
         return PruningState(
             params=jax.tree.map(lambda leaf: jnp.repeat(leaf, individuals, axis=0), population),
             loss=jnp.full(individuals, jnp.inf, float),
+            metrics={name: jnp.zeros(individuals) for name in total.metrics},
             network=population,
-            alive=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), population),
-            optimizer_state=evaluation.map_individuals(optimizer.init, population),
-            total=jnp.zeros(1),
+            alive=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), genes),
+            optimizer_state=evaluation.init_optimizer(optimizer, population),
+            total=total,
             failed=jnp.int32(0),
         )
 
@@ -138,38 +145,48 @@ def pruning(
         def score(leaf: Array, is_alive: Array, is_weight: bool) -> Array:
             return jnp.where(is_alive, jnp.abs(leaf) if is_weight else jnp.inf, -1)
 
-        scores = jax.tree.map(score, state.network, state.alive, weight_mask(state.network))
-        alive = highest(scores, counts(state.network, generation)[0])
-        return state._replace(network=_where(alive, state.network, 0), alive=alive)
+        genes = genes_of(state.network)
+        scores = jax.tree.map(score, genes, state.alive, weight_mask(genes))
+        alive = highest(scores, counts(genes, generation)[0])
+        network = with_genes(state.network, _where(alive, genes, 0))
+        return state._replace(network=network, alive=alive)
 
     def regrow(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
         first = jnp.asarray(starts)[generation - 1]
         order = evaluation.batch_order(data, first, 1, batch_size=batch_size)
         batch = evaluation.batch_at(data.examples, order, 0)
-        loss, gradient = value_and_grad(populations.take(state.network, 0), batch, *data.shared)
+        network = populations.take(state.network, 0)
+        setting = network, batch, data.shared, key
+        output, gradient = contexts.call(value_and_grad, *setting, is_training=True)
         pruned = jax.tree.map(jnp.logical_not, state.alive)
         scores = _where(pruned, jax.tree.map(lambda leaf: jnp.abs(leaf)[None], gradient), -1)
-        grown = highest(scores, counts(state.network, generation)[1])
+        grown = highest(scores, counts(genes_of(state.network), generation)[1])
         alive = jax.tree.map(jnp.logical_or, state.alive, grown)
-        return state._replace(alive=alive, total=state.total + loss)
+        total = contexts.add(state.total, contexts.as_output(output))
+        return state._replace(alive=alive, total=total)
 
     def train(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
         first = jnp.asarray(firsts)[generation - 1]
         order = evaluation.batch_order(data, first, longest, batch_size=batch_size)
         memory = state.alive, state.optimizer_state
-        network, (_, optimizer_state), total = learn(
-            state.network, memory, data, order, start, stop, total=state.total
+        keys = contexts.keys_of(loss_fn, key, 1)
+        trained = learn(
+            state.network, memory, data, order, start, stop, keys=keys, total=state.total
         )
+        network, (_, optimizer_state), total = trained
         return state._replace(network=network, optimizer_state=optimizer_state, total=total)
 
     def record(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
         is_trained = jnp.arange(len(state.loss)) >= jnp.asarray(rows)[generation - 1]
         batches = jnp.asarray(stops - starts)[generation - 1]
-        loss = jnp.where(is_trained, state.total / batches, state.loss)
+        mean = jax.tree.map(lambda total: total / batches, state.total)
+        new, old = (state.network, *mean), (state.params, state.loss, state.metrics)
+        params, loss, metrics = populations.where(is_trained, new, old)
         return state._replace(
-            params=populations.where(is_trained, state.network, state.params),
+            params=params,
             loss=loss,
-            total=jnp.zeros(1),
+            metrics=metrics,
+            total=evaluation.zero(state.total),
             failed=evaluation.failures(loss),
         )
 

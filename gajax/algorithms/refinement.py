@@ -6,14 +6,14 @@ Source: the final SSGD of Yang et al., IEEE TNNLS 33(9), on GEMONN.
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, Key
 
+from gajax import context as contexts
 from gajax import evaluation, types
 from gajax import population as populations
-from gajax.types import Algorithm, Data, LossFn, Params, Plan, Stage, ValueAndGrad
+from gajax.context import WithContext
+from gajax.types import Algorithm, Data, LossFn, Optimizer, Plan, Stage, ValueAndGrad
 
 _FEWEST = 20
 _SPARSE = 0.05
@@ -22,9 +22,10 @@ _SPARSE = 0.05
 class RefinementState(NamedTuple):
     """The individuals keep the order that they were given in."""
 
-    params: Params  # [P, ...], of the best moment of each individual so far
+    params: Any  # [P, ...], of the best moment of each individual so far
     loss: Float[Array, " P"]  # of these, on the examples that decide
-    current: Params  # [P, ...], what learns
+    metrics: dict[str, Float[Array, " P"]]  # likewise
+    current: Any  # [P, ...], what learns
     optimizer_state: Any  # [P, ...]
     budget: Int[Array, " P"]  # gradient steps of each individual
     failed: Int[Array, ""]
@@ -46,12 +47,12 @@ def generation_count(steps: int, checks: int) -> int:
 
 @types.cached
 def refinement(
-    loss_fn: LossFn,
+    loss_fn: LossFn | WithContext,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     batch_size: int,
     steps: int,
-    value_and_grad: ValueAndGrad | None = None,
+    value_and_grad: ValueAndGrad | WithContext | None = None,
     score_examples: int = evaluation.SCORE_BATCH,
     checks: int = 20,
     chunk_size: int | None = None,
@@ -63,21 +64,22 @@ def refinement(
     `score_examples` examples, each later one those that have moved, and each individual ends as
     what it was at its lowest loss there: as if refined ones and parents competed once more.
     """
-    value_and_grad = value_and_grad or jax.value_and_grad(loss_fn)
+    value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, steps=steps, score_examples=score_examples, checks=checks)
     types.require_at_least(1, chunk_size=chunk_size)
     learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
     interval = max(1, steps // checks)
     generations = generation_count(steps, checks)
 
-    def init(key: Key[Array, ""], population: Params, data: Data) -> RefinementState:
+    def init(key: Key[Array, ""], population: Any, data: Data) -> RefinementState:
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
         return RefinementState(
             params=population,
             loss=jnp.full(size, jnp.inf, float),
+            metrics=evaluation.no_total(loss_fn, population, data, batch_size).metrics,
             current=population,
-            optimizer_state=evaluation.map_individuals(optimizer.init, population),
+            optimizer_state=evaluation.init_optimizer(optimizer, population),
             budget=budgets(populations.density(population), steps),
             failed=jnp.int32(0),
         )
@@ -95,8 +97,9 @@ def refinement(
             first = (generation - 1) * interval
             order = evaluation.batch_order(data, first, interval, batch_size=batch_size)
             stops = jnp.minimum(steps_left(state, generation), stop)
+            keys = contexts.keys_of(loss_fn, key, size)
             individuals = state.current, state.optimizer_state
-            current, optimizer_state, _ = learn(*individuals, data, order, start, stops)
+            current, optimizer_state, _ = learn(*individuals, data, order, start, stops, keys=keys)
             return state._replace(current=current, optimizer_state=optimizer_state)
 
         def training_cost(state: RefinementState, generation, start, stop):
@@ -106,14 +109,14 @@ def refinement(
         def keep_best(key, state: RefinementState, data: Data, generation, start, stop):
             moved = steps_left(state, generation) > 0
             batches = jnp.where(moved, evaluation.score_batches(scored), 0)
-            loss = evaluation.score(
-                loss_fn, state.current, data, 0, batches, examples=scored, chunk_size=chunk_size
-            )
-            loss /= scored
+            keys = contexts.keys_of(loss_fn, key, size)
+            options = {"examples": scored, "keys": keys, "chunk_size": chunk_size}
+            loss, metrics = evaluation.score(loss_fn, state.current, data, 0, batches, **options)
             is_better = moved & jnp.isfinite(loss) & (loss < state.loss)
-            params = populations.where(is_better, state.current, state.params)
-            loss = jnp.where(is_better, loss, state.loss)
-            return state._replace(params=params, loss=loss, failed=evaluation.failures(loss))
+            new, old = (state.current, loss, metrics), (state.params, state.loss, state.metrics)
+            params, loss, metrics = populations.where(is_better, new, old)
+            failed = evaluation.failures(loss)
+            return state._replace(params=params, loss=loss, metrics=metrics, failed=failed)
 
         def check_cost(state: RefinementState, generation, start, stop):
             return jnp.int32(0), jnp.sum(steps_left(state, generation) > 0) * scored

@@ -6,6 +6,7 @@ Bind rates with `functools.partial` and vmap over the population.
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,19 @@ def gaussian(
         return jnp.where(individuals.random_mask(key_choose, rate, leaf.shape), moved, leaf)
 
     return individuals.map_with_key(key, mutate, individual)
+
+
+def scale(key: Key[Array, ""], hyper: Any, *, factor: float = 1.2) -> Any:
+    """Multiply or divide each number by `factor`, each with probability 1/2.
+
+    For hyper-parameters (population-based training: Jaderberg et al., arXiv 1711.09846).
+    """
+
+    def mutate(key: Key[Array, ""], leaf: Array) -> Array:
+        exponents = 2 * jax.random.bernoulli(key, shape=leaf.shape) - 1
+        return (leaf * jnp.float32(factor) ** exponents).astype(leaf.dtype)
+
+    return individuals.map_with_key(key, mutate, hyper)
 
 
 def _random_positions(key: Key[Array, ""], genes: int, rate: float) -> Int[Array, " K"]:

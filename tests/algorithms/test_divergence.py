@@ -54,7 +54,7 @@ def test_a_loss_that_is_infinite_early_takes_no_part_in_mating_however_the_run_i
         if bred[1].stage != "breed":
             continue
         survivors = trained[0].params["first"][:SURVIVORS]
-        has_failed = ~np.isfinite(trained[0].total[:SURVIVORS])
+        has_failed = ~np.isfinite(trained[0].total.loss[:SURVIVORS])
         children = bred[0].params["first"][SURVIVORS:]
         is_child_of = (children[:, None] == survivors).all(axis=(2, 3))
         assert is_child_of.any(axis=1).all() and not is_child_of[:, has_failed].any()

@@ -56,8 +56,10 @@ def test_no_child_is_judged_on_a_batch_that_it_has_learned_from(examples, batch_
         assert np.count_nonzero(marks[0]) == batches * batch_size
         # Parents have learned nothing here, so their loss is the code of the batch alone, and so
         # is that of children where no example of the batch is marked.
-        np.testing.assert_allclose(after.offspring_loss, after.parent_loss, rtol=1e-6)
-        judges.add(float(after.parent_loss[0]))
+        np.testing.assert_allclose(
+            after.offspring_measured.loss, after.parent_measured.loss, rtol=1e-6
+        )
+        judges.add(float(after.parent_measured.loss[0]))
     assert len(judges) == 2 * per_epoch, "another batch in each generation"
 
 

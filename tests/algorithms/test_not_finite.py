@@ -80,9 +80,9 @@ def test_an_individual_with_a_bad_gene_has_no_loss(kind):
     order = jnp.arange(EXAMPLES).reshape(-1, BATCH)
     for losses in (
         evaluation.losses(loss_fn, population, data()),
-        evaluation.batch_losses(loss_fn, population, examples)[0],
-        evaluation.batch_losses(loss_fn, population, examples, gradient_fn=gradients)[0],
-        evaluation.gradient_steps(gradients, ADAM, population, states, data(), order, 0, 2)[2],
+        evaluation.batch_losses(loss_fn, population, examples)[0].loss,
+        evaluation.batch_losses(loss_fn, population, examples, gradient_fn=gradients)[0].loss,
+        evaluation.gradient_steps(gradients, ADAM, population, states, data(), order, 0, 2)[2].loss,
     ):
         np.testing.assert_array_equal(np.isfinite(losses), ~is_bad)
 
@@ -100,7 +100,7 @@ def test_a_bad_batch_teaches_nothing(bad, chunk_size):
     params, state, total = train(params, state, *start[2:], 1, 2, chunk_size=chunk_size)
     assert finite((params, state)).all()
     if bad == "inf":  # a unit that is off hides NaN from the loss, though not from its gradient
-        assert not np.isfinite(total).any()
+        assert not np.isfinite(total.loss).any()
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), params, rolled)
 
 

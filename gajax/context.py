@@ -1,0 +1,124 @@
+"""Losses that need more than genes and a batch: a key, a state, hyper-parameters, metrics."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from gajax.individual import Individual, genes_of
+from gajax.types import LossFn, ValueAndGrad
+
+
+class Context(NamedTuple):
+    """What a loss wrapped by `with_context` is given beside the parameters and the batch.
+
+    Attributes:
+      key: one for each individual and batch, the same for any chunk size and number of devices.
+      state: `Individual.state`.
+      hyper: `Individual.hyper`.
+      is_training: True for gradient steps, False where individuals are scored; a Python bool.
+    """
+
+    key: Key[Array, ""] | None
+    state: PyTree
+    hyper: PyTree
+    is_training: bool
+
+
+class Output(NamedTuple):
+    """What a loss wrapped by `with_context` may return in place of a number.
+
+    Attributes:
+      loss: the mean loss on the batch, minimised.
+      state: the new `Individual.state`, kept after gradient steps; None to keep the old one.
+      metrics: further scalars by name, averaged over the same batches as the loss.
+    """
+
+    loss: Float[Array, ""]
+    state: PyTree = None
+    metrics: dict[str, Array] = {}
+
+
+class Measured(NamedTuple):
+    """Losses and metrics of individuals, or sums of them over batches."""
+
+    loss: Float[Array, " P"]
+    metrics: dict[str, Float[Array, " P"]]
+
+
+class WithContext(NamedTuple):
+    """A loss, or the `value_and_grad` of one, that takes a `Context`."""
+
+    function: Callable[..., Any]
+
+
+def with_context(loss_fn: Callable[..., Output | Float[Array, ""]]) -> WithContext:
+    """Let every algorithm call `loss_fn(params, batch, context, *shared)`.
+
+    It returns the loss or an `Output`. Use it for dropout (`context.key`), batch statistics
+    (`context.state`), hyper-parameters that are no matter of the optimiser (`context.hyper`) and
+    further metrics. State and hyper-parameters are those of a population of `gajax.Individual`. A
+    `value_and_grad` for such a loss is wrapped too, and returns an `Output` and the gradient.
+    """
+    return WithContext(loss_fn)
+
+
+def value_and_grad(loss_fn: LossFn | WithContext) -> ValueAndGrad | WithContext:
+    """As `jax.value_and_grad`, for losses of both kinds."""
+    if not isinstance(loss_fn, WithContext):
+        return jax.value_and_grad(loss_fn)
+
+    def with_output(*arguments: Any) -> tuple[Any, Output]:
+        output = as_output(loss_fn.function(*arguments))
+        return output.loss, output
+
+    def function(*arguments: Any) -> tuple[Output, Any]:
+        (_, output), gradient = jax.value_and_grad(with_output, has_aux=True)(*arguments)
+        return output, gradient
+
+    return WithContext(function)
+
+
+def call(
+    function: Callable[..., Any] | WithContext,
+    individual: Any,
+    batch: Any,
+    shared: tuple[Any, ...],
+    key: Key[Array, ""] | None,
+    *,
+    is_training: bool,
+) -> Any:
+    """What a loss, or the `value_and_grad` of one, gives for an individual."""
+    params = genes_of(individual)
+    if not isinstance(function, WithContext):
+        return function(params, batch, *shared)
+    has_more = isinstance(individual, Individual)
+    extra = (individual.state, individual.hyper) if has_more else ((), ())
+    return function.function(params, batch, Context(key, *extra, is_training), *shared)
+
+
+def as_output(result: Any) -> Output:
+    """An `Output` of what a loss returns."""
+    return result if isinstance(result, Output) else Output(result)
+
+
+def keys_of(
+    function: Callable[..., Any] | WithContext, key: Key[Array, ""], count: int
+) -> Key[Array, " P"] | None:
+    """A key for each individual where the loss takes one."""
+    return jax.random.split(key, count) if isinstance(function, WithContext) else None
+
+
+def batch_key(key: Key[Array, ""] | None, batch: Any) -> Key[Array, ""] | None:
+    """The key of a batch, from that of an individual."""
+    return None if key is None else jax.random.fold_in(key, batch)
+
+
+def add(total: Measured, output: Output, weight: int | float = 1) -> Measured:
+    """Sums over batches of one individual, with those of a batch."""
+    new = Measured(output.loss, output.metrics)
+    return jax.tree.map(
+        lambda old, value: old + weight * jnp.asarray(value).astype(old.dtype), total, new
+    )
