@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding", "sorting"},
     {"individual", "pace"},
-    {"population"},
+    {"population", "context"},
     {
         "operators",
         "crossover",
@@ -30,7 +30,10 @@ CORE_LEVELS = [
     {"fronts"},
     {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
     {"loop"},
-    {"__init__", "io"},
+    {"io", "results", "ask_tell", "models"},
+    {"fitting", "plotting"},
+    {"estimator"},
+    {"__init__"},
 ]
 """Modules and packages of `gajax` from the lowest on; none imports another one of its level."""
 
