@@ -82,7 +82,7 @@ def pruning_moves(
 def pruning(
     loss_fn: types.LossFn | WithContext,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: types.Optimizer,
     batch_size: int,
     moves: tuple[Move, ...],
     value_and_grad: types.ValueAndGrad | WithContext | None = None,
@@ -217,11 +217,14 @@ def _where(mask: PyTree[Bool[Array, "..."]], tree: Params, other: int) -> Params
     return jax.tree.map(lambda is_in, leaf: jnp.where(is_in, leaf, other), mask, tree)
 
 
-def _of_alive(
-    inner: optax.GradientTransformation,
-) -> optax.GradientTransformationExtraArgs:
-    """`inner` without the pruned weights, for a state that is a pair of `alive` and its own."""
-    inner = optax.with_extra_args_support(inner)
+def _of_alive(optimizer: types.Optimizer) -> types.Optimizer:
+    """The optimiser without the pruned weights, for a state that is a pair of `alive` and its own.
+
+    Of one that is a function of hyper-parameters, another such function.
+    """
+    if not isinstance(optimizer, optax.GradientTransformation):
+        return lambda hyper: _of_alive(optimizer(hyper))
+    inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
         alive, inner_state = state
