@@ -1,24 +1,21 @@
-"""scikit-learn estimators whose dense network is evolved, or pruned."""
+"""scikit-learn estimators whose dense network is evolved or pruned.
+
+Not part of `import gajax`, because scikit-learn is optional. Training compiles
+once for equal shapes and sizes, whatever the learning rate and the seed; predictions, in NumPy, do
+not compile.
+"""
 
 import math
-from collections.abc import Callable, Iterator
-from functools import cache
-from numbers import Integral, Real
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 
-from gajax import individual, loop, population, types
-from gajax.algorithms.descent import descent
-from gajax.algorithms.ga import ga
-from gajax.algorithms.gemonn import gemonn
-from gajax.algorithms.pruning import Move, pruning
-from gajax.fronts import Refine
+from gajax import dense, individual, types
 from gajax.individual import Individual
-from gajax.sparsity import sparse
-from gajax.types import Algorithm, Data
+from gajax.methods import METHODS
+from gajax.types import Data
 
 try:
     from scipy.special import softmax
@@ -30,11 +27,12 @@ except ImportError as error:
     message = 'gajax.estimator needs scikit-learn 1.6 or later: pip install "scikit-learn>=1.6"'
     raise ImportError(message) from error
 
-METHODS = "ga", "gemonn", "pruning"
-_SCORED = 1_000  # training examples that individuals are ranked by
+_FEWEST = 10  # examples of which some are held out
 
 
 class _EvolvedNetwork(BaseEstimator):
+    """What the classifier and the regressor share."""
+
     def __init__(
         self,
         hidden=(64,),
@@ -58,166 +56,158 @@ class _EvolvedNetwork(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
-    def _train(self, loss_fn: Callable[..., Any], inputs: np.ndarray, targets: np.ndarray, outputs):
-        self._check()
+    def _check_arguments(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {[*METHODS]}, not {self.method!r}")
+        widths = {f"hidden[{layer}]": width for layer, width in enumerate(self.hidden)}
+        types.require_at_least(1, **widths, epochs=self.epochs, batch_size=self.batch_size)
+        types.require_at_least(2, population_size=self.population_size)
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 < self.density <= 1:
+            raise ValueError(f"density must be above 0 and at most 1, not {self.density}")
+        if not 0 <= self.validation_fraction <= 0.5:
+            value = self.validation_fraction
+            raise ValueError(f"validation_fraction must be from 0 to 0.5, not {value}")
+
+    def _train(self, error: Callable[..., Any], inputs: Any, targets: Any, width: int) -> Any:
+        """Keep the network of lowest held-out `error(network, batch)` that is sparse enough."""
         random = check_random_state(self.random_state)
-        order = random.permutation(len(inputs))
-        held_out = int(self.validation_fraction * len(inputs)) if len(inputs) >= 10 else 0
-        train = {"inputs": inputs[order[held_out:]], "targets": targets[order[held_out:]]}
-        test = {"inputs": inputs[order[:held_out]], "targets": targets[order[:held_out]]}
-        if not held_out:
-            test = train
-        widths = inputs.shape[1], *self.hidden, outputs
+        order, count = random.permutation(len(inputs)), 0
+        if len(inputs) >= _FEWEST:
+            count = int(self.validation_fraction * len(inputs))
+        examples = {"inputs": inputs[order], "targets": targets[order]}
+        training = jax.tree.map(lambda leaf: leaf[count:], examples)
+        held_out = jax.tree.map(lambda leaf: leaf[:count], examples) if count else training
+
         size = self.population_size if self.method == "ga" else 1
-        networks = [
-            {
-                "kernel": random.normal(0, math.sqrt(2 / n), (size, n, m)).astype(np.float32),
-                "bias": np.zeros((size, m), np.float32),
-            }
-            for n, m in zip(widths, widths[1:])
-        ]
+        networks = dense.draw(random, size, (inputs.shape[1], *self.hidden, width))
+        genes = individual.genes(networks) // size
+        most = genes if self.method == "ga" else math.floor(self.density * genes)
+        if not most:
+            raise ValueError(f"density must leave one of {genes} weights, not {self.density}")
         rates = np.full(size, self.learning_rate, np.float32)
         start = Individual(networks, hyper={"learning_rate": rates})
-        genes = sum(leaf[0].size for leaf in jax.tree.leaves(networks))
-        most = math.floor(self.density * genes)
-        limit = genes if self.method == "ga" else most
-        key, order_key = map(int, random.randint(2**31, size=2))
-        data = Data(train, order_key)
-        self.loss_curve_, self.validation_loss_ = [], np.inf
-        run = {"ga": _ga, "gemonn": _gemonn, "pruning": _pruning}[self.method]
-        for state, info in run(self, loss_fn, key, start, data, most / genes):
-            self.loss_curve_.append(float(np.nanmin(info.loss)))
+        order_key, key = map(int, random.randint(2**31 - 1, size=2))
+        data = Data(training, order_key)
+        states = METHODS[self.method](
+            error,
+            key,
+            start,
+            data,
+            held_out,
+            epochs=self.epochs,
+            population_size=self.population_size,
+            batch_size=self.batch_size,
+            density=most / genes,
+        )
+
+        lowest, self.loss_curve_ = math.inf, []
+        for state in states:
             networks = jax.device_get(state.params.params)
-            losses = loss_fn(networks, test)
-            weights = sum(
-                np.count_nonzero(leaf.reshape(len(leaf), -1), axis=1)
-                for leaf in jax.tree.leaves(networks)
-            )
-            losses = np.where(np.isfinite(losses) & (weights <= limit), losses, np.inf)
-            index = np.argmin(losses)
-            if losses[index] < self.validation_loss_:
-                self.validation_loss_ = float(losses[index])
-                self.network_ = jax.tree.map(lambda leaf: leaf[index].copy(), networks)
-                self.density_ = float(weights[index] / genes)
+            losses = error(networks, held_out)
+            losses = np.where(np.isfinite(losses), losses, np.inf)
+            self.loss_curve_.append(float(losses.min()))
+            leaves = [leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(networks)]
+            left = np.count_nonzero(np.concatenate(leaves, axis=1), axis=1)
+            losses = np.where(left <= most, losses, np.inf)
+            index = int(losses.argmin())
+            if losses[index] < lowest:
+                lowest = losses[index]
+                self.network_ = jax.tree.map(lambda leaf, index=index: leaf[index].copy(), networks)
+                self.density_ = float(left[index] / genes)
+        if lowest == math.inf:
+            rate = self.learning_rate
+            raise ValueError(f"learning_rate must be lower than {rate}: no loss was finite")
         self.n_iter_ = len(self.loss_curve_)
         return self
 
-    def _check(self):
-        pass
-
-
-def _ga(self, loss_fn, key, start, data, density):
-    examples = len(data.examples["inputs"])
-    algorithm = ga(
-        loss_fn,
-        optimizer=_adam,
-        survivors=self.population_size // 2,
-        batch_size=min(self.batch_size, examples),
-        score_examples=_SCORED,
-    )
-    return loop.evolve(algorithm, key, start, data, generations=self.epochs, together=1)
-
-
-def _pruning(self, loss_fn, key, start, data, density):
-    examples = len(data.examples["inputs"])
-    batch_size = min(self.batch_size, examples)
-    batches = examples // batch_size
-    moves = []
-    for epoch in range(self.epochs):
-        t = min(1, 1.5 * (epoch) / self.epochs)
-        d = density + (1 - density) * (1 - t) ** 3
-        moves.append(Move(0, epoch * batches, (epoch + 1) * batches, d))
-    algorithm = pruning(
-        loss_fn,
-        optimizer=_adam,
-        batch_size=batch_size,
-        moves=tuple(moves),
-        may_be_zero=individual.all_leaves,
-    )
-    return loop.evolve(algorithm, key, start, data, together=1)
-
-
-def _gemonn(self, loss_fn, key, start, data, density):
-    examples = len(data.examples["inputs"])
-    batch_size = min(self.batch_size, examples // 2)
-    trainer = descent(loss_fn, optimizer=_adam, batch_size=batch_size)
-    half = max(1, self.epochs // 2)
-    for state, info in loop.evolve(trainer, key, start, data, generations=half, together=1):
-        yield state, info
-    steps = max(1, examples // batch_size - 1)
-    algorithm = gemonn(loss_fn, batch_size=batch_size, refine=Refine(_sparse_adam, steps))
-    algorithm = _from_network(algorithm, self.population_size, density)
-    yield from loop.evolve(algorithm, key + 1, state.params, data, generations=half, together=1)
-
-
-@types.cached
-def _from_network(algorithm, size, density):
-    densities = population.linear_densities(size) * density
-
-    def init(key, network, data):
-        key_copies, key_init = jax.random.split(key)
-        copies = population.sparse_copies(
-            key_copies, population.take(network, 0), size, densities=densities
-        )
-        hyper = jax.tree.map(lambda leaf: jax.numpy.repeat(leaf, size, axis=0), network.hyper)
-        return algorithm.init(key_init, copies._replace(hyper=hyper), data)
-
-    return Algorithm(init, lambda _, examples: algorithm.stages(size, examples))
-
-
-def _adam(hyper):
-    return optax.adam(hyper["learning_rate"])
-
-
-def _sparse_adam(hyper):
-    return sparse(_adam(hyper))
-
-
-def _outputs(network, inputs):
-    *hidden, last = network
-    for layer in hidden:
-        inputs = (inputs @ layer["kernel"] + layer["bias"][..., None, :]).clip(0)
-    return inputs @ last["kernel"] + last["bias"][..., None, :]
-
-
-def _cross_entropy(network, batch):
-    logits = _outputs(network, batch["inputs"])
-    numpy = logits.__array_namespace__()
-    logits = logits - logits.max(-1, keepdims=True)
-    own = numpy.where(batch["targets"][:, None] == numpy.arange(logits.shape[-1]), logits, 0)
-    return (numpy.log(numpy.exp(logits).sum(-1)) - own.sum(-1)).mean(-1)
-
-
-def _squared_error(network, batch):
-    return ((_outputs(network, batch["inputs"]) - batch["targets"]) ** 2).mean((-1, -2))
+    def _network_outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        # In float64, for rounding in float32 would depend on the number of rows.
+        return dense.outputs(self.network_, X.astype(np.float64))
 
 
 class EvolvedClassifier(ClassifierMixin, _EvolvedNetwork):
+    """A dense ReLU network that classifies, trained by evolution with gradients or by pruning.
+
+    Standardise the inputs, for instance by a `StandardScaler` before it in a `Pipeline`. A share of
+    the examples is held out: individuals are ranked by their loss on these, and the network kept is
+    the one of lowest loss there, of all individuals after each generation.
+
+    Args:
+      hidden: width of each hidden layer.
+      method: "ga", the genetic algorithm whose survivors learn; "gemonn", a front of networks that
+        are sparse copies of one that is trained first; "pruning", one network, gradually pruned.
+      epochs: passes over the training examples, by every survivor of "ga", by the one network of
+        "pruning", and half each by the first network and the offspring of "gemonn".
+      population_size: individuals of "ga" and "gemonn", 2 or more.
+      learning_rate: of Adam; evolution changes the children's.
+      batch_size: examples of a gradient step, at most as many as there are to train on, or half of
+        these with "gemonn".
+      density: largest share of weights and biases that are not zero, in (0, 1]; not for "ga".
+      validation_fraction: share of the examples that are held out, from 0 to 0.5; where it is 0 or
+        there are fewer than 10 examples, the training examples take their place.
+      random_state: an int for the same result every time, a `RandomState`, or None.
+
+    Attributes:
+      network_: list of layers, dicts of NumPy arrays `kernel` [inputs, outputs] and `bias`.
+      density_: share of its weights and biases that are not zero.
+      loss_curve_: lowest held-out loss of all individuals, whatever their density, after each
+        generation.
+      n_iter_: number of generations, with the scoring of an initial population.
+      classes_: the labels in the order of the outputs.
+      n_features_in_: number of inputs.
+
+    Raises:
+      ValueError: by `fit`, where an argument is out of its range or no loss is finite.
+    """
+
     def fit(self, X, y):
+        """Train on inputs [N, F] and labels [N]."""
+        self._check_arguments()
         X, y = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=2)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        return self._train(_cross_entropy, X, labels.astype(np.int32), len(self.classes_))
+        return self._train(dense.cross_entropy, X, labels.astype(np.int32), len(self.classes_))
 
     def predict_proba(self, X):
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        return softmax(_outputs(self.network_, X), axis=1)
+        """Probability of each class, [N, K]."""
+        return softmax(self._network_outputs(X), axis=1)
 
     def predict(self, X):
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """The most probable labels, [N]."""
+        outputs = self._network_outputs(X)
+        return self.classes_[outputs.argmax(axis=1)]
 
 
 class EvolvedRegressor(RegressorMixin, _EvolvedNetwork):
+    """A dense ReLU network for regression; as `EvolvedClassifier`, but for `classes_`.
+
+    It learns standardised targets and predicts in their own units. The loss is the mean squared
+    error in standard deviations.
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def fit(self, X, y):
-        X, y = validate_data(
-            self, X, y, dtype=np.float32, ensure_min_samples=2, y_numeric=True
-        )
-        self._mean, self._scale = y.mean(), y.std() or 1.0
-        targets = ((y - self._mean) / self._scale).astype(np.float32)[:, None]
-        return self._train(_squared_error, X, targets, 1)
+        """Train on inputs [N, F] and targets [N] or [N, T]."""
+        self._check_arguments()
+        options = {"multi_output": True, "y_numeric": True, "ensure_min_samples": 2}
+        X, y = validate_data(self, X, y, dtype=np.float32, **options)
+        y = np.asarray(y, np.float64)
+        self.target_mean_, deviation = y.mean(axis=0), y.std(axis=0)
+        self.target_scale_ = np.where(deviation > 0, deviation, 1)
+        targets = (y - self.target_mean_) / self.target_scale_
+        targets = targets.reshape(len(y), -1).astype(np.float32)
+        return self._train(dense.squared_error, X, targets, targets.shape[1])
 
     def predict(self, X):
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        return self._mean + self._scale * _outputs(self.network_, X)[:, 0].astype(float)
+        """Targets [N] or [N, T], as those given to `fit`."""
+        outputs = self._network_outputs(X)
+        shape = len(outputs), *np.shape(self.target_mean_)
+        return self.target_mean_ + self.target_scale_ * outputs.reshape(shape)

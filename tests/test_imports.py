@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
-    {"types", "bits", "sharding", "sorting"},
+    {"types", "bits", "sharding", "sorting", "dense"},
     {"individual", "pace"},
     {"population", "context"},
     {
@@ -31,7 +31,7 @@ CORE_LEVELS = [
     {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
     {"loop"},
     {"io", "results", "ask_tell", "models"},
-    {"fitting", "plotting"},
+    {"fitting", "plotting", "methods"},
     {"estimator"},
     {"__init__"},
 ]

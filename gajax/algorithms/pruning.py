@@ -222,13 +222,18 @@ def _of_alive(optimizer: types.Optimizer) -> types.Optimizer:
 
     Of one that is a function of hyper-parameters, another such function.
     """
-    if not isinstance(optimizer, optax.GradientTransformation):
-        return lambda hyper: _of_alive(optimizer(hyper))
-    inner = optax.with_extra_args_support(optimizer)
 
-    def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
-        alive, inner_state = state
-        updates, inner_state = inner.update(_where(alive, updates, 0), inner_state, params, **extra)
-        return _where(alive, updates, 0), (alive, inner_state)
+    def masked(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+        inner = optax.with_extra_args_support(inner)
 
-    return optax.GradientTransformationExtraArgs(inner.init, update)
+        def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
+            alive, inner_state = state
+            updates = _where(alive, updates, 0)
+            updates, inner_state = inner.update(updates, inner_state, params, **extra)
+            return _where(alive, updates, 0), (alive, inner_state)
+
+        return optax.GradientTransformationExtraArgs(inner.init, update)
+
+    if isinstance(optimizer, optax.GradientTransformation):
+        return masked(optimizer)
+    return lambda hyper: masked(optimizer(hyper))
