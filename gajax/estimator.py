@@ -27,7 +27,7 @@ except ImportError as error:
     message = 'gajax.estimator needs scikit-learn 1.6 or later: pip install "scikit-learn>=1.6"'
     raise ImportError(message) from error
 
-_FEWEST = 10  # examples of which some are held out
+_FEWEST = 100  # examples of which some are held out, for a handful of them ranks by chance
 
 
 class _EvolvedNetwork(BaseEstimator):
@@ -82,12 +82,12 @@ class _EvolvedNetwork(BaseEstimator):
 
         size = self.population_size if self.method == "ga" else 1
         networks = dense.draw(random, size, (inputs.shape[1], *self.hidden, width))
-        genes = individual.genes(networks) // size
+        rates = np.full(size, self.learning_rate, np.float32)
+        start = jax.device_put(Individual(networks, hyper={"learning_rate": rates}))
+        genes = individual.genes(start) // size
         most = genes if self.method == "ga" else math.floor(self.density * genes)
         if not most:
             raise ValueError(f"density must leave one of {genes} weights, not {self.density}")
-        rates = np.full(size, self.learning_rate, np.float32)
-        start = Individual(networks, hyper={"learning_rate": rates})
         order_key, key = map(int, random.randint(2**31 - 1, size=2))
         data = Data(training, order_key)
         states = METHODS[self.method](
@@ -148,7 +148,7 @@ class EvolvedClassifier(ClassifierMixin, _EvolvedNetwork):
         these with "gemonn".
       density: largest share of weights and biases that are not zero, in (0, 1]; not for "ga".
       validation_fraction: share of the examples that are held out, from 0 to 0.5; where it is 0 or
-        there are fewer than 10 examples, the training examples take their place.
+        there are fewer than 100 examples, the training examples take their place.
       random_state: an int for the same result every time, a `RandomState`, or None.
 
     Attributes:
