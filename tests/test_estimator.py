@@ -84,6 +84,13 @@ def test_network_of_lowest_held_out_loss_of_all_generations(fraction, held_out):
     assert_allclose(-np.log(of_labels).mean(), min(classifier.loss_curve_), rtol=1e-4)
 
 
+def test_density_is_a_limit_even_where_denser_networks_were_better():
+    classifier = EvolvedClassifier(method="pruning", density=0.04, epochs=12, **SMALL)
+    classifier.fit(INPUTS, IS_RIGHT)
+    assert np.argmin(classifier.loss_curve_) < 7  # epochs before two thirds are denser
+    assert 0 < classifier.density_ <= 0.04
+
+
 def test_equal_seeds_and_copies_predict_the_same(fitted):
     again = clone(fitted).fit(INPUTS, LABELS[IS_RIGHT.astype(int)])
     restored = pickle.loads(pickle.dumps(fitted))
