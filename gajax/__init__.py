@@ -5,6 +5,7 @@ from gajax import context as context
 from gajax import evaluation as evaluation
 from gajax import fronts as fronts
 from gajax import individual as individual
+from gajax import models as models
 from gajax import objectives as objectives
 from gajax import pareto as pareto
 from gajax import population as population

@@ -43,7 +43,7 @@ EXPERIMENT_LEVELS = [
     {"datasets"},
     {"autoencoder"},
     {"front"},
-    {"classify", "benchmark"},
+    {"classify", "benchmark", "examples"},
     {"mnist_ga", "gemonn"},
 ]
 """Packages and entry points of `experiments` from the lowest on."""
