@@ -21,12 +21,14 @@ from gajax.algorithms.pruning import pruning as pruning
 from gajax.algorithms.pruning import pruning_moves as pruning_moves
 from gajax.algorithms.refinement import RefinementState as RefinementState
 from gajax.algorithms.refinement import refinement as refinement
+from gajax.ask_tell import ask as ask
+from gajax.ask_tell import tell as tell
 from gajax.context import Context as Context
 from gajax.context import Output as Output
 from gajax.context import with_context as with_context
-from gajax.evaluation import tied as tied
 from gajax.fronts import FrontState as FrontState
 from gajax.fronts import Refine as Refine
+from gajax.gradients import tied as tied
 from gajax.individual import Individual as Individual
 from gajax.loop import best as best
 from gajax.loop import evolve as evolve

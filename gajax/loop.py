@@ -34,6 +34,10 @@ from gajax.types import (
 _MOST_GENERATIONS = 2**31 - 1
 
 
+NO_DATA = Data(np.zeros(1, np.float32), 0)
+"""The data of an algorithm that learns from none."""
+
+
 class _Report(NamedTuple):
     """What a program returns beside the state; the costs are those that `Stage.cost` counts."""
 
@@ -43,9 +47,9 @@ class _Report(NamedTuple):
     costs: Any  # [*S, 3]: gradient examples, forward examples, sequential steps
 
 
-def start(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
+def start(algorithm: Algorithm, key: Any, population: Any, data: Data = NO_DATA) -> Any:
     """The algorithm's state before its first generation."""
-    return _start(algorithm, as_key(key), population, _with_key(data))
+    return _start(algorithm, as_key(key), population, with_key(data))
 
 
 @partial(jax.jit, static_argnames="algorithm")
@@ -70,12 +74,13 @@ def evolve(
     seconds: float | None = None,
     together: int | None = None,
     resume_from: tuple[Any, Position] | None = None,
+    donate: bool = False,
     on_compile: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Any, Info]]:
     """Yield `(state, info)` after every generation until `generations` of them are done.
 
-    `gajax.best(state)` is the individual of lowest loss. The memory of a state is reused once the
-    next one is asked for. The first generation of an algorithm is always done.
+    `gajax.best(state)` is the individual of lowest loss. The first generation of an algorithm is
+    always done.
 
     Args:
       key: of `jax.random.key`, or a whole number to make one of.
@@ -86,6 +91,8 @@ def evolve(
       resume_from: a state and its `info.position` from an earlier call with the same arguments,
         kept or read from a file (`state_shapes` gives its form). The results are those of a run
         without interruption, to the bit.
+      donate: reuse the memory of each state that is yielded once the next one is asked for, so
+        that it is gone then. Saves the memory of one state and the time of copying it.
       on_compile: called with the name of each stage before this call runs it for the first time,
         when it is compiled unless an earlier call has done so.
 
@@ -95,7 +102,7 @@ def evolve(
     Raises:
       ValueError: where an argument is out of its range or contradicts another.
     """
-    key, data = as_key(key), _with_key(data)
+    key, data = as_key(key), with_key(data)
     require_at_least(0, generations=generations)
     require_at_least(1, together=together)
     if seconds is not None and together is not None:
@@ -132,6 +139,7 @@ def evolve(
             if info.done or seconds is not None:
                 yield state, info
                 costs[:] = 0
+                state = state if donate else jax.device_put(state, may_alias=False)
 
     return walk()
 
@@ -173,7 +181,7 @@ def best(state: Any) -> Params:
 
 def state_shapes(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
     """The state of a run with these arguments, as a tree of `jax.ShapeDtypeStruct`."""
-    return jax.eval_shape(partial(_start, algorithm), as_key(key), population, _with_key(data))
+    return jax.eval_shape(partial(_start, algorithm), as_key(key), population, with_key(data))
 
 
 def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[Any, Info]:
@@ -184,7 +192,7 @@ def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[A
     stop = turn + pace.turns(stage, stage.turns - turn)
     began = time.perf_counter()
     programs = stage.run, stage.cost
-    state, report = _piece(programs, index, key, state, data, generation, turn, stop)
+    state, report = piece(programs, index, key, state, data, generation, turn, stop)
     report = jax.device_get(report)
     if not is_new:  # the first piece has waited for its compilation
         pace.record(stage.name, (time.perf_counter() - began) / (stop - turn))
@@ -216,7 +224,7 @@ def _info(stages, generation, position: Position, stage, report: _Report, costs)
 
 
 @partial(jax.jit, static_argnames="programs", donate_argnames="state")
-def _piece(programs, index, key, state, data, generation, start, stop):
+def piece(programs, index, key, state, data, generation, start, stop):
     """Do the turns `start` to `stop` of a stage, given by its functions and its index."""
     return _run(((index, *programs, start, stop),), key, state, data, generation)
 
@@ -259,7 +267,8 @@ def _resume(
     return state, Position(*position)
 
 
-def _with_key(data: Data) -> Data:
+def with_key(data: Data) -> Data:
+    """The data with a typed key."""
     return data._replace(order_key=as_key(data.order_key))
 
 

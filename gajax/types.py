@@ -48,6 +48,20 @@ class Data(NamedTuple):
     shared: tuple[Any, ...] = ()
 
 
+class Outside(NamedTuple):
+    """How losses that JAX cannot trace take the place of those of a stage.
+
+    Attributes:
+      population: `population(state)`, the individuals that the stage evaluates.
+      record: `record(state, loss) -> state`, what the stage makes of their losses.
+      also_runs: whether the stage runs all the same before, for the signs of gradients.
+    """
+
+    population: Callable[[Any], Any]
+    record: Callable[[Any, Float[Array, " P"]], Any]
+    also_runs: bool = False
+
+
 class Stage(NamedTuple):
     """A part of a generation: a pure function of the state that the host may cut into pieces.
 
@@ -63,6 +77,7 @@ class Stage(NamedTuple):
       sequential_steps: batches that have to follow one another in all turns.
       cost: `cost(state, generation, start, stop) -> (gradient examples, forward examples)` of some
         turns where they depend on the state; the numbers above are then the largest possible.
+      outside: for a stage whose losses `gajax.tell` can give.
     """
 
     run: Callable[..., Any]
@@ -71,6 +86,7 @@ class Stage(NamedTuple):
     forward_examples: int = 0
     sequential_steps: int = 0
     cost: Callable[..., tuple[Array, Array]] | None = None
+    outside: Outside | None = None
 
     @property
     def name(self) -> str:
