@@ -17,6 +17,14 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import breeding, evaluation, gradients, mating, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
+from gajax.checks import (
+    check_bound,
+    check_genes,
+    check_loss,
+    check_objectives,
+    check_operators,
+    check_optimizer,
+)
 from gajax.context import Loss, Measured
 from gajax.individual import density, genes_of
 from gajax.types import (
@@ -96,8 +104,6 @@ def front(
     the signs of gradients too, and gives those of both parents to the crossover behind the genes.
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
-    if not objectives:
-        raise ValueError("objectives must hold a function beside the loss, not none")
     types.require_at_least(1, chunk_size=chunk_size)
     steps, interval = (refine.steps, refine.interval) if refine else (0, 1)
     if refine:
@@ -245,4 +251,14 @@ def front(
 
         return plan
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        gradient_fn = value_and_grad if guided or refine else None
+        check_loss(loss_fn, gradient_fn, population, data, batch_size)
+        if refine:
+            check_optimizer(refine.optimizer, population)
+        check_operators(crossover, mutation, hyper_mutation, population, guided=guided)
+        check_bound(crossover, population)
+        check_objectives(objectives, population)
+
+    return Algorithm(init, stages, check)

@@ -49,7 +49,17 @@ class _Report(NamedTuple):
 
 def start(algorithm: Algorithm, key: Any, population: Any, data: Data = NO_DATA) -> Any:
     """The algorithm's state before its first generation."""
-    return _start(algorithm, as_key(key), population, with_key(data))
+    key, data = as_key(key), with_key(data)
+    _check(algorithm, key, population, data)
+    return _start(algorithm, key, population, data)
+
+
+def _check(algorithm: Algorithm, key: Key[Array, "*S"], population: Any, data: Data) -> None:
+    """Check what belongs to the first seed; they all have the same shapes."""
+    data = data._replace(order_key=None)
+    if key.ndim:
+        population, data = jax.tree.map(lambda leaf: leaf[0], (population, data))
+    algorithm.check(population, data)
 
 
 @partial(jax.jit, static_argnames="algorithm")
@@ -111,6 +121,7 @@ def evolve(
         raise ValueError("several seeds at once must be on one device, not in a mesh")
     sizes = (populations.size(tree, axis=key.ndim) for tree in (population, data.examples))
     plan = algorithm.stages(*sizes)
+    _check(algorithm, key, population, data)
     first = 0 if plan(0) else 1
     if generations is None and plan(_MOST_GENERATIONS):
         raise ValueError("generations must be given for an algorithm that does not end by itself")

@@ -111,10 +111,13 @@ class Algorithm(NamedTuple):
       init: `init(key, population, data) -> state`.
       stages: `stages(P, N) -> plan` for a population size and a number of examples. Equal arguments
         give the same objects, so that nothing is compiled twice.
+      check: `check(population, data)` raises ValueError where these, or what the algorithm was made
+        of, do not fit together.
     """
 
     init: Callable[[Key[Array, ""], Params, Data], Any]
     stages: Callable[[int, int], Plan]
+    check: Callable[[Any, Data], None] = lambda population, data: None
 
 
 class Position(NamedTuple):
@@ -193,16 +196,16 @@ def require_batch_size(batch_size: int, most: int) -> None:
         raise ValueError(f"batch_size must be from 1 to {most}, not {batch_size}")
 
 
-def cached(factory: Callable[..., Algorithm]) -> Callable[..., Algorithm]:
-    """Let the factory return the same algorithm for equal arguments, so that it compiles once.
+def cached(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function return the same for equal arguments, so that an algorithm compiles once.
 
     Functions are equal to themselves alone, `functools.partial` objects where their parts are.
-    Arguments that cannot be compared, such as arrays, give a new algorithm on every call.
+    Arguments that cannot be compared, such as arrays, give a new result on every call.
     """
-    made: dict[Any, Algorithm] = {}
+    made: dict[Any, Any] = {}
 
     @wraps(factory)
-    def make(*positional: Any, **named: Any) -> Algorithm:
+    def make(*positional: Any, **named: Any) -> Any:
         arguments = _comparable((positional, named))
         try:
             hash(arguments)

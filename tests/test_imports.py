@@ -26,7 +26,7 @@ CORE_LEVELS = [
         "pareto",
         "objectives",
     },
-    {"breeding", "gradients"},
+    {"breeding", "gradients", "checks"},
     {"mating"},
     {"fronts"},
     {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},

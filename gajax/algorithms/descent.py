@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import context as contexts
 from gajax import evaluation, gradients, sharding, types
 from gajax import population as populations
+from gajax.checks import check_genes, check_loss, check_optimizer
 from gajax.context import Loss, Measured
 from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
@@ -81,4 +82,9 @@ def descent(
         plan = Stage(train, count, trained, sequential_steps=count), Stage(average)
         return lambda generation: plan if generation else ()
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+
+    return Algorithm(init, stages, check)

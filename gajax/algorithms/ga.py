@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import bits, breeding, evaluation, gradients, individual, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
+from gajax.checks import check_bound, check_genes, check_loss, check_operators, check_optimizer
 from gajax.context import Loss, Measured
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
@@ -179,7 +180,14 @@ def ga(
         later = (*([training] if loss_fn else []), Stage(breed), *scoring)
         return lambda generation: later if generation else scoring
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+        check_operators(crossover, mutation, hyper_mutation, population)
+        check_bound(crossover, population)
+
+    return Algorithm(init, stages, check)
 
 
 def draw_couples(

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from gajax import context as contexts
 from gajax import evaluation, gradients, individual, types
 from gajax import population as populations
+from gajax.checks import check_genes, check_loss
 from gajax.context import Loss, Measured
 from gajax.individual import genes_of, with_genes
 from gajax.types import Algorithm, Data, Params, Stage
@@ -205,7 +206,11 @@ def pruning(
             raise ValueError(f"the population must be one individual to prune, not {size}")
         return lambda generation: plans[generation] if generation < len(plans) else ()
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+
+    return Algorithm(init, stages, check)
 
 
 def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:

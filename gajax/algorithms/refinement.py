@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import context as contexts
 from gajax import evaluation, gradients, types
 from gajax import population as populations
+from gajax.checks import check_genes, check_loss, check_optimizer
 from gajax.context import Loss
 from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
@@ -137,4 +138,9 @@ def refinement(
 
         return plan
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+
+    return Algorithm(init, stages, check)
