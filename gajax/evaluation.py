@@ -39,7 +39,7 @@ def batch_order(
     """
     examples = example_count(data)
     epoch, index = jnp.divmod(first + jnp.arange(count), examples // batch_size)
-    places = index[:, None] * batch_size + jnp.arange(batch_size)
+    places = index[:, None] * batch_size + jnp.arange(batch_size)[None]
     return bits.permuted(data.order_key, epoch, places, examples)
 
 
