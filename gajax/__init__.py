@@ -5,6 +5,7 @@ from gajax import context as context
 from gajax import evaluation as evaluation
 from gajax import fronts as fronts
 from gajax import individual as individual
+from gajax import io as io
 from gajax import objectives as objectives
 from gajax import pareto as pareto
 from gajax import population as population
@@ -27,6 +28,9 @@ from gajax.evaluation import tied as tied
 from gajax.fronts import FrontState as FrontState
 from gajax.fronts import Refine as Refine
 from gajax.individual import Individual as Individual
+from gajax.io import export as export
+from gajax.io import load as load
+from gajax.io import save as save
 from gajax.loop import best as best
 from gajax.loop import evolve as evolve
 from gajax.loop import run_generations as run_generations
