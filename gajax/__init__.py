@@ -47,6 +47,8 @@ from gajax.population import linear_densities as linear_densities
 from gajax.population import size as size
 from gajax.population import sparse_copies as sparse_copies
 from gajax.population import take as take
+from gajax.results import Front as Front
+from gajax.results import front as front
 from gajax.sparsity import sparse as sparse
 from gajax.types import Algorithm as Algorithm
 from gajax.types import Data as Data
