@@ -25,6 +25,8 @@ from gajax.context import Context as Context
 from gajax.context import Output as Output
 from gajax.context import with_context as with_context
 from gajax.evaluation import tied as tied
+from gajax.fitting import Fit as Fit
+from gajax.fitting import fit as fit
 from gajax.fronts import FrontState as FrontState
 from gajax.fronts import Refine as Refine
 from gajax.individual import Individual as Individual
