@@ -41,6 +41,7 @@ from gajax.loop import state_shapes as state_shapes
 from gajax.operators import crossover as crossover
 from gajax.operators import mutation as mutation
 from gajax.operators import selection as selection
+from gajax.plotting import plot as plot
 from gajax.population import concatenate as concatenate
 from gajax.population import density as density
 from gajax.population import genes as genes
