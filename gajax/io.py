@@ -146,7 +146,7 @@ def _named(tree: Any) -> dict[str, Any]:
     """The leaves by their paths; ValueError where one is no array or two have the same path."""
     named: dict[str, Any] = {}
     for name, leaf in zip(*map(jax.tree.leaves, (leaf_paths(tree), tree)), strict=True):
-        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
+        if not hasattr(leaf, "dtype"):
             raise ValueError(f"leaf {name!r} must be an array, not {leaf!r}")
         if name in named:
             raise ValueError(f"leaves must have paths of their own, not {name!r} twice")

@@ -299,6 +299,7 @@ def test_coordinates_for_jax(exported):
         matrix = BCOO((data, indices), shape=tuple(shape))
         assert matrix.shape == leaf.shape and matrix.nse == np.count_nonzero(leaf)
         assert data.dtype == _type(leaf) and indices.dtype == np.int32
+        assert shape.dtype == np.int64
         if name in ("conv", "bias", "scale"):
             np.testing.assert_array_equal(matrix.todense(), leaf, err_msg=name)
         elif leaf.ndim:

@@ -68,9 +68,9 @@ def test_the_same_as_by_comparing_all(count, most):
 
 def test_columns_of_the_caller_and_metrics():
     state = state_of([1, 2, 3], {"accuracy": [0.9, 0.8, 0.7]}, size=[3, 2, 1])
-    front = gajax.front(state, {"parts": np.array([1, 2, 0])})
+    front = gajax.front(state, {"parts": np.array([1, 2, 0]), "area": np.array([0, 0, 1])})
     assert members(front) == [2, 0]
-    assert [*front.objectives] == ["parts", "loss"]
+    assert [*front.objectives] == ["parts", "area", "loss"]
     np.testing.assert_array_equal(front.metrics["accuracy"], np.float32([0.7, 0.9]))
 
 
