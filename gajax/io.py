@@ -73,21 +73,20 @@ def load(path: str | os.PathLike, like: Any) -> Any:
     except Exception as error:  # of any class where a file is hostile
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is damaged or no safetensors file: {reason}") from None
-    for names, problem in ((expected.keys() - found, "lacks"), (found.keys() - expected, "has")):
-        if names:
-            other = "a leaf" if problem == "lacks" else "a leaf that `like` lacks,"
-            raise ValueError(f"{path} {problem} {other} {min(names)!r}")
+    if lacking := sorted(expected.keys() - found):
+        raise ValueError(f"{path} lacks the leaf {lacking[0]!r}")
+    if further := sorted(found.keys() - expected):
+        raise ValueError(f"{path} has a leaf that `like` lacks, {further[0]!r}")
     types = dict(zip(_CODES, _TYPES, strict=True))
     for name, leaf in expected.items():
         code, shape = found[name]
-        wanted, given = (leaf.dtype.name, list(leaf.shape)), (types.get(code, code), shape)
+        wanted, given = f"{leaf.dtype.name}{list(leaf.shape)}", f"{types.get(code, code)}{shape}"
         if wanted != given:
-            sides = ("{}{}".format(*side) for side in (wanted, given))
-            raise ValueError("leaf {!r} of {} must be {}, not {}".format(name, path, *sides))
+            raise ValueError(f"leaf {name!r} of {path} must be {wanted}, not {given}")
     content = dict(safetensors.deserialize(Path(path).read_bytes()))
 
     def read(name: str, leaf: Any) -> Any:
-        array = np.frombuffer(content[name]["data"], leaf.dtype).reshape(leaf.shape)
+        array = np.frombuffer(content[name]["data"], leaf.dtype.name).reshape(leaf.shape)
         return jax.device_put(array) if isinstance(leaf, jax.Array) else array
 
     return jax.tree.map(read, leaf_paths(like), like)

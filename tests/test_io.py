@@ -72,6 +72,13 @@ def test_every_type_keeps_its_bits(name, path):
     assert_same(gajax.load(path, tree), tree)
 
 
+def test_numbers_of_either_byte_order(path):
+    tree = np.arange(4, dtype=">f4"), np.arange(4, dtype="<f4")
+    gajax.save(tree, path)
+    for array in gajax.load(path, tree):
+        np.testing.assert_array_equal(array, np.arange(4, dtype=np.float32), strict=True)
+
+
 def test_numbers_that_are_not_finite_keep_their_bits(path):
     tree = np.array([np.nan, -np.nan, np.inf, -0.0], np.float32)
     gajax.save(tree, path)
@@ -163,7 +170,7 @@ GOOD = {"a": np.ones((2, 3), np.float32), "b": np.zeros(4, np.int32)}
 @pytest.mark.parametrize(
     "other, words",
     [
-        ({**GOOD, "c": GOOD["a"]}, "model.safetensors lacks a leaf 'c'$"),
+        ({**GOOD, "c": GOOD["a"]}, "model.safetensors lacks the leaf 'c'$"),
         ({"a": GOOD["a"]}, "model.safetensors has a leaf that `like` lacks, 'b'$"),
         (
             {**GOOD, "a": GOOD["a"].T},
