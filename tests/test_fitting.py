@@ -1,6 +1,7 @@
 """A run in one call: what its history holds, how it goes on, and what a terminal shows of it."""
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import jax
@@ -92,7 +93,7 @@ def test_a_run_that_is_done_stays_as_it_is(through):
 
 
 def test_generations_that_run_together_have_one_row(through):
-    found = fit(together=3)
+    found = fit(together=3, progress=True)
     assert_same(found.state, through.state)
     assert found.history["generation"].tolist() == [0, 3, 4]
     for name in ("loss", *CUMULATIVE):
@@ -168,6 +169,9 @@ def terminal(monkeypatch):
 def test_a_terminal_shows_one_line_that_changes(terminal, through):
     same_run(fit(), through)
     assert terminal.getvalue().count("\n") == 1 and terminal.getvalue().endswith("%\n")
+    written = terminal.getvalue().removesuffix("\n").split("\r")[1:]
+    for before, after in itertools.pairwise(written):
+        assert len(after) >= len(before.rstrip())  # so that nothing of it stays
     lines = [line for line in terminal.lines() if line]
     assert lines[0] == "compiling start"
     compiled = [line.rpartition(" ")[2] for line in lines if "compiling" in line]
@@ -198,6 +202,7 @@ def test_the_time_left(terminal, monkeypatch, share, through):
     monkeypatch.setattr(fitting.time, "monotonic", lambda: now[0])
     line = fitting._Line(terminal, 10)
     info = gajax.Info(1, "train", 1.0, True, np.ones(2), {}, np.int32(0), 0, 0, 0, (2, 0, 0))
+    line.show(info._replace(generation=0))
     line.compiling("train")
     now[0] += 1000  # a compilation does not count
     line.show(info)
@@ -225,6 +230,13 @@ def test_no_loss_is_shown_that_is_not_finite(terminal):
     nowhere = jax.tree.map(lambda leaf: leaf * np.nan, population())
     gajax.fit(GA, 0, nowhere, DATA, generations=0)
     assert terminal.lines()[-2] == "generation 0  100 %"
+
+
+def test_the_best_loss_is_finite(terminal):
+    loss = np.array([np.nan, 2, -np.inf, 3])
+    info = gajax.Info(1, "train", 1.0, True, loss, {}, np.int32(2), 0, 0, 0, (2, 0, 0))
+    fitting._Line(terminal, None).show(info)
+    assert terminal.lines()[-1] == "generation 1  best loss 2  100 %"
 
 
 def test_lines_are_not_written_too_often(terminal, monkeypatch):

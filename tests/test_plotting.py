@@ -126,6 +126,7 @@ def test_axes_of_the_caller_keep_their_style(tmp_path):
         assert gajax.plot(history(LOSS), ax=panels[0]) is figure
         gajax.plot(front(density=[1, 2], loss=[2, 1]), tmp_path / "both.png", ax=panels[1])
         assert gajax.plot(history(LOSS)).axes[0].get_facecolor()[:3] == (1, 1, 1)
+    assert panels[0].get_legend().get_frame_on()
     assert [panel.get_facecolor()[:3] for panel in panels] == [(0, 0, 0)] * 2
     assert len(panels[0].lines) == 2 and len(panels[1].lines) == 3
     assert (tmp_path / "both.png").exists()
