@@ -64,7 +64,7 @@ def fit(
         loss, the share done, the time left and what is being compiled; None where stderr is a
         terminal.
       callback: `callback(state, info)`, called after every finished generation. The run ends there
-        if it returns something true. The memory of the state is reused afterwards.
+        if it returns something true.
       together: as in `gajax.evolve`; the history then has a row, and the callback a call, for each
         compiled program only.
 
@@ -105,6 +105,7 @@ def fit(
         seconds=_SECONDS_WITHIN_GENERATION if is_shown and together is None else None,
         together=together,
         resume_from=resume_from,
+        donate=callback is None,  # so that a callback may keep states
         on_compile=line.compiling,
     )
     total = {name: history[name][-1] if history else 0 for name in (*_COSTS, "seconds")}

@@ -19,6 +19,7 @@ from jaxtyping import Array, Int, Key
 from gajax import population as populations
 from gajax import sharding
 from gajax.pace import Pace, costs_of, share_done
+from gajax.seeds import for_each_seed
 from gajax.types import (
     Algorithm,
     Data,
@@ -71,7 +72,7 @@ def _start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data
         # The keys of generations are folded in from 0 on.
         return algorithm.init(jax.random.fold_in(key, _MOST_GENERATIONS), population, data)
 
-    return _for_each_seed(init, key, population, data)
+    return for_each_seed(init, key, population, data)
 
 
 def evolve(
@@ -104,7 +105,7 @@ def evolve(
       donate: reuse the memory of each state that is yielded once the next one is asked for, so
         that it is gone then. Saves the memory of one state and the time of copying it.
       on_compile: called with the name of each stage before this call runs it for the first time,
-        when it is compiled unless an earlier call has done so.
+        when it is compiled unless an earlier call has done so; "generations" for those together.
 
     Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices; S
     seeds there go one after another, in runs of their own.
@@ -143,6 +144,7 @@ def evolve(
             if together and position.stage == position.turn == 0:
                 most = min(together, last + 1 - position.generation)
                 count = _alike(plan, position.generation, most)
+                pace.is_new("generations")
                 state, info = _run_generations(*setting, count, costs)
             else:
                 state, info = _run_turns(*setting, pace, costs)
@@ -150,7 +152,7 @@ def evolve(
             if info.done or seconds is not None:
                 yield state, info
                 costs[:] = 0
-                state = state if donate else jax.device_put(state, may_alias=False)
+                state = state if donate else _copy(state)
 
     return walk()
 
@@ -253,7 +255,7 @@ def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
             state = run(key_stage, state, data, generation, start, stop)
         return state, _Report(state.loss, state.metrics, state.failed, costs)
 
-    state, report = _for_each_seed(one, key, state, data)
+    state, report = for_each_seed(one, key, state, data)
     return state, sharding.replicate(report)  # so that every host can read it
 
 
@@ -261,6 +263,12 @@ def _alike(plan: Plan, generation: int, most: int) -> int:
     """How many generations from that one on have the same stages, at most so many."""
     stages = plan(generation)
     return next((n for n in range(1, most) if plan(generation + n) != stages), most)
+
+
+def _copy(state: Any) -> Any:
+    if jax.process_count() > 1:  # device_put takes no arrays that lie on other hosts too
+        return jax.tree.map(jnp.copy, state)
+    return jax.device_put(state, may_alias=False)  # compiles nothing
 
 
 def _resume(
@@ -271,7 +279,7 @@ def _resume(
 ) -> tuple[Any, Position]:
     """The state, copied so that the caller can resume from it again, and its position."""
     state, position = resume_from
-    state = jax.tree.map(jnp.copy, state)
+    state = _copy(state)
     if sharding.device_count() > 1:
         started = _start.lower(algorithm, key, *placed).compile()
         state = jax.device_put(state, started.output_shardings)
@@ -294,25 +302,3 @@ def _place(population: Params, data: Data) -> tuple[Params, Data]:
 def _share_out(population: Params, data: Data) -> tuple[Params, Data]:
     """Compiled, because only a program takes the arrays of one host for those of many."""
     return sharding.place(population), sharding.replicate(data)
-
-
-def _side_by_side() -> bool:
-    """Whether seeds run at the same time: a CPU is as fast with one after another."""
-    return jax.default_backend() != "cpu"
-
-
-def _for_each_seed(
-    function: Callable[..., Any], key: Key[Array, "*S"], tree: Any, data: Data
-) -> Any:
-    """`function(key, tree, data)` of every seed, or as it is without an axis S."""
-    if not key.ndim:
-        return function(key, tree, data)
-
-    def one(arguments: tuple[Array, Array, Any]) -> Any:
-        seed, key, tree = arguments
-        # Not `leaf[seed % len(leaf)]`, which under vmap would copy what the seeds share.
-        own = jax.tree.map(lambda leaf: leaf[seed if len(leaf) > 1 else 0], data)
-        return function(key, tree, own)
-
-    run = jax.vmap(one) if _side_by_side() else partial(lax.map, one)
-    return run((jnp.arange(len(key)), key, tree))

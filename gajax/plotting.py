@@ -38,9 +38,6 @@ STYLE = {
 }
 """Settings of matplotlib over its defaults."""
 
-_DECADES = 10
-
-
 _DECADE = 10
 
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding", "sorting"},
-    {"individual", "pace"},
+    {"individual", "pace", "seeds"},
     {"population", "context"},
     {
         "operators",
