@@ -5,6 +5,8 @@ from gajax import context as context
 from gajax import evaluation as evaluation
 from gajax import fronts as fronts
 from gajax import individual as individual
+from gajax import io as io
+from gajax import models as models
 from gajax import objectives as objectives
 from gajax import pareto as pareto
 from gajax import population as population
@@ -20,13 +22,20 @@ from gajax.algorithms.pruning import pruning as pruning
 from gajax.algorithms.pruning import pruning_moves as pruning_moves
 from gajax.algorithms.refinement import RefinementState as RefinementState
 from gajax.algorithms.refinement import refinement as refinement
+from gajax.ask_tell import ask as ask
+from gajax.ask_tell import tell as tell
 from gajax.context import Context as Context
 from gajax.context import Output as Output
 from gajax.context import with_context as with_context
-from gajax.evaluation import tied as tied
+from gajax.fitting import Fit as Fit
+from gajax.fitting import fit as fit
 from gajax.fronts import FrontState as FrontState
 from gajax.fronts import Refine as Refine
+from gajax.gradients import tied as tied
 from gajax.individual import Individual as Individual
+from gajax.io import export as export
+from gajax.io import load as load
+from gajax.io import save as save
 from gajax.loop import best as best
 from gajax.loop import evolve as evolve
 from gajax.loop import run_generations as run_generations
@@ -35,6 +44,7 @@ from gajax.loop import state_shapes as state_shapes
 from gajax.operators import crossover as crossover
 from gajax.operators import mutation as mutation
 from gajax.operators import selection as selection
+from gajax.plotting import plot as plot
 from gajax.population import concatenate as concatenate
 from gajax.population import density as density
 from gajax.population import genes as genes
@@ -43,6 +53,8 @@ from gajax.population import linear_densities as linear_densities
 from gajax.population import size as size
 from gajax.population import sparse_copies as sparse_copies
 from gajax.population import take as take
+from gajax.results import Front as Front
+from gajax.results import front as front
 from gajax.sparsity import sparse as sparse
 from gajax.types import Algorithm as Algorithm
 from gajax.types import Data as Data

@@ -66,7 +66,7 @@ def permuted(
     shift, mask = (width + 1) // 2, 2**width - 1
     number, draws = number.astype(jnp.uint32), 2 * _ROUNDS
     if _is_threefry(key):
-        constants = _threefry(key, number[:, None] * draws + lax.iota(jnp.uint32, draws))
+        constants = _threefry(key, number[:, None] * draws + lax.iota(jnp.uint32, draws)[None])
     else:
         keys = jax.vmap(partial(jax.random.fold_in, key))(number)
         constants = jax.vmap(lambda key: jax.random.bits(key, (draws,), jnp.uint32))(keys)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from gajax.individual import Individual, genes_of
-from gajax.types import LossFn, ValueAndGrad
 
 
 class Context(NamedTuple):
@@ -54,6 +53,10 @@ class WithContext(NamedTuple):
     function: Callable[..., Any]
 
 
+Loss = Callable[..., Any] | WithContext
+"""A `types.LossFn`, or one that takes a context; or likewise the `value_and_grad` of one."""
+
+
 def with_context(loss_fn: Callable[..., Output | Float[Array, ""]]) -> WithContext:
     """Let every algorithm call `loss_fn(params, batch, context, *shared)`.
 
@@ -65,10 +68,10 @@ def with_context(loss_fn: Callable[..., Output | Float[Array, ""]]) -> WithConte
     return WithContext(loss_fn)
 
 
-def value_and_grad(loss_fn: LossFn | WithContext) -> ValueAndGrad | WithContext:
+def value_and_grad(loss_fn: Loss | None) -> Loss | None:
     """As `jax.value_and_grad`, for losses of both kinds."""
     if not isinstance(loss_fn, WithContext):
-        return jax.value_and_grad(loss_fn)
+        return jax.value_and_grad(loss_fn) if loss_fn else None
 
     def with_output(*arguments: Any) -> tuple[Any, Output]:
         output = as_output(loss_fn.function(*arguments))
@@ -82,7 +85,7 @@ def value_and_grad(loss_fn: LossFn | WithContext) -> ValueAndGrad | WithContext:
 
 
 def call(
-    function: Callable[..., Any] | WithContext,
+    function: Loss | None,
     individual: Any,
     batch: Any,
     shared: tuple[Any, ...],
@@ -93,7 +96,7 @@ def call(
     """What a loss, or the `value_and_grad` of one, gives for an individual."""
     params = genes_of(individual)
     if not isinstance(function, WithContext):
-        return function(params, batch, *shared)
+        return _required(function)(params, batch, *shared)
     has_more = isinstance(individual, Individual)
     extra = (individual.state, individual.hyper) if has_more else ((), ())
     return function.function(params, batch, Context(key, *extra, is_training), *shared)
@@ -104,9 +107,7 @@ def as_output(result: Any) -> Output:
     return result if isinstance(result, Output) else Output(result)
 
 
-def keys_of(
-    function: Callable[..., Any] | WithContext, key: Key[Array, ""], count: int
-) -> Key[Array, " P"] | None:
+def keys_of(function: Loss | None, key: Key[Array, ""], count: int) -> Key[Array, " P"] | None:
     """A key for each individual where the loss takes one."""
     return jax.random.split(key, count) if isinstance(function, WithContext) else None
 
@@ -122,3 +123,9 @@ def add(total: Measured, output: Output, weight: int | float = 1) -> Measured:
     return jax.tree.map(
         lambda old, value: old + weight * jnp.asarray(value).astype(old.dtype), total, new
     )
+
+
+def _required(function: Callable[..., Any] | None) -> Callable[..., Any]:
+    if function is None:
+        raise ValueError("loss_fn must be given: only gajax.ask and gajax.tell go without one")
+    return function

@@ -1,26 +1,24 @@
-"""Losses and gradient steps of a whole population, in chunks that suit the device.
+"""Losses of a whole population, in chunks that suit the device.
 
 An individual with a gene that is not finite has a loss of NaN, even where its network hides it.
 Losses are float32 whatever their function gives, or float64 where JAX has 64 bits enabled.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Int8, Key, PyTree
+from jaxtyping import Array, Float, Int, Int8, Key, PyTree
 
 from gajax import bits, sharding
 from gajax import context as contexts
 from gajax import population as populations
-from gajax.context import Measured, WithContext
-from gajax.individual import genes_of, is_finite, with_genes
+from gajax.context import Loss, Measured, WithContext
+from gajax.individual import is_finite
 from gajax.population import map_individuals
-from gajax.types import Data, LossFn, Optimizer, Params, ValueAndGrad
+from gajax.types import Data
 
 SCORE_BATCH = 1_000
 """Examples that go through a loss at once where no gradient is wanted."""
@@ -41,7 +39,7 @@ def batch_order(
     """
     examples = example_count(data)
     epoch, index = jnp.divmod(first + jnp.arange(count), examples // batch_size)
-    places = index[:, None] * batch_size + jnp.arange(batch_size)
+    places = index[:, None] * batch_size + jnp.arange(batch_size)[None]
     return bits.permuted(data.order_key, epoch, places, examples)
 
 
@@ -50,90 +48,7 @@ def batch_at(examples: PyTree, order: Int[Array, "T B"], index: int | Int[Array,
     return jax.tree.map(lambda leaf: leaf[order[index % len(order)]], examples)
 
 
-def gradient_steps(
-    value_and_grad: ValueAndGrad | WithContext,
-    optimizer: Optimizer,
-    population: Any,
-    optimizer_state: Any,
-    data: Data,
-    order: Int[Array, "T B"],
-    start: int | Int[Array, ""],
-    stop: int | Int[Array, ""] | Int[Array, " P"],
-    *,
-    keys: Key[Array, " P"] | None = None,
-    total: Measured | None = None,
-    chunk_size: int | None = None,
-) -> tuple[Any, Any, Measured]:
-    """Train every individual by itself on the batches `start` to `stop` of `order`.
-
-    Each individual may have a `stop` and a key of its own. Returns the population, its optimiser
-    states and `total` (None: zero) with the losses and metrics of the batches added. A batch whose
-    loss is not finite is skipped, and so is a gene whose gradient is NaN. A chunk of individuals
-    takes all its steps before the next chunk starts, so that its weights and moments stay in the
-    cache. Optimisers that take `value`, `grad` or `value_fn`, such as `optax.lbfgs`, get them.
-    """
-
-    def train(arguments, stop, examples, shared, order, start):
-        individual, optimizer_state, total, key = arguments
-        update = optax.with_extra_args_support(_optimizer_of(optimizer, individual)).update
-
-        def body(batch, carry):
-            individual, optimizer_state, total = carry
-            rows, params = batch_at(examples, order, batch), genes_of(individual)
-            key_batch = contexts.batch_key(key, batch)
-
-            def differentiate(params):
-                trained = with_genes(individual, params)
-                setting = trained, rows, shared, key_batch
-                return contexts.call(value_and_grad, *setting, is_training=True)
-
-            result, gradient = differentiate(params)
-            output = contexts.as_output(result)
-            is_good = jnp.isfinite(output.loss)
-            gradient = jax.tree.map(partial(_usable, is_good), gradient)
-            extra = {"value": output.loss, "grad": gradient}
-            extra["value_fn"] = lambda params: contexts.as_output(differentiate(params)[0]).loss
-            updates, optimizer_state = update(gradient, optimizer_state, params, **extra)
-            trained = with_genes(individual, optax.apply_updates(params, updates))
-            if output.state is not None:
-                new_state = jax.tree.map(
-                    lambda new, old: jnp.where(is_good, new, old).astype(old.dtype),
-                    output.state,
-                    individual.state,
-                )
-                trained = trained._replace(state=new_state)
-            return trained, optimizer_state, contexts.add(total, output)
-
-        carry = individual, optimizer_state, total
-        individual, optimizer_state, total = lax.fori_loop(start, stop, body, carry)
-        return individual, optimizer_state, _of_finite(individual, total)
-
-    if total is None:
-        total = no_total(value_and_grad, population, data, order.shape[1])
-    individuals = population, optimizer_state, total, keys
-    common = data.examples, data.shared, order, start
-    return _map_until(stop, train, individuals, *common, chunk_size=chunk_size)
-
-
-def init_optimizer(optimizer: Optimizer, population: Any) -> Any:
-    """The optimiser state of every individual before its first step."""
-
-    def init(individual: Any) -> Any:
-        return _optimizer_of(optimizer, individual).init(genes_of(individual))
-
-    return map_individuals(init, population)
-
-
-def _optimizer_of(optimizer: Optimizer, individual: Any) -> optax.GradientTransformation:
-    """The optimiser, made from the individual's hyper-parameters where it depends on them."""
-    if isinstance(optimizer, optax.GradientTransformation):
-        return optimizer
-    return optimizer(individual.hyper)
-
-
-def no_total(
-    function: LossFn | ValueAndGrad | WithContext, population: Any, data: Data, batch_size: int
-) -> Measured:
+def no_total(function: Loss | None, population: Any, data: Data, batch_size: int) -> Measured:
     """Zeros for the losses and metrics that a loss, or its gradient, has on such a batch."""
     loss = jnp.zeros(populations.size(population))
     if not isinstance(function, WithContext):
@@ -160,7 +75,7 @@ def score_batches(examples: int) -> int:
 
 
 def score(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     population: Any,
     data: Data,
     start: int | Int[Array, ""],
@@ -198,16 +113,16 @@ def score(
             total = add_batches(SCORE_BATCH, total, start, jnp.minimum(stop, whole))
         if rest:  # the last batch, where it is asked for
             total = add_batches(rest, total, jnp.maximum(start, whole), stop)
-        return _of_finite(individual, total)
+        return of_finite(individual, total)
 
     if total is None:
         total = no_total(loss_fn, population, data, min(examples, SCORE_BATCH))
     common = data.examples, data.shared, start
-    return _map_until(stop, add, (population, total, keys), *common, chunk_size=chunk_size)
+    return map_until(stop, add, (population, total, keys), *common, chunk_size=chunk_size)
 
 
 def losses(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     population: Any,
     data: Data,
     *,
@@ -219,7 +134,7 @@ def losses(
 
 
 def measure(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     population: Any,
     data: Data,
     *,
@@ -235,12 +150,12 @@ def measure(
 
 
 def batch_losses(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     population: Any,
     batch: Any,
     shared: tuple[Any, ...] = (),
     *,
-    gradient_fn: ValueAndGrad | WithContext | None = None,
+    gradient_fn: Loss | None = None,
     keys: Key[Array, " P"] | None = None,
     chunk_size: int | None = None,
 ) -> tuple[Measured, PyTree[Int8[Array, "P ..."]]]:
@@ -255,12 +170,12 @@ def batch_losses(
             signs = jax.tree.map(lambda leaf: jnp.sign(leaf).astype(jnp.int8), gradient)
         output = contexts.as_output(result)
         metrics = {name: jnp.asarray(value, float) for name, value in output.metrics.items()}
-        return _of_finite(individual, Measured(output.loss, metrics)), signs
+        return of_finite(individual, Measured(output.loss, metrics)), signs
 
     return map_individuals(evaluate, (population, keys), batch, *shared, chunk_size=chunk_size)
 
 
-def _map_until(
+def map_until(
     stop: int | Int[Array, ""] | Int[Array, " P"],
     function: Callable[..., Any],
     individuals: Any,
@@ -281,11 +196,8 @@ def _map_until(
     return map_individuals(of_pair, (individuals, stop), *common, chunk_size=chunk_size)
 
 
-def _usable(is_good: Bool[Array, ""], gradient: Array) -> Array:
-    return jnp.where(is_good & ~jnp.isnan(gradient), gradient, 0)
-
-
-def _of_finite(individual: Any, total: Measured) -> Measured:
+def of_finite(individual: Any, total: Measured) -> Measured:
+    """With a loss of NaN where a gene of the individual is not finite."""
     loss = jnp.where(is_finite(individual), total.loss, jnp.nan).astype(float)
     return total._replace(loss=loss)
 
@@ -293,23 +205,3 @@ def _of_finite(individual: Any, total: Measured) -> Measured:
 def failures(loss: Float[Array, " P"]) -> Int[Array, ""]:
     """Number of losses that are not finite."""
     return jnp.sum(~jnp.isfinite(loss), dtype=jnp.int32)
-
-
-def tied(loss_fn: Callable[..., Float[Array, ""]]) -> ValueAndGrad:
-    """`value_and_grad(params, batch, *shared)` from `loss_fn(encoder, decoder, batch, *shared)`.
-
-    For an autoencoder whose decoder uses the encoder's weights: both arguments get the same
-    parameters, and the gradient is the sum of both parts, or zero where their signs disagree
-    (Yang et al., IEEE TNNLS 33(9), on GEMONN).
-    """
-    both = jax.value_and_grad(loss_fn, argnums=(0, 1))
-
-    def agreed(encoder: Array, decoder: Array) -> Array:
-        disagree = jnp.sign(encoder) * jnp.sign(decoder) < 0
-        return jnp.where(disagree, jnp.zeros_like(encoder), encoder + decoder)
-
-    def value_and_grad(params: Params, *rest: Any) -> tuple[Float[Array, ""], Params]:
-        loss, gradients = both(params, params, *rest)
-        return loss, jax.tree.map(agreed, *gradients)
-
-    return value_and_grad

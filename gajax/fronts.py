@@ -7,19 +7,35 @@ of a network, its share of genes that are not zero, and last the loss. Source: D
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, Real
+from jaxtyping import Array, Float, Int, Key
 
-from gajax import breeding, evaluation, pareto, sharding, types
+from gajax import breeding, evaluation, gradients, mating, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
-from gajax.context import Measured, WithContext
+from gajax.checks import (
+    check_bound,
+    check_genes,
+    check_loss,
+    check_objectives,
+    check_operators,
+    check_optimizer,
+)
+from gajax.context import Loss, Measured
 from gajax.individual import density, genes_of
-from gajax.operators import selection
-from gajax.types import Algorithm, Data, LossFn, Optimizer, Params, Plan, Stage, ValueAndGrad
+from gajax.types import (
+    Algorithm,
+    Data,
+    Optimizer,
+    Outside,
+    Params,
+    Plan,
+    Stage,
+)
 
 Objectives = Mapping[str, Callable[[Params], Float[Array, ""]]]
 """Functions of the genes of one individual by their names, minimised beside the loss."""
@@ -65,13 +81,13 @@ class FrontState(NamedTuple):
 
 
 def front(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     *,
     objectives: Objectives,
     crossover: Callable[..., tuple[Params, Params]],
     mutation: Callable[..., Params],
     hyper_mutation: Callable[..., Any],
-    value_and_grad: ValueAndGrad | WithContext | None,
+    value_and_grad: Loss | None,
     guided: bool,
     batch_size: int,
     refine: Refine | None,
@@ -88,8 +104,6 @@ def front(
     the signs of gradients too, and gives those of both parents to the crossover behind the genes.
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
-    if not objectives:
-        raise ValueError("objectives must hold a function beside the loss, not none")
     types.require_at_least(1, chunk_size=chunk_size)
     steps, interval = (refine.steps, refine.interval) if refine else (0, 1)
     if refine:
@@ -102,7 +116,7 @@ def front(
         return cross_individuals(key, *individuals, *(signs if guided else ()))
 
     def new_optimizer(population: Any) -> Any:
-        return evaluation.init_optimizer(refine.optimizer, population) if refine else None
+        return gradients.init_optimizer(refine.optimizer, population) if refine else None
 
     def objectives_of(population: Any) -> dict[str, Float[Array, " P"]]:
         def one(individual: Any) -> dict[str, Array]:
@@ -152,13 +166,13 @@ def front(
         def breed(key, state: FrontState, data: Data, generation, start, stop):
             # Individuals with a finite loss stand first and mate in place of the others.
             finite = jnp.sum(jnp.isfinite(state.loss))
-            pair = partial(mate, cross, mutate, chunk_size=chunk_size)
+            pair = partial(mating.mate, cross, mutate, chunk_size=chunk_size)
             offspring = pair(key, (state.params, state.signs), state.level, finite)
             return state._replace(offspring=offspring, optimizer_state=new_optimizer(offspring))
 
         def refine_offspring(key, state: FrontState, data: Data, generation, start, stop):
             assert refine is not None
-            learn = partial(evaluation.gradient_steps, value_and_grad, refine.optimizer)
+            learn = partial(gradients.gradient_steps, value_and_grad, refine.optimizer)
             individuals = state.offspring, state.optimizer_state
             batches = data, order(data, generation, 1, needed - 1), start, stop
             options = {"keys": contexts.keys_of(loss_fn, key, size), "chunk_size": chunk_size}
@@ -179,16 +193,15 @@ def front(
             return state._replace(offspring_measured=measured, offspring_signs=signs)
 
         def evaluate_parents(key, state: FrontState, data: Data, generation, start, stop):
-            new, _ = judge(key, state.params, data, generation)
-            # A batch on which no loss is finite says nothing about the parents.
-            losses = jnp.stack([new.loss, state.offspring_measured.loss])
-            is_usable = jnp.isfinite(losses).any()
-            old = Measured(state.loss, state.metrics)
-            measured = jax.tree.map(lambda new, old: jnp.where(is_usable, new, old), new, old)
+            measured, _ = judge(key, state.params, data, generation)
             return state._replace(parent_measured=measured)
 
         def select(key, state: FrontState, data: Data, generation, start, stop):
             parents, offspring = state.parent_measured, state.offspring_measured
+            # A batch on which no loss is finite says nothing about the parents.
+            is_usable = jnp.isfinite(jnp.stack([parents.loss, offspring.loss])).any()
+            old = Measured(state.loss, state.metrics)
+            parents = jax.tree.map(lambda new, old: jnp.where(is_usable, new, old), parents, old)
             newly_failed = jnp.where(jnp.isfinite(state.loss), parents.loss, 0)
             failed = evaluation.failures(newly_failed) + evaluation.failures(offspring.loss)
             columns = state.objectives, objectives_of(state.offspring)
@@ -200,7 +213,7 @@ def front(
                 (state.params, state.signs, parents.metrics),
                 (state.offspring, state.offspring_signs, offspring.metrics),
             )
-            (params, signs, metrics), points, level = survive(*individuals, *points)
+            (params, signs, metrics), points, level = mating.survive(*individuals, *points)
             *columns, loss = points.T
             measured = Measured(loss, sharding.replicate(metrics))
             return state._replace(
@@ -214,12 +227,20 @@ def front(
                 failed=failed,
             )
 
+        def outside(field: str, measured: str, *, also_runs: bool = False) -> Outside:
+            def record(state: FrontState, loss: Float[Array, " P"]) -> FrontState:
+                return state._replace(**{measured: getattr(state, measured)._replace(loss=loss)})
+
+            return Outside(attrgetter(field), record, also_runs)
+
         work = size * batch_size
         costs = (work, 0) if guided else (0, work)
-        judging = Stage(evaluate_offspring, 1, *costs, sequential_steps=1)
+        given = outside("offspring", "offspring_measured", also_runs=guided)
+        judging = Stage(evaluate_offspring, 1, *costs, sequential_steps=1, outside=given)
         # At the same time as the offspring, so no further sequential step.
-        judge_parents = () if stale_parents else (Stage(evaluate_parents, 1, 0, work),)
-        ending = judging, *judge_parents, Stage(select)
+        given = outside("params", "parent_measured")
+        judge_parents = Stage(evaluate_parents, 1, 0, work, outside=given)
+        ending = judging, *([] if stale_parents else [judge_parents]), Stage(select)
         refining = Stage(refine_offspring, steps, steps * work, sequential_steps=steps)
         refined = Stage(breed), *([refining] if refine else []), *ending
 
@@ -230,50 +251,14 @@ def front(
 
         return plan
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        gradient_fn = value_and_grad if guided or refine else None
+        check_loss(loss_fn, gradient_fn, population, data, batch_size)
+        if refine:
+            check_optimizer(refine.optimizer, population)
+        check_operators(crossover, mutation, hyper_mutation, population, guided=guided)
+        check_bound(crossover, population)
+        check_objectives(objectives, population)
 
-
-def mate(
-    crossover: Callable[..., tuple[Params, Params]],
-    mutation: Callable[..., Params],
-    key: Key[Array, ""],
-    individuals: Any,
-    level: Int[Array, " P"],
-    eligible: int | Int[Array, ""],
-    *,
-    chunk_size: int | None = None,
-) -> Any:
-    """P children of the winners of binary tournaments by level, in which each enters twice.
-
-    Winners behind the first `eligible` individuals are replaced by some of these, where there are
-    any. The operators are those of `breeding.breed`, for individuals that may be trees of genes
-    and more.
-    """
-    key_tournament, key_children = jax.random.split(key)
-    size = len(level)
-    pairs = -(-size // 2)
-    parents = selection.tournament(key_tournament, level, 2 * pairs)
-    parents %= jnp.where(eligible > 0, eligible, size)
-    produce = partial(breeding.breed, crossover, mutation, chunk_size=chunk_size)
-    return produce(key_children, individuals, parents[:pairs], parents[pairs:], size)
-
-
-def survive(
-    parents: Any,
-    offspring: Any,
-    parent_objectives: Real[Array, "P M"],
-    offspring_objectives: Real[Array, "P M"],
-) -> tuple[Any, Real[Array, "P M"], Int[Array, " P"]]:
-    """The P individuals of lowest rank, then of largest crowding, of parents and offspring.
-
-    Parents and offspring are trees of everything that belongs to an individual. Returns that of the
-    survivors, their objectives and their levels, sorted by the last objective.
-    """
-    size = len(parent_objectives)
-    objectives = jnp.concatenate([parent_objectives, offspring_objectives])
-    rank = pareto.ranks(objectives)
-    level = pareto.levels(rank, pareto.crowding(objectives, rank))
-    chosen = jnp.argsort(level)[:size]
-    last = objectives[chosen, -1]
-    chosen = chosen[jnp.lexsort((last, ~jnp.isfinite(last)))]
-    return sharding.take((parents, offspring), chosen), objectives[chosen], level[chosen]
+    return Algorithm(init, stages, check)

@@ -30,12 +30,12 @@ class Individual(NamedTuple):
     hyper: PyTree = ()
 
 
-def genes_of(individual: Any) -> Params:
+def genes_of(individual: Any) -> Any:
     """The genes of an individual or a population of either kind."""
     return individual.params if isinstance(individual, Individual) else individual
 
 
-def with_genes(individual: Any, params: Params) -> Any:
+def with_genes(individual: Any, params: Any) -> Any:
     """The individual or population with other genes."""
     if isinstance(individual, Individual):
         return individual._replace(params=params)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Int, Key
 from gajax import population as populations
 from gajax import sharding
 from gajax.pace import Pace, costs_of, share_done
+from gajax.seeds import for_each_seed
 from gajax.types import (
     Algorithm,
     Data,
@@ -34,6 +35,10 @@ from gajax.types import (
 _MOST_GENERATIONS = 2**31 - 1
 
 
+NO_DATA = Data(np.zeros(1, np.float32), 0)
+"""The data of an algorithm that learns from none."""
+
+
 class _Report(NamedTuple):
     """What a program returns beside the state; the costs are those that `Stage.cost` counts."""
 
@@ -43,9 +48,19 @@ class _Report(NamedTuple):
     costs: Any  # [*S, 3]: gradient examples, forward examples, sequential steps
 
 
-def start(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
+def start(algorithm: Algorithm, key: Any, population: Any, data: Data = NO_DATA) -> Any:
     """The algorithm's state before its first generation."""
-    return _start(algorithm, as_key(key), population, _with_key(data))
+    key, data = as_key(key), with_key(data)
+    _check(algorithm, key, population, data)
+    return _start(algorithm, key, population, data)
+
+
+def _check(algorithm: Algorithm, key: Key[Array, "*S"], population: Any, data: Data) -> None:
+    """Check what belongs to the first seed; they all have the same shapes."""
+    data = data._replace(order_key=None)
+    if key.ndim:
+        population, data = jax.tree.map(lambda leaf: leaf[0], (population, data))
+    algorithm.check(population, data)
 
 
 @partial(jax.jit, static_argnames="algorithm")
@@ -57,7 +72,7 @@ def _start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data
         # The keys of generations are folded in from 0 on.
         return algorithm.init(jax.random.fold_in(key, _MOST_GENERATIONS), population, data)
 
-    return _for_each_seed(init, key, population, data)
+    return for_each_seed(init, key, population, data)
 
 
 def evolve(
@@ -70,12 +85,13 @@ def evolve(
     seconds: float | None = None,
     together: int | None = None,
     resume_from: tuple[Any, Position] | None = None,
+    donate: bool = False,
     on_compile: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Any, Info]]:
     """Yield `(state, info)` after every generation until `generations` of them are done.
 
-    `gajax.best(state)` is the individual of lowest loss. The memory of a state is reused once the
-    next one is asked for. The first generation of an algorithm is always done.
+    `gajax.best(state)` is the individual of lowest loss. The first generation of an algorithm is
+    always done.
 
     Args:
       key: of `jax.random.key`, or a whole number to make one of.
@@ -86,8 +102,10 @@ def evolve(
       resume_from: a state and its `info.position` from an earlier call with the same arguments,
         kept or read from a file (`state_shapes` gives its form). The results are those of a run
         without interruption, to the bit.
+      donate: reuse the memory of each state that is yielded once the next one is asked for, so
+        that it is gone then. Saves the memory of one state and the time of copying it.
       on_compile: called with the name of each stage before this call runs it for the first time,
-        when it is compiled unless an earlier call has done so.
+        when it is compiled unless an earlier call has done so; "generations" for those together.
 
     Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices; S
     seeds there go one after another, in runs of their own.
@@ -95,7 +113,7 @@ def evolve(
     Raises:
       ValueError: where an argument is out of its range or contradicts another.
     """
-    key, data = as_key(key), _with_key(data)
+    key, data = as_key(key), with_key(data)
     require_at_least(0, generations=generations)
     require_at_least(1, together=together)
     if seconds is not None and together is not None:
@@ -104,6 +122,7 @@ def evolve(
         raise ValueError("several seeds at once must be on one device, not in a mesh")
     sizes = (populations.size(tree, axis=key.ndim) for tree in (population, data.examples))
     plan = algorithm.stages(*sizes)
+    _check(algorithm, key, population, data)
     first = 0 if plan(0) else 1
     if generations is None and plan(_MOST_GENERATIONS):
         raise ValueError("generations must be given for an algorithm that does not end by itself")
@@ -125,6 +144,7 @@ def evolve(
             if together and position.stage == position.turn == 0:
                 most = min(together, last + 1 - position.generation)
                 count = _alike(plan, position.generation, most)
+                pace.is_new("generations")
                 state, info = _run_generations(*setting, count, costs)
             else:
                 state, info = _run_turns(*setting, pace, costs)
@@ -132,6 +152,7 @@ def evolve(
             if info.done or seconds is not None:
                 yield state, info
                 costs[:] = 0
+                state = state if donate else _copy(state)
 
     return walk()
 
@@ -173,7 +194,7 @@ def best(state: Any) -> Params:
 
 def state_shapes(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
     """The state of a run with these arguments, as a tree of `jax.ShapeDtypeStruct`."""
-    return jax.eval_shape(partial(_start, algorithm), as_key(key), population, _with_key(data))
+    return jax.eval_shape(partial(_start, algorithm), as_key(key), population, with_key(data))
 
 
 def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[Any, Info]:
@@ -184,7 +205,7 @@ def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[A
     stop = turn + pace.turns(stage, stage.turns - turn)
     began = time.perf_counter()
     programs = stage.run, stage.cost
-    state, report = _piece(programs, index, key, state, data, generation, turn, stop)
+    state, report = piece(programs, index, key, state, data, generation, turn, stop)
     report = jax.device_get(report)
     if not is_new:  # the first piece has waited for its compilation
         pace.record(stage.name, (time.perf_counter() - began) / (stop - turn))
@@ -216,7 +237,7 @@ def _info(stages, generation, position: Position, stage, report: _Report, costs)
 
 
 @partial(jax.jit, static_argnames="programs", donate_argnames="state")
-def _piece(programs, index, key, state, data, generation, start, stop):
+def piece(programs, index, key, state, data, generation, start, stop):
     """Do the turns `start` to `stop` of a stage, given by its functions and its index."""
     return _run(((index, *programs, start, stop),), key, state, data, generation)
 
@@ -234,7 +255,7 @@ def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
             state = run(key_stage, state, data, generation, start, stop)
         return state, _Report(state.loss, state.metrics, state.failed, costs)
 
-    state, report = _for_each_seed(one, key, state, data)
+    state, report = for_each_seed(one, key, state, data)
     return state, sharding.replicate(report)  # so that every host can read it
 
 
@@ -242,6 +263,12 @@ def _alike(plan: Plan, generation: int, most: int) -> int:
     """How many generations from that one on have the same stages, at most so many."""
     stages = plan(generation)
     return next((n for n in range(1, most) if plan(generation + n) != stages), most)
+
+
+def _copy(state: Any) -> Any:
+    if jax.process_count() > 1:  # device_put takes no arrays that lie on other hosts too
+        return jax.tree.map(jnp.copy, state)
+    return jax.device_put(state, may_alias=False)  # compiles nothing
 
 
 def _resume(
@@ -252,14 +279,15 @@ def _resume(
 ) -> tuple[Any, Position]:
     """The state, copied so that the caller can resume from it again, and its position."""
     state, position = resume_from
-    state = jax.tree.map(jnp.copy, state)
+    state = _copy(state)
     if sharding.device_count() > 1:
         started = _start.lower(algorithm, key, *placed).compile()
         state = jax.device_put(state, started.output_shardings)
     return state, Position(*position)
 
 
-def _with_key(data: Data) -> Data:
+def with_key(data: Data) -> Data:
+    """The data with a typed key."""
     return data._replace(order_key=as_key(data.order_key))
 
 
@@ -274,25 +302,3 @@ def _place(population: Params, data: Data) -> tuple[Params, Data]:
 def _share_out(population: Params, data: Data) -> tuple[Params, Data]:
     """Compiled, because only a program takes the arrays of one host for those of many."""
     return sharding.place(population), sharding.replicate(data)
-
-
-def _side_by_side() -> bool:
-    """Whether seeds run at the same time: a CPU is as fast with one after another."""
-    return jax.default_backend() != "cpu"
-
-
-def _for_each_seed(
-    function: Callable[..., Any], key: Key[Array, "*S"], tree: Any, data: Data
-) -> Any:
-    """`function(key, tree, data)` of every seed, or as it is without an axis S."""
-    if not key.ndim:
-        return function(key, tree, data)
-
-    def one(arguments: tuple[Array, Array, Any]) -> Any:
-        seed, key, tree = arguments
-        # Not `leaf[seed % len(leaf)]`, which under vmap would copy what the seeds share.
-        own = jax.tree.map(lambda leaf: leaf[seed if len(leaf) > 1 else 0], data)
-        return function(key, tree, own)
-
-    run = jax.vmap(one) if _side_by_side() else partial(lax.map, one)
-    return run((jnp.arange(len(key)), key, tree))

@@ -98,12 +98,12 @@ def knee(objectives: Real[Array, "P M"]) -> Int[Array, ""]:
     lowest = jnp.min(values, axis=0, where=member, initial=jnp.inf)
     highest = jnp.max(values, axis=0, where=member, initial=-jnp.inf)
     varies = highest > lowest
-    share = (values - lowest) / jnp.where(varies, highest - lowest, 1)
-    share = jnp.where(member & varies, share, 0)
+    share = (values - lowest[None]) / jnp.where(varies, highest - lowest, 1)[None]
+    share = jnp.where(member & varies[None], share, 0)
     extremes = jnp.where(varies[:, None], share[jnp.argmax(share, axis=0)], 0)
     # Of several hyperplanes through equal extreme points, the normal of least length.
     normal, *_ = jnp.linalg.lstsq(extremes, varies.astype(jnp.float32))
-    distance = jnp.abs(jnp.sum(share * normal, axis=1) - 1)
+    distance = jnp.abs(jnp.sum(share * normal[None], axis=1) - 1)
     return jnp.argmax(jnp.where(front, distance, -1))
 
 
@@ -122,8 +122,8 @@ def hypervolume(
             "hypervolume takes points and a reference of 2 or 3 objectives, "
             f"not {objectives.shape} and {reference.shape}"
         )
-    counted = _finite(objectives) & (objectives < reference).all(axis=1)
-    inside = jnp.where(counted[:, None], objectives, reference).astype(jnp.float32)
+    counted = _finite(objectives) & (objectives < reference[None]).all(axis=1)
+    inside = jnp.where(counted[:, None], objectives, reference[None]).astype(jnp.float32)
     x, y, *_ = inside[jnp.argsort(inside[:, 0])].T
     width = jnp.diff(x, append=reference[0])
 
@@ -177,12 +177,13 @@ def _two_objectives(objectives: Real[Array, "P 2"], finite: Bool[Array, " P"]) -
     second = jnp.searchsorted(jnp.sort(words), words).astype(jnp.int32)
     second = jnp.pad(second, (0, padding)).reshape(-1, block)
     counts = jnp.pad(counted, (0, padding)).reshape(-1, block)
-    is_earlier = jnp.arange(block)[:, None] < jnp.arange(block)
+    is_earlier = jnp.arange(block)[:, None] < jnp.arange(block)[None]
 
     def place(lowest: Array, points: tuple[Array, Array]) -> tuple[Array, Array]:
         values, counted = points
         above = jnp.searchsorted(lowest, values, side="right", method="scan")
-        dominates = is_earlier & (values[:, None] <= values) & counted[:, None] & counted
+        no_worse = values[:, None] <= values[None]
+        dominates = is_earlier & no_worse & counted[:, None] & counted[None]
         rank = _chains(dominates, above.astype(jnp.int32))
         values = jnp.where(counted, values, size)
         return lowest.at[rank].min(values, mode="drop"), rank
@@ -213,11 +214,11 @@ def _many_objectives(objectives: Real[Array, "P M"], finite: Bool[Array, " P"]) 
         no_worse = jnp.broadcast_to(counted, (block, len(counted)))
         better = jnp.zeros_like(no_worse)
         for mine, theirs in zip(own.T, points.T, strict=True):
-            no_worse &= theirs <= mine[:, None]
-            better |= theirs < mine[:, None]
+            no_worse &= theirs[None] <= mine[:, None]
+            better |= theirs[None] < mine[:, None]
         dominated_by = no_worse & better
         # Those without a rank yet have -1 and so do not count.
-        above = jnp.max(jnp.where(dominated_by, rank + 1, 0), axis=1)
+        above = jnp.max(jnp.where(dominated_by, (rank + 1)[None], 0), axis=1)
         within = lax.dynamic_slice_in_dim(dominated_by, start, block, axis=1)
         return lax.dynamic_update_slice_in_dim(rank, _chains(within.T, above), start, 0), None
 

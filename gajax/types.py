@@ -48,6 +48,20 @@ class Data(NamedTuple):
     shared: tuple[Any, ...] = ()
 
 
+class Outside(NamedTuple):
+    """How losses that JAX cannot trace take the place of those of a stage.
+
+    Attributes:
+      population: `population(state)`, the individuals that the stage evaluates.
+      record: `record(state, loss) -> state`, what the stage makes of their losses.
+      also_runs: whether the stage runs all the same before, for the signs of gradients.
+    """
+
+    population: Callable[[Any], Any]
+    record: Callable[[Any, Float[Array, " P"]], Any]
+    also_runs: bool = False
+
+
 class Stage(NamedTuple):
     """A part of a generation: a pure function of the state that the host may cut into pieces.
 
@@ -63,6 +77,7 @@ class Stage(NamedTuple):
       sequential_steps: batches that have to follow one another in all turns.
       cost: `cost(state, generation, start, stop) -> (gradient examples, forward examples)` of some
         turns where they depend on the state; the numbers above are then the largest possible.
+      outside: for a stage whose losses `gajax.tell` can give.
     """
 
     run: Callable[..., Any]
@@ -71,6 +86,7 @@ class Stage(NamedTuple):
     forward_examples: int = 0
     sequential_steps: int = 0
     cost: Callable[..., tuple[Array, Array]] | None = None
+    outside: Outside | None = None
 
     @property
     def name(self) -> str:
@@ -95,10 +111,13 @@ class Algorithm(NamedTuple):
       init: `init(key, population, data) -> state`.
       stages: `stages(P, N) -> plan` for a population size and a number of examples. Equal arguments
         give the same objects, so that nothing is compiled twice.
+      check: `check(population, data)` raises ValueError where these, or what the algorithm was made
+        of, do not fit together.
     """
 
     init: Callable[[Key[Array, ""], Params, Data], Any]
     stages: Callable[[int, int], Plan]
+    check: Callable[[Any, Data], None] = lambda population, data: None
 
 
 class Position(NamedTuple):
@@ -177,16 +196,16 @@ def require_batch_size(batch_size: int, most: int) -> None:
         raise ValueError(f"batch_size must be from 1 to {most}, not {batch_size}")
 
 
-def cached(factory: Callable[..., Algorithm]) -> Callable[..., Algorithm]:
-    """Let the factory return the same algorithm for equal arguments, so that it compiles once.
+def cached(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function return the same for equal arguments, so that an algorithm compiles once.
 
     Functions are equal to themselves alone, `functools.partial` objects where their parts are.
-    Arguments that cannot be compared, such as arrays, give a new algorithm on every call.
+    Arguments that cannot be compared, such as arrays, give a new result on every call.
     """
-    made: dict[Any, Algorithm] = {}
+    made: dict[Any, Any] = {}
 
     @wraps(factory)
-    def make(*positional: Any, **named: Any) -> Algorithm:
+    def make(*positional: Any, **named: Any) -> Any:
         arguments = _comparable((positional, named))
         try:
             hash(arguments)

@@ -56,6 +56,13 @@ def user_flags():
         yield
 
 
+@pytest.fixture
+def strict_rank_promotion():
+    """Arrays broadcast only where the code says so."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_config():
     """A config of mnist_ga that trains in seconds."""

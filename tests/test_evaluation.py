@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gajax
-from gajax import evaluation
+from gajax import evaluation, gradients
 from gajax.context import Measured
 
 SIZE, FEATURES = 5, 3
@@ -112,7 +112,7 @@ def test_gradient_steps_train_each_individual_by_itself(name, chunk_size):
     training = data(20)
     order = jnp.array([[3, 1], [0, 19], [7, 7], [2, 5]])
     states = jax.vmap(optimizer.init)(population())
-    trained, states, totals = evaluation.gradient_steps(
+    trained, states, totals = gradients.gradient_steps(
         value_and_grad,
         optimizer,
         population(),
@@ -143,7 +143,7 @@ def test_gradient_steps_train_each_individual_up_to_a_stop_of_its_own(chunk_size
     states = jax.vmap(optimizer.init)(population())
     begun = Measured(jnp.arange(SIZE, dtype=jnp.float32), {})
     start, stops = 1, [4, 1, 6, 3, 0]  # no step at all, and beyond the last batch
-    train = partial(evaluation.gradient_steps, value_and_grad, optimizer)
+    train = partial(gradients.gradient_steps, value_and_grad, optimizer)
     common = data(20), order, start
     result = train(
         population(), states, *common, jnp.array(stops), total=begun, chunk_size=chunk_size

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding", "sorting", "dense"},
-    {"individual", "pace"},
+    {"individual", "pace", "seeds"},
     {"population", "context"},
     {
         "operators",
@@ -26,7 +26,8 @@ CORE_LEVELS = [
         "pareto",
         "objectives",
     },
-    {"breeding"},
+    {"breeding", "gradients", "checks"},
+    {"mating"},
     {"fronts"},
     {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
     {"loop"},
@@ -43,7 +44,7 @@ EXPERIMENT_LEVELS = [
     {"datasets"},
     {"autoencoder"},
     {"front"},
-    {"classify", "benchmark"},
+    {"classify", "benchmark", "examples"},
     {"mnist_ga", "gemonn"},
 ]
 """Packages and entry points of `experiments` from the lowest on."""

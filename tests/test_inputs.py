@@ -1,4 +1,4 @@
-"""What users pass in many forms: keys, predicates, models of Flax NNX, large genes, precisions."""
+"""What users pass in many forms: keys, predicates, models of Flax NNX, large genes."""
 
 import re
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ def loss_fn(params, batch):
     return jnp.mean((batch[:, :3] @ params["kernel"] + params["bias"] - batch[:, 3]) ** 2)
 
 
-def population(dtype=jnp.float32):
-    kernel = jax.random.normal(jax.random.key(1), (SIZE, 3), jnp.float32)
-    return {"kernel": kernel.astype(dtype), "bias": jnp.ones(SIZE, dtype)}
+def population():
+    kernel = jax.random.normal(jax.random.key(1), (SIZE, 3))
+    return {"kernel": kernel, "bias": jnp.ones(SIZE)}
 
 
-def examples(count=40, dtype=np.float32):
-    return np.random.default_rng(0).normal(size=(count, 4)).astype(dtype)
+def examples():
+    return np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 
 
 @contextmanager
@@ -153,54 +153,3 @@ def test_genes_have_no_bound_unless_there_is_one():
     *_, (state, info) = gajax.evolve(made, 3, started, gajax.Data(rows, 4), generations=60)
     assert info.loss.min() < 700
     assert np.abs(state.params["kernel"]).max() > 10
-
-
-@contextmanager
-def sixty_four_bits():
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
-
-
-ALGORITHMS = {
-    "ga": lambda: gajax.ga(loss_fn, optimizer=ADAM, survivors=2, batch_size=8),
-    "descent": lambda: gajax.descent(loss_fn, optimizer=ADAM, batch_size=8),
-    "gemonn": lambda: gajax.gemonn(
-        loss_fn, batch_size=8, refine=gajax.Refine(gajax.sparse(ADAM), steps=2)
-    ),
-    "nsga2": lambda: gajax.nsga2(loss_fn, batch_size=8),
-    "refinement": lambda: gajax.refinement(
-        loss_fn, optimizer=ADAM, batch_size=8, steps=4, checks=2
-    ),
-    "pruning": lambda: gajax.pruning(
-        loss_fn, optimizer=ADAM, batch_size=8, moves=gajax.pruning_moves(((1.0, 4), (0.5, 4)))
-    ),
-}
-
-
-def run(name, dtype, count=40, **options):
-    started = population(dtype)
-    started = gajax.take(started, slice(1)) if name == "pruning" else started
-    generations = None if name in ("refinement", "pruning") else 2
-    data = gajax.Data(examples(count, dtype), 0)
-    steps = gajax.evolve(ALGORITHMS[name](), 1, started, data, generations=generations, **options)
-    *_, (state, info) = steps
-    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(state.params))
-    assert np.isfinite(info.loss).all()
-    return state
-
-
-@pytest.mark.parametrize("dtype, together", [(jnp.bfloat16, None), (jnp.float16, 2)])
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_half_precision_is_kept_and_its_losses_are_float32(name, dtype, together):
-    # More examples than go through a loss at once.
-    assert run(name, dtype, count=1_500, together=together).loss.dtype == np.float32
-
-
-@pytest.mark.parametrize("dtype, together", [(jnp.float64, 2), (jnp.float32, None)])
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_losses_are_float64_where_64_bits_are_enabled(name, dtype, together):
-    with sixty_four_bits():
-        assert run(name, dtype, together=together).loss.dtype == np.float64

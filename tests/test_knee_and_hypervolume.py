@@ -8,6 +8,8 @@ from points import draw, expected_ranks
 
 from gajax import pareto
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 RANKS, KNEE = jax.jit(pareto.ranks), jax.jit(pareto.knee)
 HYPERVOLUME = jax.jit(pareto.hypervolume)
 

@@ -122,11 +122,19 @@ def test_the_population_of_the_caller_outlives_the_run(traced):
     assert (end != mine["weights"]).any()
 
 
-def test_the_memory_of_a_state_is_used_again(traced):
-    steps = traced.evolve()
+def test_the_memory_of_a_state_is_used_again_where_that_is_asked_for(traced):
+    steps = traced.evolve(donate=True)
     state, _ = next(steps)
     next(steps)
     assert state.params["weights"].is_deleted()
+
+
+def test_a_kept_state_goes_on_as_often_as_one_likes(traced):
+    steps = list(traced.evolve(generations=3))
+    expected = np.asarray(steps[-1][0].params["weights"])
+    for state, info in [steps[0], steps[0], steps[1]]:
+        rest = traced.evolve(generations=3, resume_from=(state, info.position))
+        np.testing.assert_array_equal(weights(rest), expected)
 
 
 @pytest.mark.parametrize("generations", [1, 3])
@@ -156,13 +164,13 @@ def test_generations_of_the_same_stages_run_together(traced):
 
 def test_arrays_of_numpy_are_put_on_the_device_once(traced, monkeypatch):
     """Every program gets the same arrays of the device."""
-    given, piece = [], loop._piece
+    given, piece = [], loop.piece
 
     def watched(programs, index, key, state, data, *turns):
         given.append(data)
         return piece(programs, index, key, state, data, *turns)
 
-    monkeypatch.setattr(loop, "_piece", watched)
+    monkeypatch.setattr(loop, "piece", watched)
     mine = data(0)._replace(examples=np.asarray(data(0).examples))
     steps = gajax.evolve(traced.algorithm, jax.random.key(0), population(0), mine, generations=2)
     end, programs = weights(steps), len(given)

@@ -13,6 +13,8 @@ from flax.traverse_util import flatten_dict
 import gajax
 from gajax import objectives
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 POSITIONS = {
     "mlp": {},
     "cnn": {"Conv_0/kernel": 6 * 7, "Conv_1/kernel": 2 * 3},

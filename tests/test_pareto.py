@@ -8,6 +8,8 @@ from points import draw, expected_ranks
 
 from gajax import pareto
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 SHAPES = [(size, 2) for size in (1, 2, 60, 127, 128, 129, 257, 300)]  # 128 points are a block
 SHAPES += [(1, 1), (127, 1), (129, 1), (1, 3), (128, 3), (129, 3), (300, 3), (40, 4)]
 RANKS, CROWDING = jax.jit(pareto.ranks), jax.jit(pareto.crowding)

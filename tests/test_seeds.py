@@ -8,7 +8,7 @@ from small_model import DATA, SIZE, loss_fn, make, population
 from test_sharding import on
 
 import gajax
-from gajax import loop
+from gajax import seeds
 
 SEEDS = 3
 # One individual after another, so that no product is larger for many seeds than for one.
@@ -38,7 +38,7 @@ def evolved(name, key, population, data):
 @pytest.mark.parametrize("side_by_side", [pytest.param(False, marks=HEAVY), True])
 @pytest.mark.parametrize("name", ["ga", pytest.param("gemonn", marks=HEAVY), "refinement"])
 def test_seeds_together_equal_seeds_alone(name, side_by_side, monkeypatch):
-    monkeypatch.setattr(loop, "_side_by_side", lambda: side_by_side)
+    monkeypatch.setattr(seeds, "_side_by_side", lambda: side_by_side)
     jax.clear_caches()
     populations = [population(10 + seed) for seed in range(SEEDS)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *populations)

@@ -43,12 +43,12 @@ def evolved(name, broken=0):
     """
     algorithm = ALGORITHMS[name]
     population = {**POPULATION, "first": POPULATION["first"].at[:broken].set(jnp.nan)}
-    compiled = loop._piece._cache_size()
+    compiled = loop.piece._cache_size()
     steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=2)
     stages = set()
     for state, info in steps:  # noqa: B007
         stages |= {stage.name for stage in algorithm.stages(SIZE, len(INPUTS))(info.generation)}
-    assert loop._piece._cache_size() <= compiled + len(stages), "one program for each stage"
+    assert loop.piece._cache_size() <= compiled + len(stages), "one program for each stage"
     if sharding.device_count() > 1:
         shares = [shard.data.shape[0] for shard in state.params["first"].addressable_shards]
         assert shares == [SIZE // len(shares)] * sharding.device_count()

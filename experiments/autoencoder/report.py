@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+import gajax
 from experiments.autoencoder import figures, layerwise, svm_file
 from experiments.autoencoder.methods import Trained
 from experiments.autoencoder.model import TiedAutoencoder
 from experiments.autoencoder.results import Results
 from experiments.reporting.tables import show_outcome
-from experiments.running import meter, model_files
+from experiments.running import files, meter
 from experiments.running.cli import InputError
 from experiments.running.run_directory import write_text
 
@@ -32,7 +33,7 @@ COLUMNS: tuple[str, ...] = (
 
 def save(results: Results, directory: Path) -> None:
     """Write model, SVM, figures and finally the summary, which marks the run as finished."""
-    model_files.save_arrays(_flat(results.trained.params), directory / "model.safetensors")
+    gajax.save(results.trained.params, directory / "model.safetensors")
     svm_file.save(results.svm, directory / "svm.skops")
     _draw(results, directory / "figures")
     write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
@@ -44,18 +45,19 @@ def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:
     def init() -> Any:
         return model.init(jax.random.key(0), jnp.zeros(model.layers[0]))["params"]
 
-    shapes = _flat(jax.eval_shape(init), convert=False)
+    shapes = jax.eval_shape(init)
     # Untrusted files can make the readers raise exceptions of any class.
     try:
-        arrays = model_files.load_arrays(directory / "model.safetensors", shapes)
+        genes = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+        if 4 * genes > files.NETWORK_BYTES:
+            raise ValueError(f"a network of {genes:,} genes is too large")
+        params = jax.tree.map(jnp.asarray, gajax.load(directory / "model.safetensors", shapes))
+        if not gajax.individual.is_finite(params):
+            raise ValueError("the model must hold finite numbers")
         svm = svm_file.load(directory / "svm.skops", model.layers[-1])
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--run {directory} has a damaged model or SVM: {reason}") from None
-    params: dict = {}
-    for name, array in arrays.items():
-        block, leaf = name.split("/")
-        params.setdefault(block, {})[leaf] = jnp.asarray(array)
     return Trained(model, params), svm
 
 
@@ -70,14 +72,6 @@ def table(results: Results, directory: Path) -> None:
         "RMSE, train / test": f"{summary['train_rmse']:.4f} / {summary['test_rmse']:.4f}",
     }
     show_outcome(f"{summary['method']} on {summary['dataset']}", lines, summary, directory)
-
-
-def _flat(params: dict, convert: bool = True) -> dict[str, Any]:
-    return {
-        f"{block}/{name}": np.asarray(leaf) if convert else leaf
-        for block, leaves in params.items()
-        for name, leaf in leaves.items()
-    }
 
 
 def _draw(results: Results, directory: Path) -> None:

@@ -22,7 +22,7 @@ from experiments.benchmark.measure import (
     rivals_or_missing,
     training_operations,
 )
-from gajax import evaluation
+from gajax import evaluation, gradients
 
 LEARNING_RATE = 1e-3
 
@@ -116,7 +116,7 @@ def trainer(task: Task, batch: int) -> Function:
     def train(population: dict, state: Any, data: gajax.Data) -> Any:
         order = epoch(data, batch)
         setting = gradient, optimizer, population, state, data, order
-        population, state, total = evaluation.gradient_steps(*setting, 0, len(order))
+        population, state, total = gradients.gradient_steps(*setting, 0, len(order))
         return population, state, total.loss
 
     return partial(train, task.population, jax.vmap(optimizer.init)(task.population), task.data)

@@ -73,11 +73,11 @@ def choose(front: "Front", *, density: float | None = None, knee: bool = False) 
 
 def save(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write the file atomically; InputError on failure."""
-    from experiments.running import model_files
+    import gajax
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        model_files.save_arrays(arrays, path)
+        gajax.save(arrays, path)
     except OSError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--to must be a writable file, not {path}: {reason}") from None

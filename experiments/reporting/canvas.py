@@ -12,40 +12,22 @@ import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from gajax.plotting import BLUE as BLUE
+from gajax.plotting import DARK as DARK
+from gajax.plotting import GREY as GREY
+from gajax.plotting import RED as RED
+from gajax.plotting import STYLE
+
 Shape = tuple[int, int, int]
 
 _DPI = 150
-BLUE, RED, DARK, GREY = "#0072B2", "#D55E00", "#333333", "#8A8A8A"
-_STYLE = {
-    "axes.edgecolor": "#BBBBBB",
-    "axes.grid": True,
-    "axes.labelcolor": DARK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "figure.constrained_layout.h_pad": 0.1,  # inches
-    "figure.constrained_layout.w_pad": 0.1,
-    "figure.titlesize": 11,
-    "figure.titleweight": "bold",
-    "font.size": 8.5,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "text.color": DARK,
-    "text.parse_math": False,
-    "xtick.color": GREY,
-    "xtick.labelcolor": DARK,
-    "ytick.color": GREY,
-    "ytick.labelcolor": DARK,
-}
 
 
 @contextmanager
 def canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figure]:
     """Yield a figure of width x height pixels in the common style; write it to `path` on exit."""
     # "default" overrides the user's matplotlib settings.
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, **options)
         yield figure
         figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+import gajax
 from experiments.running import files
 from experiments.running.cli import InputError
 
@@ -34,20 +34,6 @@ def coordinates(params: dict[str, Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def save_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Write a safetensors file atomically, with the default file mode."""
-    from safetensors.numpy import save
-
-    # The library's own `save_file` gives the file the mode 0600.
-    part = path.with_name(path.name + ".partial")
-    try:
-        part.unlink(missing_ok=True)  # it may be a link to a file elsewhere
-        part.write_bytes(save(arrays))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def save_population(population: dict[str, Any], path: Path) -> None:
     """Write the `coordinates` of all individuals, concatenated.
 
@@ -62,7 +48,7 @@ def save_population(population: dict[str, Any], path: Path) -> None:
         arrays[f"{name}/values"] = genes[owners, indices]
         arrays[f"{name}/offsets"] = np.concatenate([[0], np.cumsum(counts)])
         arrays[f"{name}/shape"] = np.array(leaf.shape[1:], np.int64)
-    save_arrays(arrays, path)
+    gajax.save(arrays, path)
 
 
 def load_network(path: Path, index: int) -> dict[str, np.ndarray]:
@@ -73,24 +59,6 @@ def load_network(path: Path, index: int) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--run has a damaged {path.name}: {reason}") from None
-
-
-def load_arrays(path: Path, shapes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read the arrays of a network with these leaves; ValueError or others if they differ."""
-    from safetensors.numpy import load
-
-    genes = sum(leaf.size for leaf in shapes.values())
-    if 4 * genes > files.NETWORK_BYTES:
-        raise ValueError(f"a network of {genes:,} genes is too large")
-    arrays = load(files.read(path, 4 * genes + _HEADER_BYTES))
-    if {name: array.shape for name, array in arrays.items()} != {
-        name: leaf.shape for name, leaf in shapes.items()
-    }:
-        raise ValueError("its config.json does not describe the model")
-    for name, array in arrays.items():
-        if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"{name} of the model must hold finite numbers in float32")
-    return arrays
 
 
 def _read_network(path: Path, index: int) -> dict[str, np.ndarray]:

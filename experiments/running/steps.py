@@ -40,6 +40,7 @@ def evolve(
         generations=generations,
         seconds=SECONDS,
         resume_from=resume_from,
+        donate=True,
         on_compile=on_compile,
     )
 

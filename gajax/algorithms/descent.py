@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from gajax import context as contexts
-from gajax import evaluation, sharding, types
+from gajax import evaluation, gradients, sharding, types
 from gajax import population as populations
-from gajax.context import Measured, WithContext
-from gajax.types import Algorithm, Data, LossFn, Optimizer, Plan, Stage, ValueAndGrad
+from gajax.checks import check_genes, check_loss, check_optimizer
+from gajax.context import Loss, Measured
+from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
 
 class DescentState(NamedTuple):
@@ -27,13 +28,13 @@ class DescentState(NamedTuple):
 
 @types.cached
 def descent(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss,
     *,
     optimizer: Optimizer,
     batch_size: int,
     epochs: int = 1,
     batches: int | None = None,
-    value_and_grad: ValueAndGrad | WithContext | None = None,
+    value_and_grad: Loss | None = None,
     chunk_size: int | None = None,
 ) -> Algorithm:
     """Make the algorithm: P runs of one optimiser that see the same batches as `ga` does.
@@ -44,13 +45,13 @@ def descent(
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, epochs=epochs, batches=batches, chunk_size=chunk_size)
-    learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
+    learn = partial(gradients.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
 
     def init(key: Key[Array, ""], population: Any, data: Data) -> DescentState:
         total = evaluation.no_total(loss_fn, population, data, batch_size)
         return DescentState(
             params=population,
-            optimizer_state=evaluation.init_optimizer(optimizer, population),
+            optimizer_state=gradients.init_optimizer(optimizer, population),
             loss=jnp.full(populations.size(population), jnp.inf, float),
             metrics=total.metrics,
             total=evaluation.zero(total),
@@ -81,4 +82,9 @@ def descent(
         plan = Stage(train, count, trained, sequential_steps=count), Stage(average)
         return lambda generation: plan if generation else ()
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+
+    return Algorithm(init, stages, check)

@@ -5,21 +5,35 @@ Source: David & Greental, "Genetic Algorithms for Evolving Deep Neural Networks"
 
 from collections.abc import Callable
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import bits, breeding, evaluation, individual, sharding, types
+from gajax import bits, breeding, evaluation, gradients, individual, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
-from gajax.context import Measured, WithContext
+from gajax.checks import check_bound, check_genes, check_loss, check_operators, check_optimizer
+from gajax.context import Loss, Measured
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
 from gajax.operators import selection as selections
-from gajax.types import Algorithm, Data, LossFn, Optimizer, Params, Plan, Stage, ValueAndGrad
+from gajax.types import (
+    Algorithm,
+    Data,
+    Optimizer,
+    Outside,
+    Params,
+    Plan,
+    Stage,
+)
+
+NO_STEPS = optax.identity()
+"""The optimiser of individuals that do not learn."""
 
 ZERO_ONE_PERCENT = partial(mutations.zero, rate=0.01)
 """The mutation of the published method."""
@@ -41,9 +55,9 @@ class GAState(NamedTuple):
 
 @types.cached
 def ga(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     *,
-    optimizer: Optimizer,
+    optimizer: Optimizer = NO_STEPS,
     survivors: int,
     batch_size: int,
     epochs: int = 1,
@@ -53,7 +67,7 @@ def ga(
     selection: Callable[..., Int[Array, " S"]] = selections.truncation,
     fresh_optimizer: bool = False,
     score_examples: int | None = None,
-    value_and_grad: ValueAndGrad | WithContext | None = None,
+    value_and_grad: Loss | None = None,
     chunk_size: int | None = None,
 ) -> Algorithm:
     """Make the algorithm; its population has more than `survivors` individuals.
@@ -64,13 +78,16 @@ def ga(
     `score_examples` examples (None: all). `selection` decides who survives. Individuals with a
     non-finite loss or gene are neither survivors nor parents while there are others.
 
+    Without a loss no individual learns, and `gajax.tell` gives the losses that rank them. With one,
+    the survivors learn by it, and `gajax.tell` may still give other losses to rank by.
+
     A child inherits its mother's optimiser state, so that moments and schedules go on; with
     `fresh_optimizer` all start each generation with a new one, as in the original.
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)
     types.require_at_least(1, chunk_size=chunk_size)
-    learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
+    learn = partial(gradients.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
     operators = breeding.of_individuals(crossover, mutation, hyper_mutation)
     produce = partial(breeding.breed, *operators, chunk_size=chunk_size)
 
@@ -88,7 +105,7 @@ def ga(
             population = sharding.take((population,), rank_at_position)
         return GAState(
             params=population,
-            optimizer_state=evaluation.init_optimizer(optimizer, population),
+            optimizer_state=gradients.init_optimizer(optimizer, population),
             loss=jnp.full(size, jnp.inf, float),
             metrics=total.metrics,
             total=evaluation.zero(total),
@@ -123,7 +140,7 @@ def ga(
             born = produce(key_children, state.params, mothers, fathers, children)
             params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
-                optimizer_state = evaluation.init_optimizer(optimizer, params)
+                optimizer_state = gradients.init_optimizer(optimizer, params)
             else:
                 first_parents = jnp.stack([mothers, fathers], axis=1).reshape(-1)[:children]
                 inherited = sharding.take((state.optimizer_state,), first_parents)
@@ -152,12 +169,25 @@ def ga(
                 failed=evaluation.failures(loss),
             )
 
-        trained = batches * survivors * batch_size
-        scoring = Stage(score, evaluation.score_batches(scored), 0, size * scored, 1), Stage(rank)
-        training = Stage(train, batches, trained, sequential_steps=batches), Stage(breed)
-        return lambda generation: (*training, *scoring) if generation else scoring
+        def record(state: GAState, loss: Float[Array, " P"]) -> GAState:
+            return state._replace(total=sharding.place(state.total._replace(loss=loss)))
 
-    return Algorithm(init, stages)
+        trained = batches * survivors * batch_size
+        training = Stage(train, batches, trained, sequential_steps=batches)
+        outside = Outside(attrgetter("params"), record)
+        costs = evaluation.score_batches(scored), 0, size * scored, 1
+        scoring = Stage(score, *costs, outside=outside), Stage(rank)
+        later = (*([training] if loss_fn else []), Stage(breed), *scoring)
+        return lambda generation: later if generation else scoring
+
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+        check_operators(crossover, mutation, hyper_mutation, population)
+        check_bound(crossover, population)
+
+    return Algorithm(init, stages, check)
 
 
 def draw_couples(

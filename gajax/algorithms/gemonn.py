@@ -9,20 +9,20 @@ from functools import partial
 from typing import Any
 
 from gajax import fronts
-from gajax.context import WithContext
+from gajax.context import Loss
 from gajax.individual import all_leaves
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
-from gajax.types import Algorithm, LeafPredicate, LossFn, Params, ValueAndGrad, cached
+from gajax.types import Algorithm, LeafPredicate, Params, cached
 
 
 @cached
 def gemonn(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss,
     *,
     batch_size: int,
     objectives: fronts.Objectives = fronts.DENSITY,
-    value_and_grad: ValueAndGrad | WithContext | None = None,
+    value_and_grad: Loss | None = None,
     crossover: Callable[..., tuple[Params, Params]] = crossovers.gradient_guided_sbx,
     mutation: Callable[..., Params] | None = None,
     hyper_mutation: Callable[..., Any] = mutations.scale,

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from gajax import fronts
-from gajax.context import WithContext
+from gajax.context import Loss
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
-from gajax.types import Algorithm, LossFn, Params, ValueAndGrad, cached
+from gajax.types import Algorithm, Params, cached
 
 
 @cached
 def nsga2(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss | None,
     *,
     batch_size: int,
     objectives: fronts.Objectives = fronts.DENSITY,
@@ -23,7 +23,7 @@ def nsga2(
     mutation: Callable[..., Params] = mutations.polynomial,
     hyper_mutation: Callable[..., Any] = mutations.scale,
     refine: fronts.Refine | None = None,
-    value_and_grad: ValueAndGrad | WithContext | None = None,
+    value_and_grad: Loss | None = None,
     stale_parents: bool = False,
     chunk_size: int | None = None,
 ) -> Algorithm:

@@ -16,9 +16,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import context as contexts
-from gajax import evaluation, individual, types
+from gajax import evaluation, gradients, individual, types
 from gajax import population as populations
-from gajax.context import Measured, WithContext
+from gajax.checks import check_genes, check_loss
+from gajax.context import Loss, Measured
 from gajax.individual import genes_of, with_genes
 from gajax.types import Algorithm, Data, Params, Stage
 
@@ -80,12 +81,12 @@ def pruning_moves(
 
 @types.cached
 def pruning(
-    loss_fn: types.LossFn | WithContext,
+    loss_fn: Loss,
     *,
     optimizer: types.Optimizer,
     batch_size: int,
     moves: tuple[Move, ...],
-    value_and_grad: types.ValueAndGrad | WithContext | None = None,
+    value_and_grad: Loss | None = None,
     may_be_zero: types.LeafPredicate = individual.all_but_biases,
 ) -> Algorithm:
     """Make the algorithm, which trains a population of one network and ends with the last move.
@@ -111,7 +112,7 @@ def pruning(
     if (densities <= 0).any() or (np.diff(densities) > 0).any():
         raise ValueError("the densities of moves must be above 0 and fall from 1")
     longest = int((stops - firsts).max())
-    learn = partial(evaluation.gradient_steps, value_and_grad, _of_alive(optimizer))
+    learn = partial(gradients.gradient_steps, value_and_grad, _of_alive(optimizer))
 
     def weight_mask(genes: Params) -> PyTree[bool]:
         return individual.leaf_mask(populations.take(genes, 0), may_be_zero)
@@ -136,7 +137,7 @@ def pruning(
             metrics={name: jnp.zeros(individuals) for name in total.metrics},
             network=population,
             alive=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), genes),
-            optimizer_state=evaluation.init_optimizer(optimizer, population),
+            optimizer_state=gradients.init_optimizer(optimizer, population),
             total=total,
             failed=jnp.int32(0),
         )
@@ -205,7 +206,11 @@ def pruning(
             raise ValueError(f"the population must be one individual to prune, not {size}")
         return lambda generation: plans[generation] if generation < len(plans) else ()
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+
+    return Algorithm(init, stages, check)
 
 
 def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:

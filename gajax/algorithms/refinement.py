@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from gajax import context as contexts
-from gajax import evaluation, types
+from gajax import evaluation, gradients, types
 from gajax import population as populations
-from gajax.context import WithContext
-from gajax.types import Algorithm, Data, LossFn, Optimizer, Plan, Stage, ValueAndGrad
+from gajax.checks import check_genes, check_loss, check_optimizer
+from gajax.context import Loss
+from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
 _FEWEST = 20
 _SPARSE = 0.05
@@ -47,12 +48,12 @@ def generation_count(steps: int, checks: int) -> int:
 
 @types.cached
 def refinement(
-    loss_fn: LossFn | WithContext,
+    loss_fn: Loss,
     *,
     optimizer: Optimizer,
     batch_size: int,
     steps: int,
-    value_and_grad: ValueAndGrad | WithContext | None = None,
+    value_and_grad: Loss | None = None,
     score_examples: int = evaluation.SCORE_BATCH,
     checks: int = 20,
     chunk_size: int | None = None,
@@ -67,7 +68,7 @@ def refinement(
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, steps=steps, score_examples=score_examples, checks=checks)
     types.require_at_least(1, chunk_size=chunk_size)
-    learn = partial(evaluation.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
+    learn = partial(gradients.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
     interval = max(1, steps // checks)
     generations = generation_count(steps, checks)
 
@@ -79,7 +80,7 @@ def refinement(
             loss=jnp.full(size, jnp.inf, float),
             metrics=evaluation.no_total(loss_fn, population, data, batch_size).metrics,
             current=population,
-            optimizer_state=evaluation.init_optimizer(optimizer, population),
+            optimizer_state=gradients.init_optimizer(optimizer, population),
             budget=budgets(populations.density(population), steps),
             failed=jnp.int32(0),
         )
@@ -137,4 +138,9 @@ def refinement(
 
         return plan
 
-    return Algorithm(init, stages)
+    def check(population: Any, data: Data) -> None:
+        check_genes(population)
+        check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+
+    return Algorithm(init, stages, check)

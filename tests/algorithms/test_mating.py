@@ -9,7 +9,7 @@ import pytest
 from test_pareto import expected_crowding, expected_ranks
 
 import gajax
-from gajax import breeding, fronts
+from gajax import breeding, mating
 from gajax.algorithms.ga import draw_couples, survival_order
 
 SIZE = 8
@@ -137,7 +137,7 @@ def pair_names(key, first, second):
 
 @partial(jax.jit, static_argnums=3)
 def mated(key, level, eligible, size):
-    return fronts.mate(pair_names, same, key, named(size), level, eligible)
+    return mating.mate(pair_names, same, key, named(size), level, eligible)
 
 
 @pytest.mark.parametrize("size", [7, 8])
@@ -171,7 +171,7 @@ def test_only_eligible_individuals_mate_where_there_are_any(eligible):
     assert parents <= set(range(eligible or SIZE)) and len(parents) >= (eligible or 5)
 
 
-SURVIVE = jax.jit(fronts.survive)
+SURVIVE = jax.jit(mating.survive)
 
 
 @pytest.mark.parametrize("broken", [0.0, 0.3, 0.9])
@@ -224,7 +224,7 @@ def test_the_functions_work_on_a_population_of_the_user():
     @jax.jit
     def mate(key, population, level):
         noise = partial(gajax.mutation.gaussian, rate=0.5, scale=0.3)
-        return fronts.mate(cross, noise, key, (population, None), level, SIZE)
+        return mating.mate(cross, noise, key, (population, None), level, SIZE)
 
     scores, level = objectives(population), jnp.zeros(SIZE, jnp.int32)
     best = [float(scores[:, 1].min())]

@@ -25,7 +25,7 @@ from relu_model import (
 from small_model import OPTIONS
 
 import gajax
-from gajax import evaluation, selection
+from gajax import evaluation, gradients, selection
 
 REFINE = gajax.Refine(gajax.sparse(ADAM), steps=2)
 EVOLUTIONS = {
@@ -75,14 +75,15 @@ def damaged(kind, count):
 def test_an_individual_with_a_bad_gene_has_no_loss(kind):
     population, is_bad = damaged(kind, 3)
     examples = data().examples
-    gradients = jax.value_and_grad(loss_fn)
+    gradient_fn = jax.value_and_grad(loss_fn)
     states = jax.vmap(ADAM.init)(population)
     order = jnp.arange(EXAMPLES).reshape(-1, BATCH)
+    train = gradients.gradient_steps
     for losses in (
         evaluation.losses(loss_fn, population, data()),
         evaluation.batch_losses(loss_fn, population, examples)[0].loss,
-        evaluation.batch_losses(loss_fn, population, examples, gradient_fn=gradients)[0].loss,
-        evaluation.gradient_steps(gradients, ADAM, population, states, data(), order, 0, 2)[2].loss,
+        evaluation.batch_losses(loss_fn, population, examples, gradient_fn=gradient_fn)[0].loss,
+        train(gradient_fn, ADAM, population, states, data(), order, 0, 2)[2].loss,
     ):
         np.testing.assert_array_equal(np.isfinite(losses), ~is_bad)
 
@@ -91,7 +92,7 @@ def test_an_individual_with_a_bad_gene_has_no_loss(kind):
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_batch_teaches_nothing(bad, chunk_size):
     """Momentum alone moves the genes, and stays finite."""
-    train = partial(evaluation.gradient_steps, jax.value_and_grad(loss_fn), optax.sgd(0.1, 0.9))
+    train = partial(gradients.gradient_steps, jax.value_and_grad(loss_fn), optax.sgd(0.1, 0.9))
     states = jax.vmap(optax.sgd(0.1, 0.9).init)(draw())
     order = jnp.array([[0, 1], [2, EXAMPLES - 1], [3, 4]])
     start = draw(), states, data(bad, 1), order

@@ -9,6 +9,8 @@ import pytest
 
 from gajax import crossover
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 SHAPES = {"first": (20, 30), "rest": [(20, 30), ()], "zlast": (30,)}
 OPERATORS = {
     "uniform": crossover.uniform,

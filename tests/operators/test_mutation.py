@@ -12,6 +12,8 @@ from scipy import stats
 
 from gajax import mutation
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 OPERATORS = {
     "zero": mutation.zero,
     "gaussian": partial(mutation.gaussian, scale=0.5),

@@ -15,6 +15,8 @@ from drawn_bits import drawn_bits
 import gajax
 from gajax import crossover
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 GENES = 20_000
 SIGNS = [(low, high) for low in (-1, 0, 1) for high in (-1, 0, 1)]
 READINGS = ["own", "paper"]

@@ -9,6 +9,8 @@ import pytest
 
 from gajax import selection
 
+pytestmark = pytest.mark.usefixtures("strict_rank_promotion")
+
 NAN, INF = np.nan, np.inf
 LOSSES = {
     "plain": [3.0, 1.0, 2.0, 0.5, 9.0, -4.0],

@@ -39,7 +39,7 @@ def compiled_bytes(algorithm, individual, individuals, data):
     needed = []
     for index, stage in stages.values():
         programs = stage.run, stage.cost
-        piece = loop._piece.lower(programs, index, KEY, state, data, 1, 0, stage.turns)
+        piece = loop.piece.lower(programs, index, KEY, state, data, 1, 0, stage.turns)
         memory = piece.compile().memory_analysis()
         needed.append(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
     return max(needed)

@@ -1,0 +1,1 @@
+"""Models of users, each trained by the genetic algorithm, by GEMONN and by gradient descent."""

@@ -1,0 +1,104 @@
+"""What a run has found, as NumPy and as text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+from gajax import pareto, sharding
+from gajax import population as populations
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Front:
+    """Individuals none of which is better than another one in all objectives; a table as text.
+
+    Sorted by the first objective, the lowest first.
+
+    Attributes:
+      individuals: a population of K.
+      objectives: the columns that are minimised, by name, `loss` last.
+      metrics: what `context.Output` has named.
+    """
+
+    individuals: Any  # [K, ...]
+    objectives: dict[str, Real[np.ndarray, " K"]]
+    metrics: dict[str, Real[np.ndarray, " K"]]
+
+    def __len__(self) -> int:
+        return len(self.objectives["loss"])
+
+    def take(self, index: int) -> Any:
+        """The individual at an index, without its axis K; negative ones count from the end."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must be from {-len(self)} to {len(self) - 1}, not {index}")
+        return populations.take(self.individuals, index)
+
+    def knee(self) -> int:
+        """Index of the best compromise, as `gajax.pareto.knee` finds it; ValueError if empty."""
+        if not len(self):
+            raise ValueError("the front must hold an individual with finite objectives, not none")
+        return int(pareto.knee(jnp.stack([*self.objectives.values()], axis=1)))
+
+    def __repr__(self) -> str:
+        columns = {"": [f"{index}" for index in range(len(self))]}
+        for name, values in (self.objectives | self.metrics).items():
+            columns[name] = [f"{value:.4g}" for value in values]
+        widths = [max(map(len, (name, *texts))) for name, texts in columns.items()]
+        rows = [columns.keys(), *zip(*columns.values(), strict=True)]
+        return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
+
+
+def front(state: Any, objectives: Mapping[str, Any] | None = None) -> Front:
+    """The individuals of a state that no other one dominates.
+
+    Those with an objective that is not finite are left out, and so is each that equals an earlier
+    one in all objectives.
+
+    Args:
+      state: of any algorithm, of one seed.
+      objectives: columns [P] to minimise beside `state.loss`, by name; None for those that
+        `nsga2` or `gemonn` has minimised, in alphabetical order.
+
+    Raises:
+      ValueError: where the state has several seeds, or no objectives beside the loss and none are
+        given.
+    """
+    if state.loss.ndim != 1:
+        raise ValueError(f"the state must be of one seed, not of {len(state.loss)}")
+    if objectives is None:
+        objectives = getattr(state, "objectives", {})
+    if not objectives:
+        raise ValueError("objectives must name a column beside the loss, not none")
+    columns = _on_host(objectives) | _on_host({"loss": state.loss})
+    points = np.stack([*columns.values()], axis=1)
+    kept = _non_dominated(points)
+    return Front(
+        individuals=populations.take(state.params, jnp.asarray(kept)),
+        objectives={name: column[kept] for name, column in columns.items()},
+        metrics={name: column[kept] for name, column in _on_host(state.metrics).items()},
+    )
+
+
+def _on_host(columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """In the order given, where a tree of JAX would sort the names."""
+    return {name: sharding.gather(column) for name, column in columns.items()}
+
+
+def _non_dominated(points: Float[np.ndarray, "P M"]) -> Int[np.ndarray, " K"]:
+    """Indices of distinct finite points, in lexical order.
+
+    In NumPy, because `gajax.pareto.ranks` takes longer to compile than this takes to run.
+    """
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
+    distinct, first = np.unique(points[finite], axis=0, return_index=True)
+    members, indices = np.empty_like(distinct), []
+    for point, index in zip(distinct, finite[first], strict=True):
+        # Who dominates a point stands before it.
+        if not (members[: len(indices)] <= point).all(axis=1).any():
+            members[len(indices)] = point
+            indices.append(index)
+    return np.array(indices, int)

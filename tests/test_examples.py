@@ -1,0 +1,31 @@
+"""The examples of models of users, which train them by three algorithms, are short and learn."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "experiments" / "examples"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+
+
+def test_there_is_an_example_of_each_library():
+    assert EXAMPLES == ["equinox_mlp", "linen_transformer", "nnx_cnn"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_at_most_25_lines(name):
+    code = (FOLDER / f"{name}.py").read_text().splitlines()[1:]
+    assert sum(bool(line) and not re.match("import|from", line) for line in code) <= 25
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_algorithm_learns(name, capsys):
+    runpy.run_module(f"experiments.examples.{name}")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    starts = [i for i, row in enumerate(rows) if i == 0 or int(row[0]) < int(rows[i - 1][0])]
+    assert len(starts) == 3
+    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        (_, first_loss, _), *_, (_, last_loss, accuracy) = rows[start:stop]
+        assert float(last_loss) < 0.5 * float(first_loss) and float(accuracy) > 0.7
