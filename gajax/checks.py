@@ -114,13 +114,18 @@ def check_operators(
 
 
 def check_bound(crossover: Callable[..., Any], population: Any) -> None:
-    """Genes must lie within the bound that is given to crossover by `functools.partial`."""
+    """Genes must lie within the bound that is given to crossover by `functools.partial`.
+
+    Those of other hosts are not looked at.
+    """
     bound = crossover.keywords.get("bound") if isinstance(crossover, partial) else None
     if bound is None:
         return
     genes = genes_of(population)
     limits = jax.tree.map(lambda _: bound, genes) if isinstance(bound, int | float) else bound
     for path, leaf in _by_path(genes).items():
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            continue
         finite = np.where(np.isfinite(leaf), np.asarray(leaf, np.float64), 0)
         largest, limit = float(np.abs(finite).max()), _by_path(limits)[path]
         if largest > limit:

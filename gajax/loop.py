@@ -182,7 +182,7 @@ def run_generations(
         return (state, report._replace(costs=report.costs + before.costs)), None
 
     costs = jnp.zeros((*key.shape, 3), jnp.int32)
-    nothing = _Report(state.loss, state.metrics, state.failed, costs)
+    nothing = _report(state, costs)
     return lax.scan(one, (state, nothing), first + jnp.arange(count))[0]
 
 
@@ -242,6 +242,10 @@ def piece(programs, index, key, state, data, generation, start, stop):
     return _run(((index, *programs, start, stop),), key, state, data, generation)
 
 
+def _report(state: Any, costs: Array) -> _Report:
+    return _Report(state.loss, getattr(state, "metrics", {}), state.failed, costs)
+
+
 def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
     """Run stages or parts of them for one seed, or for each."""
 
@@ -253,7 +257,7 @@ def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
                 costs += jnp.stack([*cost(state, generation, start, stop), 0]).astype(jnp.int32)
             key_stage = jax.random.fold_in(key, index)
             state = run(key_stage, state, data, generation, start, stop)
-        return state, _Report(state.loss, state.metrics, state.failed, costs)
+        return state, _report(state, costs)
 
     state, report = for_each_seed(one, key, state, data)
     return state, sharding.replicate(report)  # so that every host can read it

@@ -103,9 +103,9 @@ Generations are counted from 0 where the initial population is evaluated, else f
 class Algorithm(NamedTuple):
     """A pair of functions that trains a population.
 
-    Every state has the fields `params` [P, ...], the individuals; `loss` [P] and `metrics`, a dict
-    of [P], those of each individual at the end of the last generation; and `failed`, the number of
-    individuals that this end found with a loss or genes that are not finite.
+    Every state has the fields `params` [P, ...], the individuals; `loss` [P], that of each at the
+    end of the last generation; and `failed`, the number of individuals that this end found with a
+    loss or genes that are not finite. It may have `metrics`, a dict of [P].
 
     Attributes:
       init: `init(key, population, data) -> state`.
