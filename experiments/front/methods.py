@@ -174,7 +174,7 @@ def evolve(
         assert step is not None, "there is always generation 0"
         if not is_refined(config):
             return
-        yield step._replace(phase="evolved", saved=None)
+        yield step._replace(phase="evolved")
         population, resumed = step.params, None
     algorithm = refinement(config, network)
     walk = steps.evolve(
@@ -194,7 +194,7 @@ def _evolution(
     setting: tuple, config: Config, resumed: Checkpoint | None, on_compile: OnCompile | None
 ) -> Iterator[Step]:
     """Yield the steps before the refinement; `setting` holds the arguments of `gajax.evolve`."""
-    spent, current, highest, is_over = resumed.facts["costs"] if resumed else (0.0, 0.0, 0.0, False)
+    spent, current, highest = resumed.facts["costs"] if resumed else (0.0, 0.0, 0.0)
     is_old = resumed is not None
     walk = steps.evolve(
         setting, generations=config.generations, resumed=resumed, on_compile=on_compile
@@ -204,14 +204,13 @@ def _evolution(
         current += _cost(info)
         if info.done and not is_old:
             spent, highest, current = spent + current, max(highest, current), 0.0
-            if config.budget is not None:
-                reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
-                is_over = spent + highest + reserve > config.budget
         is_old = False
-        facts = {"phase": "evolution", "costs": (spent, current, highest, is_over)}
+        facts = {"phase": "evolution", "costs": (spent, current, highest)}
         yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
-        if is_over:
-            return
+        if info.done and config.budget is not None:  # it may be larger than that of a saved state
+            reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
+            if spent + highest + reserve > config.budget:
+                return
 
 
 METHODS: dict[str, Method] = {

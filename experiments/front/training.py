@@ -120,12 +120,16 @@ def train_together(job: Job) -> Iterator[Results]:
                 evolution.restore(saved, resumed)
         for step in steps:
             saved = partial(collect, *step.saved) if manager and step.saved else None
+            if manager and saved and step.phase == "evolved":
+                manager.keep(saved)
             with manager.save_on_failure(saved) if manager and saved else nullcontext():
                 for evolution, index in zip(evolutions, indices, strict=True):
                     evolution.observe(step.of_seed(index))
-            if manager and saved:
+            if manager and saved and step.phase != "evolved":
                 manager.step(step.info.done, saved)
         assert step is not None, "every method has at least one step"
+        if manager and step.saved and step.phase == "evolution":
+            manager.keep(partial(collect, *step.saved))
         step = step._replace(params=gathered(step.params))
     seconds = time.perf_counter() - started
     for evolution, index in zip(evolutions, indices, strict=True):
