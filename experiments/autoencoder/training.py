@@ -42,9 +42,9 @@ def train(
     return runs.train(TRAINING, config, load_data(config, dataset), progress, on_row)
 
 
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+def run(config: Config, dataset: Dataset, directory: Path, title: str = "") -> Results:
     """Train with a live display and write everything into the directory."""
-    return runs.run(TRAINING, config, dataset, directory)
+    return runs.run(TRAINING, config, dataset, directory, title)
 
 
 def capacity(config: Config, dataset: Dataset) -> memory.Capacity:

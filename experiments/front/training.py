@@ -49,15 +49,19 @@ def train(
     return runs.train(TRAINING, config, load_data(config, dataset), progress, (on_row, on_step))
 
 
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+def run(config: Config, dataset: Dataset, directory: Path, title: str = "") -> Results:
     """Evolve with a live display and write everything into the directory."""
-    return runs.run(TRAINING, config, dataset, directory)
+    return runs.run(TRAINING, config, dataset, directory, title)
 
 
 def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
-    """How many seeds fit in memory together; InputError if not even one does."""
+    """How many seeds fit in memory together.
+
+    InputError if not even one does, or if the budget is too small for a generation.
+    """
     shards = devices.count(config, population_multiple(config))
     network, _ = _networks(config, dataset)
+    methods.require_budget(config, network, len(dataset.train_images) - config.validation)
     widths = " ".join(map(str, config.hidden or ()))
     if config.method not in methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))

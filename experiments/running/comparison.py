@@ -80,6 +80,11 @@ def is_done(config: RunConfig, directory: Path) -> bool:
     return True
 
 
+def title(name: str, seed: int, number: int, total: int) -> str:
+    """The title of the progress of a run, which is one of several."""
+    return f"{name}, seed {seed} ({number} of {total}): "
+
+
 def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) -> None:
     """Call `run(directory)` unless the directory already holds the finished run."""
     if not is_done(config, directory):

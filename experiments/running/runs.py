@@ -90,10 +90,12 @@ def train(
     return results
 
 
-def run(training: Training, config: RunConfig, dataset: Any, directory: Path) -> Any:
-    """Train with a live display and write everything into the directory."""
+def run(
+    training: Training, config: RunConfig, dataset: Any, directory: Path, title: str = ""
+) -> Any:
+    """Train with a live display, titled if there are several runs, and write everything."""
     training.capacity(config, dataset)
-    (results,) = run_together(training, [config], dataset, [directory])
+    (results,) = run_together(training, [config], dataset, [directory], title)
     return results
 
 
