@@ -64,5 +64,6 @@ def content(directory):
         for path in directory.iterdir()
         if path.suffix == ".safetensors" or path.name in ("front.csv", "config.json")
     }
-    names = sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    relative = [path.relative_to(directory) for path in directory.rglob("*")]
+    names = sorted(str(path) for path in relative if path.parts[0] != "state")
     return rows, {**summary, "seconds": None}, files, names

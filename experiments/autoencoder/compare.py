@@ -50,10 +50,11 @@ def main(arguments: list[str]) -> None:
 
     with comparison.open_directory(given, "mnist_ga-compare") as directory:
         records.read_all(directory)  # existing runs must be intact
-        for name, configs in rows.items():
-            for config in configs:
-                run = directory / f"{name}-{config.seed}"
-                comparison.run_once(config, run, partial(training.run, config, dataset))
+        todo = [(name, config) for name, configs in rows.items() for config in configs]
+        for number, (name, config) in enumerate(todo, 1):
+            title = comparison.title(name, config.seed, number, len(todo))
+            run = partial(training.run, config, dataset, title=title)
+            comparison.run_once(config, directory / f"{name}-{config.seed}", run)
         records.table(directory)
 
 

@@ -116,6 +116,13 @@ class Config(RunConfig):
         **RunConfig.GROUPS,
     }
 
+    def lowest_extensions(self, run: Path) -> dict[str, float]:
+        """The generations of all layers, where they come last and change no earlier phase."""
+        del run
+        is_last = self.method in ("ga", "sgd")
+        is_last |= self.method == "pretrained" and self.whole_generations > 0
+        return {"whole_generations": self.whole_generations} if is_last else {}
+
 
 PRESETS = {
     "gajax": Config(),

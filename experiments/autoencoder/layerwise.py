@@ -148,7 +148,7 @@ def encode(
 @partial(jax.jit, static_argnames=("model", "size"))
 def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
     """Draw a population of `size` networks."""
-    image = jnp.zeros(model.layers[0])
+    image = jnp.zeros(model.layers[0], jnp.float32)
     return gajax.init(key, lambda key: model.init(key, image)["params"], size)
 
 

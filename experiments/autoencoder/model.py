@@ -23,13 +23,15 @@ class TiedDense(nn.Module):
     visible_biases: bool = True
 
     def setup(self):
-        """Create the kernel, Glorot-uniform, and biases of zero."""
+        """Create the kernel, Glorot-uniform, and biases of zero, in float32."""
         shape = (self.inputs, self.outputs)
-        self.kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        # Without a type, they would be float64 under `jax_enable_x64`.
+        glorot, zeros = nn.initializers.glorot_uniform(), nn.initializers.zeros
+        self.kernel = self.param("kernel", glorot, shape, jnp.float32)
         if self.biases:
-            self.hidden_bias = self.param("hidden_bias", nn.initializers.zeros, (self.outputs,))
+            self.hidden_bias = self.param("hidden_bias", zeros, (self.outputs,), jnp.float32)
         if self.biases and self.visible_biases:
-            self.visible_bias = self.param("visible_bias", nn.initializers.zeros, (self.inputs,))
+            self.visible_bias = self.param("visible_bias", zeros, (self.inputs,), jnp.float32)
 
     def __call__(self, visible: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """Apply the layer."""

@@ -43,7 +43,7 @@ def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:
     """Load network and SVM of a finished run; InputError if they do not fit `model`."""
 
     def init() -> Any:
-        return model.init(jax.random.key(0), jnp.zeros(model.layers[0]))["params"]
+        return model.init(jax.random.key(0), jnp.zeros(model.layers[0], jnp.float32))["params"]
 
     shapes = jax.eval_shape(init)
     # Untrusted files can make the readers raise exceptions of any class.

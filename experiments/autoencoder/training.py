@@ -42,9 +42,9 @@ def train(
     return runs.train(TRAINING, config, load_data(config, dataset), progress, on_row)
 
 
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+def run(config: Config, dataset: Dataset, directory: Path, title: str = "") -> Results:
     """Train with a live display and write everything into the directory."""
-    return runs.run(TRAINING, config, dataset, directory)
+    return runs.run(TRAINING, config, dataset, directory, title)
 
 
 def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
@@ -86,13 +86,17 @@ def train_together(job: Job) -> Iterator[Results]:
     ]
     key = seed_axis.keys(job.seeds)
     indices = seed_axis.indices(key)
+    latest: layerwise.Step | None = None
+
+    def collect() -> tuple[Any, dict[str, Any]]:
+        assert latest is not None
+        trees, facts = latest.saved()
+        facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
+        return trees, {**facts, "seconds": time.perf_counter() - started}
 
     def observe(step: layerwise.Step) -> None:
-        def collect() -> tuple[Any, dict[str, Any]]:
-            trees, facts = step.saved()
-            facts["recorders"] = [recorder.meter.saved() for recorder in recorders]
-            return trees, {**facts, "seconds": time.perf_counter() - started}
-
+        nonlocal latest
+        latest = step
         with manager.save_on_failure(collect) if manager else nullcontext():
             for recorder, index in zip(recorders, indices, strict=True):
                 recorder.observe(step.of_seed(index))
@@ -110,6 +114,8 @@ def train_together(job: Job) -> Iterator[Results]:
         model, params = method(
             key, config, images[:trained_on], observe, resumed, job.progress.compiling
         )
+        if manager and latest:
+            manager.keep(collect)
     seconds = time.perf_counter() - started
     for config, recorder, index in zip(configs, recorders, indices, strict=True):
         trained = methods.Trained(model, seed_axis.take_seed(params, index))

@@ -26,8 +26,10 @@ def classifier(network: Network, pixels: int, classes: int) -> Network:
         key_encoder, key_softmax = jax.random.split(key)
         encoder = network.init(key_encoder)
         hidden = jax.eval_shape(encode, encoder, jax.ShapeDtypeStruct((1, pixels), jnp.uint8))
-        kernel = initializers.glorot_uniform()(key_softmax, (hidden.shape[1], classes))
-        return {"encoder": encoder, "softmax": {"kernel": kernel, "bias": jnp.zeros(classes)}}
+        shape = hidden.shape[1], classes
+        kernel = initializers.glorot_uniform()(key_softmax, shape, jnp.float32)
+        bias = jnp.zeros(classes, jnp.float32)
+        return {"encoder": encoder, "softmax": {"kernel": kernel, "bias": bias}}
 
     def logits(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
         softmax = params["softmax"]

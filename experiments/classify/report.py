@@ -126,7 +126,7 @@ def write_tables(directory: Path) -> None:
     }
     path = directory / "classify.png"
     figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
-    view = tables.view("", *views[0])
+    view = tables.View("", *views[0])
     show(view, f"written to {printable(directory)}, differences and densities in classify.md")
 
 

@@ -29,8 +29,9 @@ class CompareConfig(Config):
 def main(arguments: list[str]) -> None:
     """Run the command `compare`.
 
-    Every method gets the budget or, if there is none, the cost of gemonn with its final refinement.
-    Runs that are finished in `--out` are not repeated, and the table includes all runs there.
+    Every method gets the cost that gemonn has spent within the budget, final refinement included,
+    or the budget if there is no run of gemonn. Runs that are finished in `--out` are not repeated,
+    and the table includes all runs there.
     """
     program = "python -m experiments.gemonn compare"
     given = comparison.parse_config(CompareConfig, arguments, PRESETS, program, __doc__)
@@ -46,43 +47,47 @@ def main(arguments: list[str]) -> None:
     if "gemonn" not in given.methods:  # fail before anything is written
         for seed in numbers:
             _of_method(common, given.methods[0], seed, existing)
+    ordered = sorted({*given.methods}, key=get_args(Method).index)  # gemonn first
 
     from experiments.front import records, training  # late: they import JAX
-    from experiments.front.methods import METHODS
     from experiments.running import dry_run
 
+    for method in ordered:
+        training.capacity(replace(common, method=method), dataset)
     if given.dry_run:
         rows = {
             method: [_of_method(common, method, seed, existing) for seed in numbers]
-            for method in given.methods
+            for method in ordered
         }
         return dry_run.describe(given, rows, dataset, training.TRAINING, together=False)
     with comparison.open_directory(given, "gemonn-compare") as directory:
         records.read_all(directory)  # existing runs must be intact
-        for seed in numbers:
-            for method in sorted(given.methods, key=list(METHODS).index):
-                config = _of_method(common, method, seed, directory)
-                run = directory / f"{method}-{seed}"
-                comparison.run_once(config, run, partial(training.run, config, dataset))
+        todo = [(method, seed) for seed in numbers for method in ordered]
+        for number, (method, seed) in enumerate(todo, 1):
+            config = _of_method(common, method, seed, directory)
+            title = comparison.title(method, seed, number, len(todo))
+            run = partial(training.run, config, dataset, title=title)
+            comparison.run_once(config, directory / f"{method}-{seed}", run)
         groups = records.table(directory)
         records.draw(common, groups, directory)
 
 
 def _of_method(common: Config, method: str, seed: int, directory: Path) -> Config:
-    """The config of a run; baselines get the budget of the comparison.
+    """The config of a run; baselines get the cost of gemonn, or the budget if it has not run.
 
-    InputError if that is the cost of gemonn and its run is missing from the directory.
+    InputError if there is neither, or if the run of gemonn has other settings.
     """
-    config = replace(common, seed=seed, method=method)
+    evolution = check(replace(common, seed=seed, method="gemonn"))
     if method == "gemonn":
-        return check(config)
-    if config.budget is None:
-        evolved = directory / f"gemonn-{seed}"
+        return evolution
+    budget, evolved = common.budget, directory / f"gemonn-{seed}"
+    if comparison.is_done(evolution, evolved):
         try:
-            cost = float(files.read_json(evolved / "summary.json")["cost"])
+            budget = float(files.read_json(evolved / "summary.json")["cost"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            raise InputError(
-                f"--budget must be given unless {evolved} is a finished run with the cost to match"
-            ) from None
-        config = replace(config, budget=cost)
-    return replace(check(config), generations=UNLIMITED_GENERATIONS)
+            raise comparison.damaged_run(evolved / "summary.json") from None
+    if budget is None:
+        expected = f"unless {evolved} is a finished run with the cost to match"
+        raise InputError(f"--budget must be given {expected}")
+    config = check(replace(evolution, method=method, budget=budget))
+    return replace(config, generations=UNLIMITED_GENERATIONS)

@@ -1,11 +1,13 @@
 """Settings of the evolution of a front, and their validation."""
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from experiments.datasets.catalog import Dataset, Name, load
+from experiments.running import files
 from experiments.running.cli import MAX_COUNT, flag, require, require_at_least, require_widths
 from experiments.running.config import LOWEST, RunConfig, check_images
 from experiments.running.config import check as check_run
@@ -94,6 +96,22 @@ class Config(RunConfig):
         ),
         **RunConfig.GROUPS,
     }
+
+    def lowest_extensions(self, run: Path) -> dict[str, float]:
+        """The generations that are done or begun, and the budget, of methods with a population.
+
+        The schedules of the other methods depend on the whole budget.
+        """
+        if population_multiple(self) is None:
+            return {}
+        done = 0.0
+        for path in run.rglob("metrics.csv"):
+            with contextlib.suppress(OSError, ValueError):
+                columns = files.read_columns(path, ["generation"])
+                done = max([done, *columns.get("generation", [])])
+        is_begun = not any(run.rglob("summary.json"))
+        budget = math.inf if self.budget is None else self.budget
+        return {"generations": done + is_begun, "budget": budget}
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)

@@ -18,9 +18,10 @@ from experiments.front.measures import Step
 from experiments.front.networks import WEIGHT_BOUND, Network
 from experiments.running import memory, seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
+from experiments.running.cli import require
 from experiments.running.steps import OnCompile
 from gajax.algorithms.refinement import budgets, generation_count
-from gajax.types import Params
+from gajax.types import Params, Plan
 
 Method = Callable[..., Iterator[Step]]
 
@@ -113,6 +114,24 @@ def plan(config: Config) -> tuple[float, float]:
     return math.inf if config.budget is None else config.budget, reserve
 
 
+def require_budget(config: Config, network: Network, examples: int) -> None:
+    """Raise InputError if an evolution cannot end its first generation within the budget."""
+    if config.budget is None or config.method not in ALGORITHMS:
+        return
+    stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
+    _, reserve = plan(config)
+    lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
+    parts = "its first generation" + (" and its final refinement" if reserve else "")
+    expected = f"{math.ceil(lowest):,} or more, the cost of {config.method} with {parts}"
+    require(config.budget >= lowest, "--budget", f"{config.budget:,.0f}", expected)
+
+
+def generation_cost(stages: Plan, generation: int) -> float:
+    """The cost of a generation."""
+    costs = stages(generation)
+    return sum(stage.gradient_examples + stage.forward_examples / 3 for stage in costs)
+
+
 def is_refined(config: Config) -> bool:
     """Whether the evolution ends with a refinement."""
     return config.method == "gemonn" and config.final_refine_steps > 0
@@ -158,7 +177,7 @@ def evolve(
     resumed: Checkpoint | None,
     on_compile: OnCompile | None,
 ) -> Iterator[Step]:
-    """Evolve until the generations or the budget end, with a reserve for the final refinement.
+    """Evolve while another generation, and the final refinement, are within the budget.
 
     Several keys, and data with an axis S, evolve several seeds.
     """
@@ -174,7 +193,7 @@ def evolve(
         assert step is not None, "there is always generation 0"
         if not is_refined(config):
             return
-        yield step._replace(phase="evolved", saved=None)
+        yield step._replace(phase="evolved")
         population, resumed = step.params, None
     algorithm = refinement(config, network)
     walk = steps.evolve(
@@ -194,24 +213,23 @@ def _evolution(
     setting: tuple, config: Config, resumed: Checkpoint | None, on_compile: OnCompile | None
 ) -> Iterator[Step]:
     """Yield the steps before the refinement; `setting` holds the arguments of `gajax.evolve`."""
-    spent, current, highest, is_over = resumed.facts["costs"] if resumed else (0.0, 0.0, 0.0, False)
+    algorithm, key, _, data = setting
+    stages = algorithm.stages(config.population_size, gajax.size(data.examples, axis=key.ndim))
+    spent = resumed.facts["spent"] if resumed else 0.0
     is_old = resumed is not None
     walk = steps.evolve(
         setting, generations=config.generations, resumed=resumed, on_compile=on_compile
     )
     for state, info in walk:
         density = jax.device_get(state.density)
-        current += _cost(info)
-        if info.done and not is_old:
-            spent, highest, current = spent + current, max(highest, current), 0.0
-            if config.budget is not None:
-                reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
-                is_over = spent + highest + reserve > config.budget
+        spent += 0.0 if is_old else _cost(info)
         is_old = False
-        facts = {"phase": "evolution", "costs": (spent, current, highest, is_over)}
+        facts = {"phase": "evolution", "spent": spent}
         yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
-        if is_over:
-            return
+        if info.done and config.budget is not None:  # it may be larger than that of a saved state
+            reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
+            if spent + generation_cost(stages, info.generation + 1) + reserve > config.budget:
+                return
 
 
 METHODS: dict[str, Method] = {

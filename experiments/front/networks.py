@@ -60,7 +60,7 @@ def make(
     apply = with_precision(precision, model.apply)
 
     def init(key: Key[Array, ""]) -> Params:
-        return model.init(key, jnp.zeros(shape))["params"]
+        return model.init(key, jnp.zeros(shape, jnp.float32))["params"]
 
     def logits(params: Params, images: UInt8[Array, "B I"]) -> Float[Array, "B K"]:
         inputs = unit_interval(images).reshape(-1, *shape)
@@ -94,7 +94,7 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
     def init(key: Key[Array, ""]) -> Params:
         """Uniform up to 6 / sqrt(inputs + outputs) as published; Glorot if deep."""
         key_model, key_uniform = jax.random.split(key)
-        drawn: Any = model.init(key_model, jnp.zeros(pixels))["params"]
+        drawn: Any = model.init(key_model, jnp.zeros(pixels, jnp.float32))["params"]
         if len(hidden) > 1:
             return {
                 name: {**block, "hidden_bias": jnp.full_like(block["hidden_bias"], BIAS)}
@@ -103,7 +103,7 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
         limit = 6 / math.sqrt(pixels + 1 + sum(hidden))
 
         def uniform(key: Key[Array, ""], leaf: Array) -> Array:
-            return jax.random.uniform(key, leaf.shape, minval=-limit, maxval=limit)
+            return jax.random.uniform(key, leaf.shape, leaf.dtype, -limit, limit)
 
         return gajax.individual.map_with_key(key_uniform, uniform, drawn)
 

@@ -50,7 +50,7 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
 
     first: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     drawn = -float("inf")
-    (directory / "figures").mkdir()
+    (directory / "figures").mkdir(exist_ok=True)  # a resumed run may have it
 
     def on_step(step: Step, zero_loss: float) -> None:
         nonlocal drawn

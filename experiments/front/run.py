@@ -83,7 +83,8 @@ class FrontRun:
         """Restore the state from `saved_facts` and `saved_trees`."""
         self._recorder.restore(facts["recorder"])
         for name, points in facts["stages"].items():
-            density, loss = (np.array(values, np.float32) for values in points)
+            dtype = jax.dtypes.canonicalize_dtype(float)  # of densities and losses
+            density, loss = (np.array(values, dtype) for values in points)
             self._stages[name] = density, loss
         network = jax.eval_shape(self._setting.network.init, jax.random.key(0))
         for generation in facts["snapshots"]:

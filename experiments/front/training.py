@@ -49,15 +49,19 @@ def train(
     return runs.train(TRAINING, config, load_data(config, dataset), progress, (on_row, on_step))
 
 
-def run(config: Config, dataset: Dataset, directory: Path) -> Results:
+def run(config: Config, dataset: Dataset, directory: Path, title: str = "") -> Results:
     """Evolve with a live display and write everything into the directory."""
-    return runs.run(TRAINING, config, dataset, directory)
+    return runs.run(TRAINING, config, dataset, directory, title)
 
 
 def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
-    """How many seeds fit in memory together; InputError if not even one does."""
+    """How many seeds fit in memory together.
+
+    InputError if not even one does, or if the budget is too small for a generation.
+    """
     shards = devices.count(config, population_multiple(config))
     network, _ = _networks(config, dataset)
+    methods.require_budget(config, network, len(dataset.train_images) - config.validation)
     widths = " ".join(map(str, config.hidden or ()))
     if config.method not in methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
@@ -120,12 +124,16 @@ def train_together(job: Job) -> Iterator[Results]:
                 evolution.restore(saved, resumed)
         for step in steps:
             saved = partial(collect, *step.saved) if manager and step.saved else None
+            if manager and saved and step.phase == "evolved":
+                manager.keep(saved)
             with manager.save_on_failure(saved) if manager and saved else nullcontext():
                 for evolution, index in zip(evolutions, indices, strict=True):
                     evolution.observe(step.of_seed(index))
-            if manager and saved:
+            if manager and saved and step.phase != "evolved":
                 manager.step(step.info.done, saved)
         assert step is not None, "every method has at least one step"
+        if manager and step.saved and step.phase == "evolution":
+            manager.keep(partial(collect, *step.saved))
         step = step._replace(params=gathered(step.params))
     seconds = time.perf_counter() - started
     for evolution, index in zip(evolutions, indices, strict=True):

@@ -2,11 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
 from experiments.reporting import significance
@@ -16,12 +18,15 @@ from experiments.running.run_directory import write_text
 Measures = Mapping[str, tuple[str, str]]
 """Maps a name in summaries to its column title and the format of its values."""
 
+_BORDER, _BETWEEN = 1, 3
+"""Characters of a printed table beside the columns, and beside each column."""
+
 
 def write_tables(
     sections: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
     measures: Measures,
     directory: Path,
-) -> list[Table]:
+) -> "list[View]":
     """Write `compare.csv`, a row per summary, and `compare.md`, a row per group.
 
     Returns the tables of `compare.md` for printing: means over the seeds, with standard deviations
@@ -49,7 +54,7 @@ def write_tables(
             tables.append(("", names, differing))
     write_text(directory / "compare.csv", file.getvalue())
     write_text(directory / "compare.md", "\n".join(markdown(*table) for table in tables))
-    return [view(*table) for table in tables]
+    return [View(*table) for table in tables]
 
 
 def markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -59,14 +64,53 @@ def markdown(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]])
     return f"## {heading}\n\n{table}" if heading else table
 
 
-def view(heading: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table for printing; a single row is printed as one line per column."""
-    title = heading or None
-    table = Table(*titles, title=title) if len(rows) > 1 else Table(show_header=False, title=title)
-    for row in rows if len(rows) > 1 else zip(titles, *rows, strict=True):
+class View(NamedTuple):
+    """A table for printing; a single row is printed as one line per column.
+
+    Columns that do not fit the width go to further tables, which repeat the first column, so that
+    neither numbers nor words are broken.
+    """
+
+    heading: str
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The tables in the width of the console."""
+        heading = self.heading or None
+        if len(self.rows) == 1:
+            table = Table(show_header=False, title=heading)
+            for row in zip(self.titles, *self.rows, strict=True):
+                table.add_row(*row)
+            yield table
+            return
+        columns = [*zip(self.titles, *self.rows, strict=True)]
+        widths = [max(map(len, column)) for column in columns]
+        if _BORDER + sum(width + _BETWEEN for width in widths) > options.max_width:
+            widths = [_narrowest(*column) for column in columns]
+        while len(columns) > 1:
+            room, count = options.max_width - _BORDER - widths[0] - _BETWEEN, 1
+            while count < len(columns) and (count == 1 or widths[count] + _BETWEEN <= room):
+                room -= widths[count] + _BETWEEN
+                count += 1
+            yield _table(heading, columns[:count], widths)
+            heading = None
+            del columns[1:count], widths[1:count]
+
+
+def _narrowest(title: str, *cells: str) -> int:
+    """Width of a column that breaks no cell, and its title only between words."""
+    return max(map(len, [*title.split(), *cells]))
+
+
+def _table(heading: str | None, columns: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
+    """A table with these columns, each a title and cells."""
+    table = Table(title=heading)
+    for (title, *_), width in zip(columns, widths, strict=False):
+        lines = textwrap.wrap(title, width, break_long_words=False, break_on_hyphens=False)
+        table.add_column("\n".join(lines), overflow="fold")
+    for row in [*zip(*columns, strict=True)][1:]:
         table.add_row(*row)
-    for column in table.columns:
-        column.overflow = "fold"  # wrap numbers instead of truncating them
     return table
 
 

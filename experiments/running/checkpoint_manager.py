@@ -4,7 +4,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,28 +12,47 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from experiments.running import checkpoints
+from experiments.running import checkpoints, memory, run_directory
 from experiments.running.cli import InputError, Interrupted
 from experiments.running.resuming import parse_interval, refuse_differences
 
 Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
 """Returns the arguments of `checkpoints.save`: trees and facts."""
 
+_MOST_KEPT = 10**9
+"""Bytes of the largest state that a finished run keeps; on disk it is compressed."""
+
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class CheckpointManager:
-    """Saves the checkpoints of a run and loads the one to resume from."""
+    """Saves the checkpoints of a run and loads the one to resume from.
 
-    def __init__(self, folder: Path, every: str, identity: dict[str, Any]) -> None:
-        """Load `resumed`, the latest checkpoint in the folder, if any.
+    They are in the folder `checkpoints` of the run directory. The folder `state` holds the last
+    state before the results, or before a final refinement, from which a finished run is extended.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        every: str,
+        identity: dict[str, Any],
+        *,
+        extensible: Collection[str] = (),
+        keep_state: bool = False,
+    ) -> None:
+        """Load `resumed`, the latest checkpoint in the directory, if any.
 
         Args:
-          folder: directory of the checkpoints.
+          directory: of the run.
           every: interval between checkpoints, as `resuming.parse_interval` reads it.
           identity: settings and data of the run; InputError if `resumed` has different ones.
+          extensible: flags in which it may differ. If it does, `resumed` is the state to extend,
+            if there is one.
+          keep_state: whether `keep` saves that state.
         """
-        self._folder = folder
+        self._folder, self._state = directory / "checkpoints", directory / "state"
+        self._keep_state = keep_state
         self._generations, self._seconds = parse_interval(every)
         self._identity = identity
         self._ended = 0  # generations since the latest checkpoint
@@ -41,9 +60,25 @@ class CheckpointManager:
         self._signal: int | None = None
 
         # Before anything is written, because it may be refused.
-        self.resumed = checkpoints.load(folder, lambda text: print(text, file=sys.stderr))
+        self.resumed = self._load(self._folder) or self._load(self._state)
         if self.resumed:
-            refuse_differences(self.resumed.facts["identity"], identity)
+            saved = self.resumed.facts["identity"]
+            refuse_differences(saved, identity, extensible)
+            if saved != identity and self._folder.exists():
+                # The checkpoint may be of the final refinement, which is done anew.
+                self.resumed = self._load(self._state) or self.resumed
+        elif run_directory.is_finished(directory):
+            expected = "a run that has kept its last state, to be extended"
+            raise InputError(f"--resume must name {expected}, not {directory}")
+
+    def keep(self, collect: Collect) -> None:
+        """Save the state from which the run can be extended, unless it is too large."""
+        if not self._keep_state:
+            return
+        trees, facts = collect()
+        if memory.size(trees) <= _MOST_KEPT:
+            facts = {**facts, "identity": self._identity}
+            checkpoints.save(self._state, trees, facts, kept=1)
 
     def delete_checkpoints(self) -> None:
         """Delete the checkpoints of a finished run."""
@@ -100,6 +135,9 @@ class CheckpointManager:
         trees, facts = collect()
         checkpoints.save(self._folder, trees, {**facts, "identity": self._identity})
         self._ended, self._saved = 0, time.monotonic()
+
+    def _load(self, folder: Path) -> checkpoints.Checkpoint | None:
+        return checkpoints.load(folder, lambda text: print(text, file=sys.stderr))
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame

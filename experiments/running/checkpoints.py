@@ -53,8 +53,11 @@ class Checkpoint(NamedTuple):
         return jax.tree.unflatten(structure, map(jnp.asarray, leaves))
 
 
-def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
-    """Write the next checkpoint into the folder; on failure raise OSError and leave nothing."""
+def save(folder: Path, trees: PyTree, facts: dict[str, Any], kept: int = KEPT) -> None:
+    """Write the next checkpoint into the folder, and delete all but the newest `kept`.
+
+    On failure raise OSError and leave nothing.
+    """
     import orbax.checkpoint
 
     # Orbax does not save empty arrays; `take` restores them from their shape.
@@ -82,7 +85,7 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any]) -> None:
         raise OSError(f"the checkpoint {number} could not be written: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for outdated in older[: len(older) + 1 - KEPT]:
+    for outdated in older[: len(older) + 1 - kept]:
         shutil.rmtree(outdated, ignore_errors=True)
 
 

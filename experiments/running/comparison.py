@@ -36,8 +36,8 @@ def parse_config(
 def shared_config(config_type: type[ConfigType], given: RunConfig) -> ConfigType:
     """The settings shared by all runs of a comparison, as the config of a single run."""
     values = {field.name: getattr(given, field.name) for field in fields(config_type)}
-    config = config_type(**values)
-    return replace(config, out=None, config=None, resume=None, seeds=None, dry_run=False)
+    left_out = {"out": None, "config": None, "resume": None, "seeds": None}
+    return replace(config_type(**values), **left_out, dry_run=False, discard_state=True)
 
 
 def seeds_of(given: RunConfig) -> Sequence[int]:
@@ -72,12 +72,17 @@ def is_done(config: RunConfig, directory: Path) -> bool:
     saved = load_config(type(config), directory / "config.json", type(config)())
     shown: Any = {
         name: getattr(config, name)
-        for name in ("quiet", "plot", "checkpoint_every", *devices.FIELDS)
+        for name in ("quiet", "plot", "checkpoint_every", "discard_state", *devices.FIELDS)
         if hasattr(config, name)
     }
     if replace(saved, **shown) != config:
         raise InputError(f"--out must not hold runs with other settings, such as {directory}")
     return True
+
+
+def title(name: str, seed: int, number: int, total: int) -> str:
+    """The title of the progress of a run, which is one of several."""
+    return f"{name}, seed {seed} ({number} of {total}): "
 
 
 def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) -> None:

@@ -1,5 +1,6 @@
 """Settings shared by all experiments, and their validation."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,14 @@ class RunConfig:
     """make several independent runs: their number, counting from --seed, or a list of seeds"""
     checkpoint_every: str = "2m"
     """interval between checkpoints, in generations or, such as 5m, in minutes"""
+    discard_state: bool = False
+    """do not keep the last state of the training, from which a finished run can be extended; it is
+    not kept in comparisons or above a gigabyte either"""
     dry_run: bool = False
     """print settings, memory and estimated time without running"""
     resume: Path | None = None
-    """resume the run in this directory from its latest checkpoint, with its settings"""
+    """resume the run in this directory from its latest checkpoint, with its settings, or extend a
+    finished one by a larger number of generations"""
     out: Path | None = None
     """new directory for the results of the run"""
     quiet: bool = False
@@ -62,7 +67,7 @@ class RunConfig:
 
     GROUPS = {
         "data": ("dataset", "data_dir", "validation"),
-        "run": ("out", "seeds", "resume", "checkpoint_every", "dry_run", "config"),
+        "run": ("out", "seeds", "resume", "checkpoint_every", "discard_state", "dry_run", "config"),
         "hardware": (
             "precision",
             "chunk_size",
@@ -73,6 +78,12 @@ class RunConfig:
             "process_id",
         ),
     }
+
+    def lowest_extensions(self, run: Path) -> dict[str, float]:
+        """The settings with which the run in the directory, which has this config, may be resumed
+        or extended though they differ, and the lowest value of each."""
+        del run
+        return {}
 
 
 LOWEST = {
@@ -134,4 +145,11 @@ def _check_resuming(config: RunConfig) -> None:
         if getattr(config, name):
             raise InputError(f"{flag(name)} must be left out with --resume")
     saved = load_config(type(config), config.resume / "config.json", type(config)())
-    resuming.refuse_differences(resuming.config_identity(saved), resuming.config_identity(config))
+    lowest = saved.lowest_extensions(config.resume)
+    identities = resuming.config_identity(saved), resuming.config_identity(config)
+    resuming.refuse_differences(*identities, [flag(name) for name in lowest])
+    for name, least in lowest.items():
+        value = getattr(config, name)
+        is_enough = value is None or value >= least or value == getattr(saved, name)
+        expected = "None" if least == math.inf else f"{least:.10g} or more"
+        require(is_enough, flag(name), value, f"{expected} to extend this run")

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ HARMLESS = {
     "config",
     "data_dir",  # the images are compared
     "checkpoint_every",
+    "discard_state",
     "dry_run",
     "resume",
     "out",
@@ -64,10 +65,12 @@ def run_identity(
     }
 
 
-def refuse_differences(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise InputError that names the first difference."""
+def refuse_differences(
+    saved: Mapping[str, str], now: Mapping[str, str], allowed: Collection[str] = ()
+) -> None:
+    """Raise InputError that names the first difference, except in the flags that are allowed."""
     for name in {**now, **saved}:
-        if saved.get(name) != now.get(name):
+        if saved.get(name) != now.get(name) and name not in allowed:
             was = f"{name} must be {saved.get(name)}, as at the start of the run"
             raise InputError(f"{was}, not {now.get(name)}")
 

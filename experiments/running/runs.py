@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from experiments.running import cache, memory, run_directory, seeds
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.checkpoints import Checkpoint
+from experiments.running.cli import flag
 from experiments.running.config import RunConfig
+from experiments.running.parsing import load_config
 from experiments.running.progress import Progress
 from experiments.running.resuming import run_identity
 
@@ -88,10 +90,12 @@ def train(
     return results
 
 
-def run(training: Training, config: RunConfig, dataset: Any, directory: Path) -> Any:
-    """Train with a live display and write everything into the directory."""
+def run(
+    training: Training, config: RunConfig, dataset: Any, directory: Path, title: str = ""
+) -> Any:
+    """Train with a live display, titled if there are several runs, and write everything."""
     training.capacity(config, dataset)
-    (results,) = run_together(training, [config], dataset, [directory])
+    (results,) = run_together(training, [config], dataset, [directory], title)
     return results
 
 
@@ -110,9 +114,16 @@ def run_together(
     manager = None
     if not config.distributed:
         identity = run_identity(config, [config.seed for config in configs], dataset[2:])
+        extensible = [flag(name) for name in config.lowest_extensions(directories[0])]
         manager = CheckpointManager(
-            directories[0] / "checkpoints", config.checkpoint_every, identity
+            directories[0],
+            config.checkpoint_every,
+            identity,
+            extensible=extensible if config.resume else (),
+            keep_state=bool(extensible) and not config.discard_state,
         )
+    for directory in directories:  # a run that is extended is not finished anymore
+        (directory / "summary.json").unlink(missing_ok=True)
     finished = []
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(quiet=config.quiet, title=title))
@@ -137,7 +148,7 @@ def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Pa
 
     As many seeds as fit in memory train together.
     """
-    if run_directory.is_finished(directory):
+    if _is_complete(config, directory):
         print(f"{directory} is finished")
         return
     with run_directory.removed_if_refused(directory):
@@ -153,7 +164,7 @@ def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Pa
     for group in _groups(numbers, capacity, directory / "groups.json"):
         configs = [replace(config, seed=seed, seeds=None) for seed in group]
         directories = [directory / f"seed-{seed}" for seed in group]
-        if all(map(run_directory.is_finished, directories)):
+        if all(map(_is_complete, configs, directories)):
             continue
         for each in directories:
             run_directory.make_directory(each)
@@ -163,6 +174,15 @@ def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Pa
         run_together(training, configs, dataset, directories, title)
         cache.clear_programs()
     training.seed_table(directory)
+
+
+def _is_complete(config: RunConfig, directory: Path) -> bool:
+    """Whether the run is finished, and is not to be extended."""
+    if not run_directory.is_finished(directory):
+        return False
+    saved = load_config(type(config), directory / "config.json", type(config)())
+    names = saved.lowest_extensions(directory)
+    return all(getattr(saved, name) == getattr(config, name) for name in names)
 
 
 def _groups(numbers: Sequence[int], capacity: int, path: Path) -> list[Sequence[int]]:

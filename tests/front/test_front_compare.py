@@ -2,17 +2,22 @@
 
 import csv
 import json
+import math
+from dataclasses import replace
 
 import pytest
-from small_runs import load_few
+from small_runs import few, load_few
 
-from experiments.front import baselines, report
+from experiments.datasets.catalog import load
+from experiments.front import baselines, methods, report, training
 from experiments.front import compare as front_compare
-from experiments.front.config import Config
+from experiments.front.config import Config, check
+from experiments.running import dry_run
 from experiments.running.cli import InputError
+from experiments.running.run_directory import save_config
 
 FLAGS = "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2 --quiet".split()
-FLAGS += ["--budget", "6000"]
+FLAGS += ["--budget", "20000"]
 METHODS = ["--methods", "gemonn", "nsga2-gradient-0", "descent", "pruning"]
 
 
@@ -43,8 +48,10 @@ def test_every_method_has_a_row_and_spends_the_same(compared):
         *("SGD 0.1", "SGD 0.01", "SGD 0.001", "Adam 0.1", "Adam 0.01", "Adam 0.001"),
         "pruning snapshots",
     ]
+    spent = float(rows_of(compared)[0]["cost"])
+    assert 16_000 < spent <= 20_000
     for row in rows_of(compared):
-        assert 4_000 < float(row["cost"]) <= 6_000, row["method"]
+        assert 0.98 * spent <= float(row["cost"]) <= spent, row["method"]
         assert 0 <= float(row["log_hypervolume"]) < 1
     assert (compared / "compare.md").read_text().count("\n") == 2 + len(names)
     for name in ("fronts", "decline"):
@@ -74,11 +81,85 @@ def test_runs_of_other_settings_are_refused(compared):
         front_compare.main([*FLAGS, "--learning-rate", "0.5", "--out", str(compared)])
 
 
-def test_rivals_get_what_gemonn_has_spent_where_there_is_no_budget(tmp_path):
-    (tmp_path / "gemonn-3").mkdir()
-    (tmp_path / "gemonn-3" / "summary.json").write_text('{"cost": 1234.5}')
-    common = Config(budget=None, generations=5)
-    rival = front_compare._of_method(common, "nsga2", 3, tmp_path)
-    assert rival.budget == 1234.5 and rival.generations > 1_000 and rival.method == "nsga2"
+@pytest.mark.parametrize("budget", [None, 9e5])
+def test_rivals_get_what_gemonn_has_spent(budget, tmp_path):
+    common = check(Config(budget=budget, generations=5, discard_state=True))
+    evolved = tmp_path / "gemonn-3"
     own = front_compare._of_method(common, "gemonn", 3, tmp_path)
-    assert own.budget is None and own.generations == 5
+    assert own.budget == budget and own.generations == 5
+    if budget:
+        assert front_compare._of_method(common, "nsga2", 3, tmp_path).budget == budget
+    evolved.mkdir()
+    save_config(own, evolved / "config.json")
+    (evolved / "summary.json").write_text('{"cost": 123456.5}')
+    rival = front_compare._of_method(common, "nsga2", 3, tmp_path)
+    assert rival.budget == 123456.5 and rival.generations > 1_000 and rival.method == "nsga2"
+    with pytest.raises(InputError, match="--out must not hold runs with other settings"):
+        front_compare._of_method(replace(common, generations=6), "nsga2", 3, tmp_path)
+    (evolved / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="--out must hold only intact runs"):
+        front_compare._of_method(common, "nsga2", 3, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "lowest"),
+    [
+        # 50 x 128 images: scored, then 20 gradient steps, and scored with their parents.
+        (["--methods", "gemonn"], 6_400 + 21 * 6_400 + 6_400 / 3),
+        (["--methods", "nsga2"], 6_400 / 3 + 2 * 6_400 / 3),
+        (
+            ["--population-size", "10", "--refine-steps", "0", "--methods", "gemonn"],
+            1_280 + 1_280 + 1_280 / 3,
+        ),
+    ],
+)
+def test_a_budget_without_a_generation_is_refused_before_anything_runs(
+    flags, lowest, tmp_path, monkeypatch
+):
+    lowest = math.ceil(lowest)
+    expected = f"--budget must be {lowest:,} or more, the cost of .* with its first generation, not"
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=expected):
+        front_compare.main([*flags, "--budget", str(lowest - 1), "--quiet", "--out", str(out)])
+    assert not out.exists()
+    reached = []
+    monkeypatch.setattr(dry_run, "describe", lambda *_, **options: reached.append(options))
+    front_compare.main([*flags, "--budget", str(lowest), "--dry-run"])
+    assert reached
+
+
+@pytest.mark.parametrize("method", ["gemonn", "nsga2-gradient"])
+@pytest.mark.parametrize("final", [0, 5])
+def test_no_evolution_exceeds_its_budget(method, final):
+    """And none ends with room for another generation."""
+    config = Config(
+        method=method,
+        hidden=(8,),
+        population_size=4,
+        batch_size=50,
+        refine_steps=6,
+        refine_every=3,
+        budget=20_000,
+        final_refine_steps=final,
+        lowest_density=0.9,
+    )
+    dataset = few(load("mnist5k"))
+    results = training.train(config, dataset=dataset)
+    spent = results.summary["cost"]
+    network, _ = training._networks(check(config), dataset)
+    stages = methods.ALGORITHMS[method](check(config), network).stages(4, 500)
+    following = methods.generation_cost(stages, results.rows[-1]["generation"] + 1)
+    refined = method == "gemonn" and final
+    assert spent <= config.budget < spent + following + refined * 4 * 1_000
+    assert results.rows[-1]["generation"] > 3
+
+
+def test_the_progress_says_which_run_it_is(small, tmp_path, capsys):
+    flags = [flag for flag in FLAGS if flag != "--quiet"]
+    front_compare.main(
+        [*flags, "--methods", "pruning", "--seeds", "3", "5", "--out", str(tmp_path)]
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("pruning, seed 3 (1 of 2): evolution") for line in lines)
+    assert any(line.startswith("pruning, seed 5 (2 of 2): evolution") for line in lines)
+    assert all(", seed " in line for line in lines)

@@ -207,10 +207,10 @@ def test_two_runs_do_not_share_a_directory(begun, tmp_path):
 def test_a_checkpoint_is_made_every_so_many_generations(tmp_path, monkeypatch):
     rows = []
 
-    def save(folder, trees, facts):
-        rows.append(len(facts["runs"][0]["recorder"]["meter"]["rows"]))
+    def save(folder, trees, facts, **_):
+        rows.append((folder.name, len(facts["runs"][0]["recorder"]["meter"]["rows"])))
         assert json.dumps(facts)
 
     monkeypatch.setattr(checkpoints, "save", save)
     gemonn.main([*EVOLUTION, "--checkpoint-every", "2", "--out", str(tmp_path)])
-    assert rows == [2, 4]
+    assert rows == [("checkpoints", 2), ("checkpoints", 4), ("state", 4)]
