@@ -37,7 +37,7 @@ def fitted(request):
 
 def programs():
     """How many programs there are of each kind."""
-    return loop.run_generations._cache_size(), loop._start._cache_size(), loop._piece._cache_size()
+    return loop.run_generations._cache_size(), loop._start._cache_size(), loop.piece._cache_size()
 
 
 @parametrize_with_checks(

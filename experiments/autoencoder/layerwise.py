@@ -186,7 +186,7 @@ def train(
     target: Target = "image",
     precision: str = "float32",
     resumed: Checkpoint | None = None,
-    on_compile: steps.OnCompile | None = None,
+    watch: steps.Watch | None = None,
 ) -> Iterator[Step]:
     """Train in phases and yield every step; the last one holds the result.
 
@@ -237,7 +237,7 @@ def train(
             setting,
             generations=phase.generations,
             resumed=resumed if number == first else None,
-            on_compile=on_compile,
+            watch=watch,
         )
         step = None
         for state, info in walk:

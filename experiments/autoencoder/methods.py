@@ -186,7 +186,7 @@ def train_phases(
     images: np.ndarray,
     observe: Observe,
     resumed: Checkpoint | None = None,
-    on_compile: steps.OnCompile | None = None,
+    watch: steps.Watch | None = None,
 ) -> Trained:
     """Train in the phases of the method, for each seed."""
     model = autoencoder(config)
@@ -200,7 +200,7 @@ def train_phases(
         target=config.target,
         precision=config.precision,
         resumed=resumed,
-        on_compile=on_compile,
+        watch=watch,
     )
     step = next(walk) if resumed else None
     for step in walk:
@@ -215,12 +215,12 @@ def pca(
     images: np.ndarray,
     observe: Observe,
     resumed: Checkpoint | None = None,
-    on_compile: steps.OnCompile | None = None,
+    watch: steps.Watch | None = None,
 ) -> Trained:
     """Principal component analysis, as a linear tied autoencoder of one layer with biases."""
     from sklearn.decomposition import PCA
 
-    del observe, resumed, on_compile
+    del observe, resumed, watch
     seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
     fitted = PCA(config.layers[-1], random_state=seed).fit(images / np.float32(255))
     kernel = np.asarray(fitted.components_, np.float32).T

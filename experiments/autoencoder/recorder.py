@@ -44,13 +44,15 @@ class Recorder:
         shown = {"best RMSE": f"{best:.4f}", "median": f"{median:.4f}"} if scored.size else {}
         finished = int(info.generation) - (not info.done)
         generations = max(0.0, float(info.generation - 1 + info.fraction))
+        is_warm = self.meter.is_warm(phase.name, info)
         self._progress.update(
             phase=phase.name,
             generation=max(0, finished),
             generations=phase.generations,
             fraction=generations / phase.generations,
             metrics={**shown, "examples/s": f"{self.meter.rate():,.0f}"},
-            remaining=self.meter.remaining(phase.name, self._done(phase, generations)),
+            remaining=self.meter.remaining(self._done(phase, generations), is_warm),
+            is_warm=is_warm,
         )
         if info.done:
             density = gajax.sharding.gather(_densities(step.state.params))[step.best_index()]

@@ -111,9 +111,7 @@ def train_together(job: Job) -> Iterator[Results]:
         devices.mesh(config, population_multiple(config)),
         manager.defer_signals() if manager else nullcontext(),
     ):
-        model, params = method(
-            key, config, images[:trained_on], observe, resumed, job.progress.compiling
-        )
+        model, params = method(key, config, images[:trained_on], observe, resumed, job.progress)
         if manager and latest:
             manager.keep(collect)
     seconds = time.perf_counter() - started

@@ -16,7 +16,7 @@ from experiments.front.measures import Step
 from experiments.front.networks import Network
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
-from experiments.running.steps import OnCompile
+from experiments.running.steps import Watch
 from gajax.algorithms.pruning import Move
 from gajax.types import Params
 
@@ -58,7 +58,7 @@ def descent(
     batches: int,
     batch_size: int,
     resumed: Checkpoint | None = None,
-    on_compile: OnCompile | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Step]:
     """Train the individuals `NAMES`: one dense network by SGD and by Adam at each rate.
 
@@ -90,7 +90,7 @@ def descent(
         generations=generations,
         resumed=resumed,
         start_from=start_from,
-        on_compile=on_compile,
+        watch=watch,
     )
     for state, info in walk:
         saved = state, steps.facts(info)
@@ -107,7 +107,7 @@ def pruning(
     batch_size: int,
     regrowth: bool,
     resumed: Checkpoint | None = None,
-    on_compile: OnCompile | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Step]:
     """Train one network by Adam, at first dense and then at decreasing densities.
 
@@ -120,7 +120,7 @@ def pruning(
     )
     density = None
     setting = algorithm, key, _copies(key, network.init, 1), data
-    for state, info in steps.evolve(setting, resumed=resumed, on_compile=on_compile):
+    for state, info in steps.evolve(setting, resumed=resumed, watch=watch):
         saved = state, steps.facts(info)
         move = moves[info.generation - 1]
         of_row = [other for other in moves if other.row == move.row]

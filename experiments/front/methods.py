@@ -19,7 +19,7 @@ from experiments.front.networks import WEIGHT_BOUND, Network
 from experiments.running import memory, seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import require
-from experiments.running.steps import OnCompile
+from experiments.running.steps import Watch
 from gajax.algorithms.refinement import budgets, generation_count
 from gajax.types import Params, Plan
 
@@ -106,12 +106,24 @@ def budget(config: Config) -> float:
     return offspring if config.budget is None else config.budget
 
 
-def plan(config: Config) -> tuple[float, float]:
-    """Largest cost of a run, infinite without a budget, and the reserve for final refinement."""
+def expected_costs(config: Config, network: Network, examples: int) -> tuple[float, float]:
+    """The costs of the evolution, infinite without a budget, and of the final refinement.
+
+    The latter depends on the densities, of which those of the initial population are known.
+    """
     if config.method not in ALGORITHMS:
         return budget(config), 0.0
     reserve = _refinement_cost(densities(config), config) if is_refined(config) else 0.0
-    return math.inf if config.budget is None else config.budget, reserve
+    if config.budget is None:
+        return math.inf, reserve
+    stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
+    spent = generation_cost(stages, 0)
+    for generation in range(1, config.generations + 1):
+        following = generation_cost(stages, generation)
+        if spent + following + reserve > config.budget:
+            break
+        spent += following
+    return spent, reserve
 
 
 def require_budget(config: Config, network: Network, examples: int) -> None:
@@ -119,7 +131,7 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     if config.budget is None or config.method not in ALGORITHMS:
         return
     stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
-    _, reserve = plan(config)
+    _, reserve = expected_costs(config, network, examples)
     lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
     parts = "its first generation" + (" and its final refinement" if reserve else "")
     expected = f"{math.ceil(lowest):,} or more, the cost of {config.method} with {parts}"
@@ -153,7 +165,7 @@ def run_baseline(
     network: Network,
     data: gajax.Data,
     resumed: Checkpoint | None,
-    on_compile: OnCompile | None,
+    watch: Watch | None,
     *,
     baseline: Callable[..., Iterator[Step]],
 ) -> Iterator[Step]:
@@ -165,7 +177,7 @@ def run_baseline(
         batches=int(budget(config) // config.batch_size),
         batch_size=config.batch_size,
         resumed=resumed,
-        on_compile=on_compile,
+        watch=watch,
     )
 
 
@@ -175,7 +187,7 @@ def evolve(
     network: Network,
     data: gajax.Data,
     resumed: Checkpoint | None,
-    on_compile: OnCompile | None,
+    watch: Watch | None,
 ) -> Iterator[Step]:
     """Evolve while another generation, and the final refinement, are within the budget.
 
@@ -188,7 +200,7 @@ def evolve(
     if not in_refinement:
         setting = ALGORITHMS[config.method](config, network), key_run, population, data
         step = None
-        for step in _evolution(setting, config, resumed, on_compile):
+        for step in _evolution(setting, config, resumed, watch):
             yield step
         assert step is not None, "there is always generation 0"
         if not is_refined(config):
@@ -196,30 +208,26 @@ def evolve(
         yield step._replace(phase="evolved")
         population, resumed = step.params, None
     algorithm = refinement(config, network)
-    walk = steps.evolve(
-        (algorithm, key_refine, population, data), resumed=resumed, on_compile=on_compile
-    )
+    walk = steps.evolve((algorithm, key_refine, population, data), resumed=resumed, watch=watch)
     last = generation_count(config.final_refine_steps, CHECKS)
     for state, info in walk:
         density = gajax.sharding.gather(each(gajax.density, state.params))
         saved = state, {"phase": "refinement", **steps.facts(info)}
         done = info.done and info.generation == last
         fraction = max(0.0, info.generation - 1 + info.fraction) / last
-        info = info._replace(generation=1, fraction=fraction, done=done)
+        info = info._replace(generation=min(1, info.generation), fraction=fraction, done=done)
         yield Step(info, state.params, density, "refinement", saved)
 
 
 def _evolution(
-    setting: tuple, config: Config, resumed: Checkpoint | None, on_compile: OnCompile | None
+    setting: tuple, config: Config, resumed: Checkpoint | None, watch: Watch | None
 ) -> Iterator[Step]:
     """Yield the steps before the refinement; `setting` holds the arguments of `gajax.evolve`."""
     algorithm, key, _, data = setting
     stages = algorithm.stages(config.population_size, gajax.size(data.examples, axis=key.ndim))
     spent = resumed.facts["spent"] if resumed else 0.0
     is_old = resumed is not None
-    walk = steps.evolve(
-        setting, generations=config.generations, resumed=resumed, on_compile=on_compile
-    )
+    walk = steps.evolve(setting, generations=config.generations, resumed=resumed, watch=watch)
     for state, info in walk:
         density = jax.device_get(state.density)
         spent += 0.0 if is_old else _cost(info)
@@ -238,7 +246,7 @@ METHODS: dict[str, Method] = {
     "pruning": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=False)),
     "regrowth": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=True)),
 }
-"""Maps names to `method(key, config, network, data, resumed, on_compile)`, an iterator of steps.
+"""Maps names to `method(key, config, network, data, resumed, watch)`, an iterator of steps.
 
 With a checkpoint, the first step is the saved one.
 """

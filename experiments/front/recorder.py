@@ -16,17 +16,25 @@ from experiments.running.progress import Progress
 class FrontRecorder:
     """Shows the progress of an evolution, and adds a row per generation to its `meter`."""
 
-    def __init__(self, config: Config, zero_loss: float, progress: Progress, on_row: OnRow) -> None:
+    def __init__(
+        self,
+        config: Config,
+        costs: tuple[float, float],
+        zero_loss: float,
+        progress: Progress,
+        on_row: OnRow,
+    ) -> None:
+        """Show the phase; `costs` are those of the evolution, maybe infinite, and refinement."""
         self.meter = Meter(on_row)
         self.generation = 0
         self._rate = config.learning_rate
         self._names = methods.NAMES.get(config.method, ())
         self._generations = config.generations
-        self._budget, self._reserve = methods.plan(config)
+        self._expected, self._reserve = costs
         self._evolved = 0.0  # estimated cost of the evolution
         self._zero_loss = zero_loss
         self._progress = progress
-        self._show("evolution", 0.0, {})  # shown while the first step compiles
+        self._show("evolution", 0.0, {}, is_warm=False)  # shown while the first step compiles
 
     def saved(self) -> dict[str, Any]:
         """The state for `restore`, serialisable as JSON."""
@@ -58,7 +66,7 @@ class FrontRecorder:
                 "hypervolume": f"{score:.3f}",
                 "density": f"{step.density.min():.2g}..{step.density.max():.2g}",
             }
-        self._show(step.phase, float(info.fraction), metrics)
+        self._show(step.phase, float(info.fraction), metrics, self.meter.is_warm(step.phase, info))
         if info.done and is_evolution:
             self.meter.add(
                 {
@@ -78,16 +86,16 @@ class FrontRecorder:
         if info.done:
             require_finite_loss(info.loss, self._rate, self.generation, step.phase)
 
-    def _show(self, phase: str, fraction: float, metrics: dict[str, str]) -> None:
+    def _show(self, phase: str, fraction: float, metrics: dict[str, str], is_warm: bool) -> None:
         """Show a phase; `fraction` is that of the phase or, in evolution, of the generation."""
         cost = self.meter.cost()["cost"]
         # With a budget, the largest number of generations is not informative.
-        is_counted = phase == "evolution" and math.isinf(self._budget)
+        is_counted = phase == "evolution" and math.isinf(self._expected)
         if phase == "evolution":
             if not is_counted:
                 metrics = {"generation": str(self.generation), **metrics}
             fraction = max(0.0, self.generation - 1 + fraction) / self._generations
-            fraction = min(1.0, max(fraction, cost / max(1.0, self._budget - self._reserve)))
+            fraction = min(1.0, max(fraction, cost / self._expected))
             self._evolved = cost / fraction if fraction else 0.0
         done = min(1.0, cost / (self._evolved + self._reserve)) if self._evolved else 0.0
         self._progress.update(
@@ -96,5 +104,6 @@ class FrontRecorder:
             generations=self._generations if is_counted else 0,
             fraction=fraction,
             metrics=metrics,
-            remaining=self.meter.remaining(phase, done) if cost else None,
+            remaining=self.meter.remaining(done, is_warm) if cost else None,
+            is_warm=is_warm,
         )

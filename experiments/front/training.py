@@ -61,7 +61,6 @@ def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
     """
     shards = devices.count(config, population_multiple(config))
     network, _ = _networks(config, dataset)
-    methods.require_budget(config, network, len(dataset.train_images) - config.validation)
     widths = " ".join(map(str, config.hidden or ()))
     if config.method not in methods.ALGORITHMS:
         copies = _COPIES * memory.size(jax.eval_shape(network.init, jax.random.key(0)))
@@ -78,6 +77,7 @@ def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
         return methods.memory_needed(resized, network, examples) // shards
 
     available = memory.capacity(needs, config.population_size, "--hidden", widths)
+    methods.require_budget(config, network, images)
     # With a reserve for the final refinement, seeds differ in their number of generations.
     is_separate = config.budget is not None and methods.is_refined(config)
     return available._replace(runs=1) if is_separate or shards > 1 else available
@@ -95,9 +95,13 @@ def train_together(job: Job) -> Iterator[Results]:
     parts = _parts(dataset, config.validation, key_order)
     network, trained = _networks(config, dataset)
     setting = Setting(dataset, network, parts, measures.zero_loss(network, parts["train"]))
+    costs = methods.expected_costs(config, trained, len(dataset.train_images) - config.validation)
     evolutions = [
         FrontRun(
-            config, setting, FrontRecorder(config, setting.zero_loss, display, on_row), on_step
+            config,
+            setting,
+            FrontRecorder(config, costs, setting.zero_loss, display, on_row),
+            on_step,
         )
         for config, display, (on_row, on_step) in zip(
             configs, job.progress_displays(), job.callbacks, strict=True
@@ -117,7 +121,7 @@ def train_together(job: Job) -> Iterator[Results]:
         devices.mesh(config, population_multiple(config)),
         manager.defer_signals() if manager else nullcontext(),
     ):
-        steps = method(key_method, config, trained, data, resumed, job.progress.compiling)
+        steps = method(key_method, config, trained, data, resumed, job.progress)
         step = next(steps) if resumed else None
         if resumed:
             for evolution, saved in zip(evolutions, resumed.facts["runs"], strict=True):

@@ -1,7 +1,7 @@
-"""Estimates of the memory and time of runs from their first steps."""
+"""Estimates of the memory and time of runs from the first steps of each phase."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -15,35 +15,61 @@ from experiments.running.progress import Progress
 from experiments.running.runs import Training
 
 _SECONDS, _STEPS = 3, 3
-"""Least time and number of steps to observe after compilation."""
+"""Least time and number of warm steps to observe in a phase."""
 
 
 class _EstimatedError(Exception):
     """Ends a training whose duration is known."""
 
 
+@dataclass
+class _Phase:
+    """What is known of the duration of a phase; `fraction` of it is done."""
+
+    cold: float = 0.0  # seconds of steps that include compilation or come only once
+    warm: float = 0.0  # seconds of the other steps, which did the share
+    share: float = 0.0
+    steps: int = 0
+    fraction: float = 0.0
+
+    def seconds(self) -> float:
+        """The estimated duration; the rest is as fast as the warm steps."""
+        left = 1 - self.fraction
+        return self.cold + self.warm + (left * self.warm / self.share if self.share else 0.0)
+
+
 class _Stopwatch(Progress):
-    """Ends a training once its duration is estimated, in `seconds`; shows nothing."""
+    """Ends each phase of a training once its duration is known; shows nothing."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
-        self._started = monotonic()
-        self._known: list[float] = []
-        self.seconds: float | None = None
+        self._latest = monotonic()
+        self._phases: dict[str, _Phase] = {}
+        self._current = _Phase()
 
-    def update(self, *, remaining: float | None, **_: Any) -> None:
-        if remaining is None:
-            return
+    def update(self, *, phase: str, fraction: float, is_warm: bool = False, **_: Any) -> None:
         now = monotonic()
-        self.seconds = now - self._started + remaining
-        self._known.append(now)
-        if len(self._known) >= _STEPS and now - self._known[0] >= _SECONDS:
-            raise _EstimatedError
+        self._current = known = self._phases.setdefault(phase, _Phase())
+        if is_warm:
+            known.warm += now - self._latest
+            known.share += fraction - known.fraction
+            known.steps += 1
+        else:
+            known.cold += now - self._latest
+        known.fraction, self._latest = fraction, now
+
+    def is_enough(self) -> bool:
+        known = self._current
+        return known.steps >= _STEPS and known.warm >= _SECONDS and known.share > 0
 
     def status(self, text: str) -> Any:
         """End the training; the results would be measured next."""
-        self.seconds = monotonic() - self._started
+        self._current.cold += monotonic() - self._latest
         raise _EstimatedError
+
+    def seconds(self) -> float:
+        """The estimated duration of the training."""
+        return sum(phase.seconds() for phase in self._phases.values())
 
 
 def describe(
@@ -93,8 +119,7 @@ def _estimate(config: RunConfig, dataset: Any, training: Training) -> float:
         runs.train(training, config, dataset, stopwatch, training.no_callback)
     except _EstimatedError:
         pass
-    assert stopwatch.seconds is not None, "the training ends when they are known"
-    return stopwatch.seconds
+    return stopwatch.seconds()
 
 
 def _words(value: Any) -> str:

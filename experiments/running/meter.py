@@ -33,7 +33,7 @@ class Meter:
         self._gradient = self._forward = self._sequential = 0
         self._examples = 0  # since the latest row
         self._started = self._latest = time.perf_counter()
-        self._phase = ""
+        self._stages: set[tuple[str, str]] = set()
         self._seen = self._seconds = 0.0
         self._fraction = self._progress = 0.0
 
@@ -65,16 +65,27 @@ class Meter:
         self._on_row(self.rows[-1])
         self._latest, self._examples = now, 0
 
-    def remaining(self, phase: str, fraction: float) -> float | None:
+    def is_warm(self, phase: str, info: gajax.Info) -> bool:
+        """Whether the speed of the step tells that of later ones.
+
+        The first piece of each stage in a phase does not, because it includes compilation, and
+        generation 0 does not, because it only scores the population.
+        """
+        stage = phase, info.stage
+        is_known = stage in self._stages
+        self._stages.add(stage)
+        return is_known and info.generation > 0
+
+    def remaining(self, fraction: float, is_warm: bool) -> float | None:
         """Estimated seconds left when this fraction of the training is done; None if unknown.
 
-        The first step of each phase is excluded because it includes compilation.
+        Only steps that are warm count.
         """
         now = time.perf_counter()
-        if phase == self._phase:
+        if is_warm:
             self._seconds += now - self._seen
             self._progress += fraction - self._fraction
-        self._phase, self._seen, self._fraction = phase, now, fraction
+        self._seen, self._fraction = now, fraction
         return self._seconds * (1 - fraction) / self._progress if self._progress > 0 else None
 
     def saved(self) -> dict[str, Any]:

@@ -88,11 +88,14 @@ class Progress:
         fraction: float,
         metrics: dict[str, str],
         remaining: float | None,
+        is_warm: bool = False,
     ) -> None:
         """Show the finished generations of the phase, its fraction done and the seconds left.
 
-        Metrics are shown as `name value`. Frequent calls are cheap.
+        Metrics are shown as `name value`. Frequent calls are cheap. `is_warm` is not shown: whether
+        the step since the last call took as long as later ones will.
         """
+        del is_warm
         now = monotonic()
         phase = self._title + phase
         state = self._state
@@ -121,6 +124,10 @@ class Progress:
         del stage
         if self._state is not None:
             self._state = self._state._replace(compiling=True)
+
+    def is_enough(self) -> bool:
+        """Whether to end the phase here; a run never does, but its estimate."""
+        return False
 
     def message(self, text: str) -> None:
         """Print a permanent line."""

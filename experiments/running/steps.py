@@ -1,7 +1,7 @@
 """The steps of an algorithm, from its start or from a checkpoint."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -12,8 +12,17 @@ from experiments.running.checkpoints import Checkpoint
 SECONDS = 1.0
 """Approximate time between checks of signals, display and checkpoints."""
 
-OnCompile = Callable[[str], None]
-"""Called with the name of a stage before it is compiled."""
+
+class Watch(Protocol):
+    """What is told of a walk, and may end it."""
+
+    def compiling(self, stage: str) -> None:
+        """Called with the name of a stage before it is compiled."""
+        ...
+
+    def is_enough(self) -> bool:
+        """Whether the walk ends after this step."""
+        ...
 
 
 def evolve(
@@ -22,7 +31,7 @@ def evolve(
     generations: int | None = None,
     resumed: Checkpoint | None = None,
     start_from: Any = None,
-    on_compile: OnCompile | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[Any, gajax.Info]]:
     """Yield states and infos of `gajax.evolve(*setting)`, several per generation if it is long.
 
@@ -35,14 +44,18 @@ def evolve(
         info = _restore(resumed.facts["info"], state)
         resume_from = state, info.position
         yield state, info
-    yield from gajax.evolve(
+    walk = gajax.evolve(
         *setting,
         generations=generations,
         seconds=SECONDS,
         resume_from=resume_from,
         donate=True,
-        on_compile=on_compile,
+        on_compile=watch.compiling if watch else None,
     )
+    for step in walk:
+        yield step
+        if watch and watch.is_enough():
+            return
 
 
 def facts(info: gajax.Info) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def read(directory):
 
 def test_a_comparison_has_one_seed_unless_told(monkeypatch, tmp_path):
     runs = []
-    monkeypatch.setattr(training, "run", lambda config, *rest: runs.append(config.seed))
+    monkeypatch.setattr(training, "run", lambda config, *_, **titled: runs.append(config.seed))
     monkeypatch.setattr(records, "table", lambda directory: None)
     arguments = ["--rows", "ga-tanh", "pca", "--out", str(tmp_path)]
     for more in ([], ["--seed", "5", "--seeds", "2"], ["--seeds", "4", "2"]):
@@ -72,7 +72,7 @@ def test_a_comparison_has_the_published_rows_and_pca_unless_told(monkeypatch, tm
     monkeypatch.setattr(
         training,
         "run",
-        lambda config, *rest: runs.append((config.method, config.activation, config.equal)),
+        lambda config, *_, **titled: runs.append((config.method, config.activation, config.equal)),
     )
     monkeypatch.setattr(records, "table", lambda directory: None)
     compare.main(["--out", str(tmp_path)])

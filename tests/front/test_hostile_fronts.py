@@ -207,10 +207,12 @@ def test_files_of_a_comparison_that_are_none(name, kind, compared, tmp_path, mon
 @pytest.mark.parametrize("cost", ["-5", "0", "NaN", "1e999", '"1e5', "[1]", "1" + "0" * 400])
 def test_a_cost_that_is_no_budget(cost, compared, tmp_path, monkeypatch, capsys):
     (compared / "summary.json").write_text('{"cost": ' + cost + "}")
+    config = replace(gemonn.PRESETS["paper"], seed=0)
+    save_config(gemonn.check(config), compared / "config.json")
     compared.rename(compared.parent / "gemonn-0")
     arguments = "gemonn compare --preset paper --methods nsga2 --out".split()
     line = refused([*arguments, compared.parent], tmp_path, monkeypatch, capsys)
-    assert "--budget" in line
+    assert "--budget" in line or "summary.json is damaged" in line
 
 
 def test_a_table_is_written_over_no_file_elsewhere(compared, tmp_path):

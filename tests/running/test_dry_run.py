@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from small_runs import load_few
@@ -95,12 +96,73 @@ def test_the_whole_is_told_with_its_final_refinement(limits, front_config, front
     assert told[-1][1] == pytest.approx(0, abs=0.2 * before[0])
 
 
-def test_time_left_leaves_out_the_first_step_of_each_phase(monkeypatch):
-    now = iter([0, 100, 101, 102, 150, 151])
+def info(generation, stage):
+    return SimpleNamespace(generation=generation, stage=stage)
+
+
+def test_the_first_piece_of_a_stage_and_generation_0_are_not_warm():
+    told = Meter(print)
+    steps = [
+        ("one", info(0, "score"), False),
+        ("one", info(0, "score"), False),  # comes only once
+        ("one", info(1, "breed"), False),
+        ("one", info(1, "finetune"), False),
+        ("one", info(1, "finetune"), True),
+        ("one", info(1, "score"), True),  # compiled in generation 0
+        ("one", info(2, "breed"), True),
+        ("two", info(1, "finetune"), False),
+        ("two", info(1, "finetune"), True),
+    ]
+    for phase, seen, expected in steps:
+        assert told.is_warm(phase, seen) == expected, (phase, seen)
+
+
+def test_time_left_is_that_of_warm_steps(monkeypatch):
+    now = iter([0, 100, 101, 102, 150, 152])
     monkeypatch.setattr(meter.time, "perf_counter", lambda: next(now))
     told = Meter(print)  # at 0
-    assert told.remaining("one", 0.1) is None
-    assert told.remaining("one", 0.2) == pytest.approx(8)
-    assert told.remaining("one", 0.3) == pytest.approx(7)
-    assert told.remaining("two", 0.5) == pytest.approx(5)
-    assert told.remaining("two", 0.7) == pytest.approx(3 / 0.4 * 0.3)
+    assert told.remaining(0.1, False) is None
+    assert told.remaining(0.2, True) == pytest.approx(8)
+    assert told.remaining(0.3, True) == pytest.approx(7)
+    assert told.remaining(0.5, False) == pytest.approx(5)
+    assert told.remaining(0.7, True) == pytest.approx(4 / 0.4 * 0.3)
+
+
+@pytest.mark.parametrize("slow", [100, 1_000])
+def test_a_slow_first_piece_is_not_extrapolated(slow, monkeypatch):
+    """Each phase has its own speed, and its first piece counts once."""
+    now = 0.0
+    monkeypatch.setattr(dry_run, "monotonic", lambda: now)
+    monkeypatch.setattr(dry_run, "_SECONDS", 3)
+    watch = dry_run._Stopwatch()
+    ended = {}
+    for phase, seconds, share in (("layers", 2, 0.1), ("all layers", 1, 0.01)):
+        fraction = 0.0
+        for step in range(100):
+            now += slow if step == 0 else seconds
+            fraction += share
+            watch.update(phase=phase, fraction=fraction, is_warm=step > 0)
+            if watch.is_enough():
+                ended[phase] = step
+                break
+    assert ended == {"layers": 3, "all layers": 3}
+    with pytest.raises(dry_run._EstimatedError):
+        now += 5
+        watch.status("measuring")
+    assert watch.seconds() == pytest.approx(2 * slow + 9 * 2 + 99 * 1 + 5)
+
+
+def test_every_phase_is_measured(monkeypatch):
+    seen = set()
+
+    class Watch(dry_run._Stopwatch):
+        def update(self, *, phase, **options):
+            super().update(phase=phase, **options)
+            seen.add(phase)
+
+    monkeypatch.setattr(dry_run, "_Stopwatch", Watch)
+    mnist_ga.main([*SMALL[mnist_ga].split(), "--layers", "784", "16", "8", "--dry-run", "--quiet"])
+    assert seen == {"784-16", "16-8", "all layers"}
+    seen.clear()
+    gemonn.main([*SMALL[gemonn].split(), "--final-refine-steps", "20", "--dry-run", "--quiet"])
+    assert seen == {"evolution", "refinement"}
