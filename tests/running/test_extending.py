@@ -34,7 +34,7 @@ RUNS = {
     "sgd": (mnist_ga.main, [*CONSTANT, "--method", "sgd"], WHOLE),
     "whole from none": (mnist_ga.main, FROM_NONE, WHOLE),
 }
-LIGHT = ("refined", "budget", "ga")
+LIGHT = ("refined", "ga")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -172,6 +172,7 @@ def cut_in(monkeypatch):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@HEAVY
 @pytest.mark.usefixtures("user_flags")
 def test_extensions_that_are_cut_go_on(cut_in, tmp_path):
     """A run that is cut in its final refinement, too, goes on to a larger number."""

@@ -22,6 +22,7 @@ from experiments.front import networks, report
 from experiments.running.checkpoint_manager import CheckpointManager
 
 ROOT = Path(__file__).parents[2]
+HEAVY = pytest.mark.heavy
 HIDDEN = {
     "autoencoder": (8,),
     "deep-autoencoder": (8, 4),
@@ -89,7 +90,7 @@ def test_layers_with_biases_stay_float32():
     }
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", ["gemonn", pytest.param("mnist_ga", marks=HEAVY)])
 def test_a_resumed_run_comes_to_the_same_end(name, tmp_path, monkeypatch):
     main, arguments = RUNS[name]
     arguments = [*arguments, "--seeds", "1", "4"]
@@ -111,13 +112,14 @@ def test_a_resumed_run_comes_to_the_same_end(name, tmp_path, monkeypatch):
         assert genes_of(tmp_path / "cut" / seed) == {"float32"}
 
 
-@pytest.mark.parametrize("module", COMPARED)
+@pytest.mark.parametrize("module", [gemonn, pytest.param(mnist_ga, marks=HEAVY)])
 def test_comparisons_run(module, tmp_path, capsys):
     module.main(["compare", *COMPARED[module].split(), "--quiet", "--out", str(tmp_path)])
     table = (tmp_path / "compare.csv").read_text()
     assert "nan" not in table and table.count("\n") >= 4
 
 
+@HEAVY
 def test_classifiers_and_exports_run(tmp_path):
     flags = "--datasets mnist5k --methods gemonn --hidden 8 --population-size 4 --batch-size 50"
     flags += " --budget 4000 --refine-steps 2 --repeats 1 --quiet --out"
