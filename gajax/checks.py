@@ -72,22 +72,27 @@ def check_loss(
 
 def check_optimizer(optimizer: Optimizer, population: Any) -> None:
     """An optimiser, or a function that makes one of the hyper-parameters of an individual."""
-    if isinstance(optimizer, optax.GradientTransformation):
-        return
     individual = _one(population)
-    if not callable(optimizer) or not isinstance(individual, Individual):
+    is_made = not isinstance(optimizer, optax.GradientTransformation)
+    if is_made and not (callable(optimizer) and isinstance(individual, Individual)):
         raise ValueError(
             "optimizer must be one of optax, or a function that makes one of the hyper-parameters "
             f"of a population of gajax.Individual, not {optimizer!r}"
         )
+    hyper = individual.hyper if is_made else ()
+    updates = _shapes("optimizer", partial(_step, optimizer), genes_of(individual), hyper)
+    _check_same("the updates of optimizer", updates, genes_of(individual), dtypes=False)
 
-    def init(individual: Any) -> Any:
-        made = optimizer(individual.hyper)
+
+def _step(optimizer: Optimizer, genes: Any, hyper: Any) -> Any:
+    made = optimizer
+    if not isinstance(made, optax.GradientTransformation):
+        made = made(hyper)
         if not isinstance(made, optax.GradientTransformation):
-            raise ValueError(f"optimizer must make an optimiser of optax, not {made!r}")
-        return made.init(individual.params)
-
-    _shapes("optimizer", init, individual)
+            raise ValueError(f"it must make an optimiser of optax, not {made!r}")
+    extra = {"value": 0.0, "grad": genes, "value_fn": lambda genes: 0.0}
+    update = optax.with_extra_args_support(made).update
+    return update(genes, made.init(genes), genes, **extra)[0]
 
 
 def check_operators(

@@ -137,6 +137,16 @@ REFUSED = {  # algorithm, changes of the population, message
         {},
         "predicate must hold for a leaf",
     ),
+    "sparse steps of nothing": (
+        gemonn(refine=gajax.Refine(gajax.sparse(SGD, may_be_zero=lambda path, leaf: False), 1)),
+        {},
+        "optimizer must work .* the predicate must hold for a leaf",
+    ),
+    "mask of other leaves": (
+        descent(optimizer=optax.masked(SGD, {"kernel": True})),
+        {},
+        "optimizer must work for one individual",
+    ),
     "genes out of bounds": (
         nsga2(crossover=partial(crossover.sbx, bound=2)),
         {"bias": jnp.array([0, -3.5, 1, 0])},
@@ -175,7 +185,7 @@ def test_hyper_parameters_must_fit_their_optimiser_and_mutation():
             ga(optimizer=lambda hyper: optax.sgd(hyper["speed"])),
             "optimizer must .* KeyError: 'speed'",
         ),
-        (ga(optimizer=lambda hyper: hyper["rate"]), "must make an optimiser of optax"),
+        (ga(optimizer=lambda hyper: hyper["rate"]), "it must make an optimiser of optax"),
         (
             ga(
                 optimizer=lambda hyper: optax.sgd(hyper["rate"]),

@@ -15,9 +15,18 @@ from experiments.running.parsing import parse
 if TYPE_CHECKING:
     from experiments.benchmark.measure import Row
 
-Number = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+Number = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]
 Name = Literal[
-    "products", "training", "scoring", "gemonn", "sorting", "ga", "growth", "saving", "compiling"
+    "products",
+    "training",
+    "scoring",
+    "gemonn",
+    "sorting",
+    "ga",
+    "growth",
+    "saving",
+    "compiling",
+    "estimators",
 ]
 COLUMNS = ("row", "measurement", "size", "ms", "floor, ms", "share", "rivals, notes")
 
@@ -40,7 +49,7 @@ class Config:
 
 def rows(config: Config) -> Iterator[Row]:
     """Measure the requested parts in order."""
-    from experiments.benchmark import compiling, evolution, growth, saving, sorting, training
+    from experiments.benchmark import compiling, evolution, fits, growth, saving, sorting, training
     from experiments.benchmark.measure import QUICK, Sizes
     from experiments.running.progress import Progress
 
@@ -54,6 +63,7 @@ def rows(config: Config) -> Iterator[Row]:
         growth.scaling,
         saving.checkpoints_of_experiments,
         compiling.first_generations,
+        fits.estimators,
     )
     names = get_args(Name)
     asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}

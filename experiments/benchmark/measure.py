@@ -34,6 +34,7 @@ class Sizes(NamedTuple):
     genes_each: int = 100_000
     genes: tuple[int, ...] = (10_000, 31_623, 100_000, 316_228, 1_000_000, 3_162_278, 10_000_000)
     individuals_each: int = 10
+    fitted: int = 1_198  # images of an estimator, at most
     compiled: int = 10  # individuals whose first generation is compiled
     cache: int = 32 * 2**20  # bytes; exponents are fitted to larger populations
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from gajax import context as contexts
 from gajax import evaluation, gradients, individual, types
 from gajax import population as populations
-from gajax.checks import check_genes, check_loss
+from gajax.checks import check_genes, check_loss, check_optimizer
 from gajax.context import Loss, Measured
 from gajax.individual import genes_of, with_genes
 from gajax.types import Algorithm, Data, Params, Stage
@@ -209,6 +209,8 @@ def pruning(
     def check(population: Any, data: Data) -> None:
         check_genes(population)
         check_loss(loss_fn, value_and_grad, population, data, batch_size)
+        check_optimizer(optimizer, population)
+        weight_mask(genes_of(population))
 
     return Algorithm(init, stages, check)
 

@@ -13,7 +13,7 @@ import gajax
 from experiments.autoencoder import layerwise
 from experiments.autoencoder.model import TiedAutoencoder
 from experiments.benchmark import command as benchmark
-from experiments.benchmark import compiling
+from experiments.benchmark import compiling, fits
 from experiments.benchmark import evolution as benchmark_evolution
 from experiments.benchmark import growth as benchmark_growth
 from experiments.benchmark import measure as benchmark_measure
@@ -38,6 +38,7 @@ TINY = benchmark_measure.Sizes(
     genes_each=100,
     genes=(100,),
     individuals_each=4,
+    fitted=120,
     cache=0,
 )
 ROWS = {1: 1, 2: 2, 3: 1, 4: 3, 5: 6, 6: 1, 7: 4}
@@ -122,6 +123,18 @@ def test_the_first_generation_of_each_algorithm_is_compiled_anew(
     looks = 2 * 2  # at the shapes of the loss and its gradient, which are remembered
     assert twice - once == once - looks >= 2 * len(rows)  # each algorithm and its floor
     assert all(float(row.note.split()[0]) > 0 for row in rows)
+
+
+def test_estimators_are_fitted_anew_and_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(fits, "METHODS", ["pruning"])
+    path = tmp_path / "figures.json"
+    benchmark.main(["--quick", "--only", "estimators", "--out", str(path)])
+    first, second = json.loads(path.read_text())
+    assert (first["name"], second["name"]) == ("first fit by pruning", "second fit by pruning")
+    assert first["row"] == 10 and first["size"] == "120 images"
+    assert first["seconds"] > 2 * second["seconds"] > 0, "nothing is compiled again"
+    assert first["note"] == second["note"] and float(first["note"].split()[1]) > 0.5
+    assert [*first["rivals"]] == ["scikit-learn MLP"]
 
 
 def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
