@@ -16,6 +16,8 @@ from experiments.running.runs import Training
 
 _SECONDS, _STEPS = 3, 3
 """Least time and number of warm steps to observe in a phase."""
+_MOST_SECONDS = 15
+"""Warm steps to observe if a generation is longer: its stages differ in their speed."""
 
 
 class _EstimatedError(Exception):
@@ -31,6 +33,8 @@ class _Phase:
     share: float = 0.0
     steps: int = 0
     fraction: float = 0.0
+    first: int = -1  # generation of the first warm step
+    generation: int = -1
 
     def seconds(self) -> float:
         """The estimated duration; the rest is as fast as the warm steps."""
@@ -47,20 +51,24 @@ class _Stopwatch(Progress):
         self._phases: dict[str, _Phase] = {}
         self._current = _Phase()
 
-    def update(self, *, phase: str, fraction: float, is_warm: bool = False, **_: Any) -> None:
+    def update(
+        self, *, phase: str, generation: int, fraction: float, is_warm: bool = False, **_: Any
+    ) -> None:
         now = monotonic()
         self._current = known = self._phases.setdefault(phase, _Phase())
         if is_warm:
             known.warm += now - self._latest
             known.share += fraction - known.fraction
             known.steps += 1
+            known.first = generation if known.steps == 1 else known.first
         else:
             known.cold += now - self._latest
-        known.fraction, self._latest = fraction, now
+        known.fraction, known.generation, self._latest = fraction, generation, now
 
     def is_enough(self) -> bool:
         known = self._current
-        return known.steps >= _STEPS and known.warm >= _SECONDS and known.share > 0
+        least = _SECONDS if known.generation > known.first else _MOST_SECONDS
+        return known.steps >= _STEPS and known.warm >= least and known.share > 0
 
     def status(self, text: str) -> Any:
         """End the training; the results would be measured next."""

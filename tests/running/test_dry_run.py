@@ -141,11 +141,12 @@ def test_a_slow_first_piece_is_not_extrapolated(slow, monkeypatch):
         for step in range(100):
             now += slow if step == 0 else seconds
             fraction += share
-            watch.update(phase=phase, fraction=fraction, is_warm=step > 0)
+            generation = step // 2 if phase == "layers" else 0
+            watch.update(phase=phase, generation=generation, fraction=fraction, is_warm=step > 0)
             if watch.is_enough():
                 ended[phase] = step
                 break
-    assert ended == {"layers": 3, "all layers": 3}
+    assert ended == {"layers": 3, "all layers": 15}, "a whole generation, or 15 s"
     with pytest.raises(dry_run._EstimatedError):
         now += 5
         watch.status("measuring")
