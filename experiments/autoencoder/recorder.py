@@ -52,6 +52,7 @@ class Recorder:
             fraction=generations / phase.generations,
             metrics={**shown, "examples/s": f"{self.meter.rate():,.0f}"},
             remaining=self.meter.remaining(self._done(phase, generations), is_warm),
+            stage=info.stage,
             is_warm=is_warm,
         )
         if info.done:

@@ -34,7 +34,7 @@ class FrontRecorder:
         self._evolved = 0.0  # estimated cost of the evolution
         self._zero_loss = zero_loss
         self._progress = progress
-        self._show("evolution", 0.0, {}, is_warm=False)  # shown while the first step compiles
+        self._show("evolution", 0.0, {})  # shown while the first step compiles
 
     def saved(self) -> dict[str, Any]:
         """The state for `restore`, serialisable as JSON."""
@@ -66,7 +66,8 @@ class FrontRecorder:
                 "hypervolume": f"{score:.3f}",
                 "density": f"{step.density.min():.2g}..{step.density.max():.2g}",
             }
-        self._show(step.phase, float(info.fraction), metrics, self.meter.is_warm(step.phase, info))
+        speed = info.stage, self.meter.is_warm(step.phase, info)
+        self._show(step.phase, float(info.fraction), metrics, *speed)
         if info.done and is_evolution:
             self.meter.add(
                 {
@@ -86,7 +87,14 @@ class FrontRecorder:
         if info.done:
             require_finite_loss(info.loss, self._rate, self.generation, step.phase)
 
-    def _show(self, phase: str, fraction: float, metrics: dict[str, str], is_warm: bool) -> None:
+    def _show(
+        self,
+        phase: str,
+        fraction: float,
+        metrics: dict[str, str],
+        stage: str = "",
+        is_warm: bool = False,
+    ) -> None:
         """Show a phase; `fraction` is that of the phase or, in evolution, of the generation."""
         cost = self.meter.cost()["cost"]
         # With a budget, the largest number of generations is not informative.
@@ -105,5 +113,6 @@ class FrontRecorder:
             fraction=fraction,
             metrics=metrics,
             remaining=self.meter.remaining(done, is_warm) if cost else None,
+            stage=stage,
             is_warm=is_warm,
         )

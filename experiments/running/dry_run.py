@@ -1,7 +1,8 @@
 """Estimates of the memory and time of runs from the first steps of each phase."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -16,10 +17,16 @@ from experiments.running.runs import Training
 
 _SECONDS, _STEPS = 3, 3
 """Least time and number of warm steps to observe in a phase."""
+_MOST_SECONDS = 15
+"""Warm seconds after which to end even within a generation, whose stages differ in their speed."""
 
 
 class _EstimatedError(Exception):
     """Ends a training whose duration is known."""
+
+
+def _zeros() -> dict[str, float]:
+    return defaultdict(float)
 
 
 @dataclass
@@ -27,15 +34,25 @@ class _Phase:
     """What is known of the duration of a phase; `fraction` of it is done."""
 
     cold: float = 0.0  # seconds of steps that include compilation or come only once
-    warm: float = 0.0  # seconds of the other steps, which did the share
-    share: float = 0.0
+    warm: dict[str, float] = field(default_factory=_zeros)  # seconds of the others, by stage
+    warm_shares: dict[str, float] = field(default_factory=_zeros)  # of the phase, which they did
+    shares: dict[str, float] = field(default_factory=_zeros)  # which all steps did
     steps: int = 0
     fraction: float = 0.0
+    first: int = -1  # generation of the first warm step
+    generation: int = -1
 
     def seconds(self) -> float:
-        """The estimated duration; the rest is as fast as the warm steps."""
-        left = 1 - self.fraction
-        return self.cold + self.warm + (left * self.warm / self.share if self.share else 0.0)
+        """The estimated duration; the rest has the same stages, each as fast as its warm steps."""
+        warm, share = sum(self.warm.values()), sum(self.warm_shares.values())
+        if share <= 0:
+            return self.cold + warm
+        total = sum(self.shares.values())
+        rate = sum(own for stage, own in self.warm.items() if not self.shares[stage]) / share
+        for stage, done in self.shares.items():
+            own = self.warm_shares[stage]
+            rate += done / total * (self.warm[stage] / own if own else warm / share)
+        return self.cold + warm + (1 - self.fraction) * rate
 
 
 class _Stopwatch(Progress):
@@ -47,20 +64,33 @@ class _Stopwatch(Progress):
         self._phases: dict[str, _Phase] = {}
         self._current = _Phase()
 
-    def update(self, *, phase: str, fraction: float, is_warm: bool = False, **_: Any) -> None:
+    def update(
+        self,
+        *,
+        phase: str,
+        generation: int,
+        fraction: float,
+        stage: str = "",
+        is_warm: bool = False,
+        **_: Any,
+    ) -> None:
         now = monotonic()
         self._current = known = self._phases.setdefault(phase, _Phase())
+        known.shares[stage] += fraction - known.fraction
         if is_warm:
-            known.warm += now - self._latest
-            known.share += fraction - known.fraction
+            known.warm[stage] += now - self._latest
+            known.warm_shares[stage] += fraction - known.fraction
             known.steps += 1
+            known.first = generation if known.steps == 1 else known.first
         else:
             known.cold += now - self._latest
-        known.fraction, self._latest = fraction, now
+        known.fraction, known.generation, self._latest = fraction, generation, now
 
     def is_enough(self) -> bool:
         known = self._current
-        return known.steps >= _STEPS and known.warm >= _SECONDS and known.share > 0
+        least = _SECONDS if known.generation > known.first else _MOST_SECONDS
+        is_known = known.steps >= _STEPS and sum(known.warm_shares.values()) > 0
+        return is_known and sum(known.warm.values()) >= least
 
     def status(self, text: str) -> Any:
         """End the training; the results would be measured next."""

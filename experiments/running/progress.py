@@ -88,14 +88,15 @@ class Progress:
         fraction: float,
         metrics: dict[str, str],
         remaining: float | None,
+        stage: str = "",
         is_warm: bool = False,
     ) -> None:
         """Show the finished generations of the phase, its fraction done and the seconds left.
 
-        Metrics are shown as `name value`. Frequent calls are cheap. `is_warm` is not shown: whether
-        the step since the last call took as long as later ones will.
+        Metrics are shown as `name value`. Frequent calls are cheap. Not shown are the stage of the
+        step since the last call, and whether the step took as long as later ones will.
         """
-        del is_warm
+        del stage, is_warm
         now = monotonic()
         phase = self._title + phase
         state = self._state

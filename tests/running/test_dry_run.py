@@ -128,6 +128,28 @@ def test_time_left_is_that_of_warm_steps(monkeypatch):
     assert told.remaining(0.7, True) == pytest.approx(4 / 0.4 * 0.3)
 
 
+def test_stages_have_their_own_speed(monkeypatch):
+    """Half of the training is cold; scoring is faster, and breeding is no share of the cost."""
+    now = 0.0
+    monkeypatch.setattr(dry_run, "monotonic", lambda: now)
+    watch = dry_run._Stopwatch()
+    steps = [
+        ("score", 30, 0.0, False),
+        ("train", 50, 0.03, False),
+        ("train", 6, 0.06, True),
+        ("breed", 20, 0.06, False),
+        ("score", 2, 0.1, True),
+    ]
+    for stage, seconds, fraction, is_warm in steps:
+        now += seconds
+        known = {"stage": stage, "is_warm": is_warm}
+        watch.update(phase="one", generation=1, fraction=fraction, **known)
+    assert watch.seconds() == pytest.approx(30 + 50 + 20 + 8 + 9 * (12 + 2))
+    now += 3
+    watch.update(phase="one", generation=2, fraction=0.1, stage="breed", is_warm=True)
+    assert watch.seconds() == pytest.approx(108 + 3 + 9 * (12 + 2) + 3 / 0.07 * 0.9)
+
+
 @pytest.mark.parametrize("slow", [100, 1_000])
 def test_a_slow_first_piece_is_not_extrapolated(slow, monkeypatch):
     """Each phase has its own speed, and its first piece counts once."""
@@ -141,11 +163,12 @@ def test_a_slow_first_piece_is_not_extrapolated(slow, monkeypatch):
         for step in range(100):
             now += slow if step == 0 else seconds
             fraction += share
-            watch.update(phase=phase, fraction=fraction, is_warm=step > 0)
+            generation = step // 2 if phase == "layers" else 0
+            watch.update(phase=phase, generation=generation, fraction=fraction, is_warm=step > 0)
             if watch.is_enough():
                 ended[phase] = step
                 break
-    assert ended == {"layers": 3, "all layers": 3}
+    assert ended == {"layers": 3, "all layers": 15}, "a whole generation, or 15 s"
     with pytest.raises(dry_run._EstimatedError):
         now += 5
         watch.status("measuring")
