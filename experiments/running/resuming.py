@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from _typeshed import DataclassInstance
 
+_FORMAT = "the format of checkpoints"
 HARMLESS = {
     "preset",  # its values are compared
     "config",
@@ -58,6 +59,7 @@ def run_identity(
         digest.update(repr((array.shape, array.dtype)).encode())
         digest.update(array.tobytes())
     return {
+        _FORMAT: "2",  # one more where older checkpoints cannot be read
         **config_identity(config),
         "--seed": " ".join(map(str, seeds)),
         "the content of the data set": digest.hexdigest()[:16],
@@ -69,6 +71,8 @@ def refuse_differences(
     saved: Mapping[str, str], now: Mapping[str, str], allowed: Collection[str] = ()
 ) -> None:
     """Raise InputError that names the first difference, except in the flags that are allowed."""
+    if saved.get(_FORMAT) != now.get(_FORMAT):
+        raise InputError("--resume must name a run of this version of the program")
     for name in {**now, **saved}:
         if saved.get(name) != now.get(name) and name not in allowed:
             was = f"{name} must be {saved.get(name)}, as at the start of the run"

@@ -10,7 +10,7 @@ from small_runs import EVOLUTION, TRAINING, content, make_small, small_steps  # 
 
 from experiments import gemonn, mnist_ga
 from experiments.front import config as front_config
-from experiments.running import checkpoints, run_directory
+from experiments.running import checkpoints, resuming, run_directory
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted, run_main
 
@@ -214,3 +214,11 @@ def test_a_checkpoint_is_made_every_so_many_generations(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "save", save)
     gemonn.main([*EVOLUTION, "--checkpoint-every", "2", "--out", str(tmp_path)])
     assert rows == [("checkpoints", 2), ("checkpoints", 4), ("state", 4)]
+
+
+def test_checkpoints_of_another_format_are_refused():
+    now = resuming.run_identity(gemonn.Config(), [0], [])
+    old = {name: value for name, value in now.items() if "format" not in name}
+    resuming.refuse_differences(now, now)
+    with pytest.raises(InputError, match="^--resume must name a run of this version"):
+        resuming.refuse_differences(old, now)
