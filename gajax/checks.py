@@ -90,7 +90,8 @@ def _step(optimizer: Optimizer, genes: Any, hyper: Any) -> Any:
         made = made(hyper)
         if not isinstance(made, optax.GradientTransformation):
             raise ValueError(f"it must make an optimiser of optax, not {made!r}")
-    extra = {"value": 0.0, "grad": genes, "value_fn": lambda genes: 0.0}
+    loss = jnp.zeros(())
+    extra = {"value": loss, "grad": genes, "value_fn": lambda genes: loss}
     update = optax.with_extra_args_support(made).update
     return update(genes, made.init(genes), genes, **extra)[0]
 

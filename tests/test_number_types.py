@@ -64,7 +64,7 @@ def run(name, kernel, bias, count=40, **options):
 @pytest.mark.parametrize(
     "kernel, bias, together",
     [
-        (jnp.bfloat16, jnp.bfloat16, None),
+        pytest.param(jnp.bfloat16, jnp.bfloat16, None, marks=pytest.mark.heavy),
         (jnp.float16, jnp.float16, 2),
         (jnp.bfloat16, jnp.float32, 2),
     ],
@@ -79,7 +79,6 @@ def test_half_precision_is_kept_and_its_losses_are_float32(name, kernel, bias, t
     "kernel, bias, together",
     [
         (jnp.float64, jnp.float64, 2),
-        (jnp.float32, jnp.float32, None),
         (jnp.float32, jnp.float64, None),
     ],
 )

@@ -70,8 +70,8 @@ HEAVY = pytest.mark.heavy
 @pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize("devices", [pytest.param(2, marks=HEAVY), pytest.param(4, marks=HEAVY), 8])
 @pytest.mark.parametrize(
-    "name",  # nsga2 takes the parents and survivors of gemonn, and the operators of ga
-    [pytest.param(name, marks=[HEAVY] * (name == "nsga2")) for name in ALGORITHMS],
+    "name",  # nsga2 is as gemonn, of which a run of its own on four devices is tested too
+    [pytest.param(name, marks=[HEAVY] * (name in ("nsga2", "gemonn"))) for name in ALGORITHMS],
 )
 def test_devices_change_no_bit(name, devices):
     with on(devices):

@@ -149,7 +149,7 @@ def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--only", "10"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
+    "arguments", [["--only", "11"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
 )
 def test_mistakes_are_told_before_anything_is_measured(arguments, monkeypatch):
     monkeypatch.setattr(benchmark, "rows", lambda config: pytest.fail("measured"))

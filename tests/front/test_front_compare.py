@@ -154,6 +154,7 @@ def test_no_evolution_exceeds_its_budget(method, final):
     assert results.rows[-1]["generation"] > 3
 
 
+@pytest.mark.heavy
 def test_the_progress_says_which_run_it_is(small, tmp_path, capsys):
     flags = [flag for flag in FLAGS if flag != "--quiet"]
     front_compare.main(

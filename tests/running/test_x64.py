@@ -90,7 +90,8 @@ def test_layers_with_biases_stay_float32():
     }
 
 
-@pytest.mark.parametrize("name", ["gemonn", pytest.param("mnist_ga", marks=HEAVY)])
+@HEAVY
+@pytest.mark.parametrize("name", RUNS)
 def test_a_resumed_run_comes_to_the_same_end(name, tmp_path, monkeypatch):
     main, arguments = RUNS[name]
     arguments = [*arguments, "--seeds", "1", "4"]
@@ -112,7 +113,8 @@ def test_a_resumed_run_comes_to_the_same_end(name, tmp_path, monkeypatch):
         assert genes_of(tmp_path / "cut" / seed) == {"float32"}
 
 
-@pytest.mark.parametrize("module", [gemonn, pytest.param(mnist_ga, marks=HEAVY)])
+@HEAVY
+@pytest.mark.parametrize("module", COMPARED)
 def test_comparisons_run(module, tmp_path, capsys):
     module.main(["compare", *COMPARED[module].split(), "--quiet", "--out", str(tmp_path)])
     table = (tmp_path / "compare.csv").read_text()
