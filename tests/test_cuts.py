@@ -103,7 +103,10 @@ def test_a_run_can_be_resumed_after_each_turn(name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in NAMES],
+    [
+        pytest.param(name, marks=[pytest.mark.heavy] * (name in ("nsga2", "gemonn")))
+        for name in NAMES
+    ],
 )
 def test_generations_together_are_the_same_generations(name):
     """From the second one on, so that one program is compiled."""

@@ -96,6 +96,7 @@ def test_a_checkpoint_of_each_experiment_is_measured():
     assert all(row.row == 8 and 0 < row.seconds for row in found)
 
 
+@pytest.mark.heavy
 def test_the_first_generation_of_each_algorithm_is_compiled_anew(
     descent_for_evolution, monkeypatch
 ):

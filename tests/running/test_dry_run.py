@@ -46,7 +46,10 @@ def test_settings_memory_and_time_are_printed(module, capsys):
     ("module", "command", "flag", "rows", "told"),
     [
         (mnist_ga, compare, "--rows", "ga-tanh sgd-relu pca", "sgd-relu-steps sgd-relu-cost pca"),
-        (gemonn, front_compare, "--methods", *["gemonn pruning descent"] * 2),
+        pytest.param(
+            *(gemonn, front_compare, "--methods", *["gemonn pruning descent"] * 2),
+            marks=pytest.mark.heavy,
+        ),
     ],
 )
 def test_a_comparison_tells_of_each_row_and_of_all(module, command, flag, rows, told, capsys):

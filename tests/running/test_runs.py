@@ -43,10 +43,11 @@ def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
     ]
 
 
+@pytest.mark.heavy  # evolutions are tested in the same way below, and seeds of the library too
 @pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize(
     ("method", "optimizer"),
-    [("ga", "adam"), pytest.param("pretrained", "muon", marks=pytest.mark.heavy)],
+    [("ga", "adam"), ("pretrained", "muon")],
 )
 def test_trainings_side_by_side_are_those_of_single_seeds(method, optimizer, tmp_path):
     arguments = [*TRAINING, "--method", method, "--optimizer", optimizer, "--batch-size", "50"]

@@ -136,10 +136,11 @@ def test_classifiers_and_exports_run(tmp_path):
             "gemonn --hidden 8 --population-size 4 --batch-size 50 --budget 6000 --optimizer sgd",
             "export --knee --to knee.safetensors",
         ),
-        (
+        pytest.param(
             "mnist_ga --layers 784 8 --population-size 4 --whole-generations 0 --svm-c 5 "
             "--svm-gamma 1",
             "predict --json digit.png",
+            marks=HEAVY,
         ),
     ],
 )
