@@ -57,6 +57,17 @@ def user_flags():
 
 
 @pytest.fixture
+def few_digits(monkeypatch):
+    """Half of the digits of scikit-learn, which take half of the time."""
+    from sklearn import datasets
+
+    load = datasets.load_digits
+    monkeypatch.setattr(
+        datasets, "load_digits", lambda **options: tuple(part[:900] for part in load(**options))
+    )
+
+
+@pytest.fixture
 def strict_rank_promotion():
     """Arrays broadcast only where the code says so."""
     with jax.numpy_rank_promotion("raise"):

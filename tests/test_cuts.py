@@ -73,7 +73,10 @@ def positions(name):
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in NAMES],
+)
 def test_a_run_can_be_cut_after_each_turn(name):
     places = [*positions(name), Position(last(name) + 1)]
     assert [info.position for _, info in cut(name)] == places[1:]
@@ -120,7 +123,7 @@ def test_generations_together_are_the_same_generations(name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.heavy] * (name == "gemonn")) for name in NAMES],
+    [pytest.param(name, marks=[pytest.mark.heavy] * (name != "descent")) for name in NAMES],
 )
 def test_two_seeds_on_an_axis_are_the_same_runs_cut_or_not(name):
     populations = POPULATION, population(4)

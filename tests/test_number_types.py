@@ -66,7 +66,7 @@ def run(name, kernel, bias, count=40, **options):
     [
         pytest.param(jnp.bfloat16, jnp.bfloat16, None, marks=pytest.mark.heavy),
         (jnp.float16, jnp.float16, 2),
-        (jnp.bfloat16, jnp.float32, 2),
+        pytest.param(jnp.bfloat16, jnp.float32, 2, marks=pytest.mark.heavy),
     ],
 )
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -79,7 +79,7 @@ def test_half_precision_is_kept_and_its_losses_are_float32(name, kernel, bias, t
     "kernel, bias, together",
     [
         (jnp.float64, jnp.float64, 2),
-        (jnp.float32, jnp.float64, None),
+        pytest.param(jnp.float32, jnp.float64, None, marks=pytest.mark.heavy),
     ],
 )
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -115,7 +115,7 @@ def test_sparse_hides_the_gradients_of_zeros_from_what_reads_them():
         assert tree["bias"] == 1
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "plateau"])
+@pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.heavy), "plateau"])
 @pytest.mark.parametrize("algorithm", ["ga", "gemonn", "refinement", "pruning"])
 def test_every_algorithm_gives_optimisers_what_they_take(algorithm, name):
     optimizer, size = OPTIMIZERS[name](), SIZE

@@ -14,7 +14,7 @@ def test_there_are_snippets():
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_snippet_runs(snippet, tmp_path, monkeypatch):
+def test_snippet_runs(snippet, tmp_path, monkeypatch, few_digits):
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "README.md", "exec"), {})
 

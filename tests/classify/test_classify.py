@@ -94,6 +94,7 @@ def test_both_parts_learn_and_zeros_are_kept_where_asked(setting, keep_zeros):
     assert (fronts.accuracies(classifier, end, data) > 0.95).all()
 
 
+@pytest.mark.heavy
 def test_all_there_is_stands_in_the_tables(classified):
     with (classified / "classify.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -113,6 +114,7 @@ def test_all_there_is_stands_in_the_tables(classified):
         assert image.size == (1600, 100 + 90 + 30 * len(names))
 
 
+@pytest.mark.heavy
 def test_budgets_are_alike_and_only_members_of_a_front_are_sparse(classified):
     for name in ("gemonn", "descent"):
         summary = json.loads((classified / f"mnist5k-{name}-0" / "summary.json").read_text())
@@ -121,6 +123,7 @@ def test_budgets_are_alike_and_only_members_of_a_front_are_sparse(classified):
             assert (row["kept"] is not None) == (row["density"] < 1) == (name == "gemonn")
 
 
+@pytest.mark.heavy
 def test_runs_that_are_there_are_kept(classified):
     before = {path: path.stat().st_mtime_ns for path in classified.glob("*/summary.json")}
     classify(classified, methods=["--methods", "none"])
@@ -129,6 +132,7 @@ def test_runs_that_are_there_are_kept(classified):
         classify(classified, "--repeats", "3")
 
 
+@pytest.mark.heavy
 def test_the_test_set_chooses_nothing(classified, tmp_path):
     def without_truth(dataset):
         return dataset._replace(test_labels=np.roll(dataset.test_labels, 1))
@@ -215,6 +219,7 @@ def test_the_figure_shows_what_is_near_and_writes_what_is_far(tmp_path, seen):
     "change",
     [{"rows": [{"name": "GEMONN"}]}, {"dataset": "digits"}, {"seed": 0.5}, {"rows": 3}],
 )
+@pytest.mark.heavy
 def test_what_is_not_sound_is_refused(change, classified, tmp_path):
     path = classified / "mnist5k-none-0" / "summary.json"
     summary = json.loads(path.read_text())

@@ -38,6 +38,7 @@ def alone():
     return gemonn.train(SMALL)
 
 
+@pytest.mark.heavy
 def test_a_front_of_four_devices_is_that_of_one(alone):
     shared = gemonn.train(replace(SMALL, devices=4))
     for found, expected in zip(

@@ -79,9 +79,10 @@ def test_what_a_run_would_refuse_is_refused(monkeypatch, tmp_path_factory):
         gemonn.main([*flags, "--hidden", "500", "--population-size", "1000"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "limits",
-    [{"generations": 10, "budget": None}, pytest.param({"budget": 1e5}, marks=pytest.mark.heavy)],
+    [{"generations": 10, "budget": None}, {"budget": 1e5}],
 )
 def test_the_whole_is_told_with_its_final_refinement(limits, front_config, front_dataset):
     """The last estimates before and after the evolution ends are of the same whole."""

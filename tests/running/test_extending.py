@@ -221,6 +221,7 @@ def test_without_a_larger_number_a_finished_run_is_left_as_it_is(run, capsys):
     assert files(run) == before
 
 
+@HEAVY
 def test_an_extended_run_goes_on_to_draw_its_front(run):
     gemonn.main(["--resume", str(run), *MORE, "--plot", "--quiet"])
     gemonn.main(["--resume", str(run), "--generations", "6", "--plot", "--quiet"])

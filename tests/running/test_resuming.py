@@ -165,6 +165,7 @@ def test_what_is_no_run_cannot_be_resumed(name, tmp_path, monkeypatch, capsys):
     assert not any((tmp_path / "empty").iterdir())
 
 
+@pytest.mark.heavy
 def test_a_damaged_checkpoint_costs_only_the_steps_behind_it(begun, tmp_path, capsys):
     """Checkpoints may be made less often from then on; a finished run is left as it is."""
     newest = max((begun / "checkpoints").iterdir())
