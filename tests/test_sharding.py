@@ -135,6 +135,7 @@ def test_descent_moves_nothing_but_losses():
     assert number == {"all-gather": 1} and traffic == {"all-gather": 4 * SIZE}
 
 
+@HEAVY
 def test_a_device_needs_memory_for_its_own_share():
     """Twice the populations of one device, for parents and survivors come from all others."""
     size, genes, devices = 64, 6_000, 4

@@ -104,6 +104,7 @@ def survives(start, whole, moments, directory, dice):
     assert content(directory) == expected
 
 
+@pytest.mark.heavy
 def test_a_killed_run_is_resumed(start, whole, tmp_path):
     survives(start, whole, ["step", "save"], tmp_path / "run", random.Random(1))
 
