@@ -38,7 +38,6 @@ from gajax.io import load as load
 from gajax.io import save as save
 from gajax.loop import best as best
 from gajax.loop import evolve as evolve
-from gajax.loop import run_generations as run_generations
 from gajax.loop import start as start
 from gajax.loop import state_shapes as state_shapes
 from gajax.operators import crossover as crossover
@@ -53,6 +52,7 @@ from gajax.population import linear_densities as linear_densities
 from gajax.population import size as size
 from gajax.population import sparse_copies as sparse_copies
 from gajax.population import take as take
+from gajax.programs import run_generations as run_generations
 from gajax.results import Front as Front
 from gajax.results import front as front
 from gajax.sparsity import sparse as sparse

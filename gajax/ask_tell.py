@@ -4,11 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from gajax import loop
+from gajax import evaluation, loop, programs
 from gajax import population as populations
-from gajax.individual import is_finite
+from gajax.context import Measured
 from gajax.types import Algorithm, Data, Position, Stage, as_key
 
 
@@ -27,7 +26,7 @@ def ask(
       ValueError: for an algorithm that takes no losses from outside, or has ended.
     """
     stages, data = _stages(algorithm, state, position, data), loop.with_key(data)
-    state = jax.tree.map(jnp.copy, state)  # because its memory is reused
+    state = loop.copy(state)
     for index in range(position.stage, len(stages)):
         outside = stages[index].outside
         if outside is None or outside.also_runs:
@@ -62,7 +61,8 @@ def tell(
     loss = jnp.asarray(loss, float)
     if loss.shape != (size,):
         raise ValueError(f"loss must have the shape ({size},), not {loss.shape}")
-    state = outside.record(jax.tree.map(jnp.copy, state), _of_finite(population, loss))
+    measured = jax.vmap(evaluation.of_finite)(population, Measured(loss, {}))
+    state = outside.record(loop.copy(state), measured.loss)
     for index in range(position.stage + 1, len(stages)):
         if stages[index].outside is not None:
             return state, Position(position.generation, index)
@@ -81,8 +81,4 @@ def _stages(algorithm: Algorithm, state: Any, position: Position, data: Data) ->
 def _run(stages: tuple[Stage, ...], index: int, key: Any, state: Any, data: Data, position) -> Any:
     run, cost, turns = stages[index].run, stages[index].cost, stages[index].turns
     setting = (run, cost), index, as_key(key), state, data, position.generation
-    return loop.piece(*setting, 0, turns)[0]
-
-
-def _of_finite(population: Any, loss: Float[Array, " P"]) -> Float[Array, " P"]:
-    return jnp.where(jax.vmap(is_finite)(population), loss, jnp.nan)
+    return programs.piece(*setting, 0, turns)[0]

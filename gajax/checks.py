@@ -12,15 +12,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import PyTree
 
 from gajax import context as contexts
 from gajax import population as populations
 from gajax.context import Loss, Output, WithContext
-from gajax.individual import Individual, genes_of, leaf_paths
+from gajax.individual import Individual, genes_of, leaves_by_path
 from gajax.types import Data, Optimizer, cached
 
 KEY = jax.ShapeDtypeStruct((), jax.eval_shape(lambda: jax.random.key(0)).dtype)
+
+
+def check_training(
+    loss_fn: Loss | None,
+    value_and_grad: Loss | None,
+    optimizer: Optimizer,
+    population: Any,
+    data: Data,
+    batch_size: int,
+) -> None:
+    """What every algorithm needs whose individuals learn."""
+    check_genes(population)
+    check_loss(loss_fn, value_and_grad, population, data, batch_size)
+    check_optimizer(optimizer, population)
 
 
 def check_genes(population: Any) -> None:
@@ -28,7 +41,7 @@ def check_genes(population: Any) -> None:
     genes = genes_of(population)
     if not jax.tree.leaves(genes):
         raise ValueError("the population must have genes, not an empty tree")
-    for path, leaf in zip(*map(jax.tree.leaves, (leaf_paths(genes), genes)), strict=True):
+    for path, leaf in leaves_by_path(genes).items():
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ValueError(
                 f"genes must be floating-point numbers, but {path!r} is {leaf.dtype}: leave such "
@@ -37,7 +50,7 @@ def check_genes(population: Any) -> None:
         if not leaf.size:
             raise ValueError(f"genes must not be empty, but {path!r} has the shape {leaf.shape}")
     if isinstance(population, Individual):
-        for path, leaf in _by_path(population.hyper).items():
+        for path, leaf in leaves_by_path(population.hyper).items():
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ValueError(
                     f"hyper-parameters must be floating-point numbers, but {path!r} is {leaf.dtype}"
@@ -129,11 +142,11 @@ def check_bound(crossover: Callable[..., Any], population: Any) -> None:
         return
     genes = genes_of(population)
     limits = jax.tree.map(lambda _: bound, genes) if isinstance(bound, int | float) else bound
-    for path, leaf in _by_path(genes).items():
+    for path, leaf in leaves_by_path(genes).items():
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             continue
         finite = np.where(np.isfinite(leaf), np.asarray(leaf, np.float64), 0)
-        largest, limit = float(np.abs(finite).max()), _by_path(limits)[path]
+        largest, limit = float(np.abs(finite).max()), leaves_by_path(limits)[path]
         if largest > limit:
             raise ValueError(
                 f"genes must lie within the bound {limit} of crossover, but {path!r} has "
@@ -210,18 +223,13 @@ def _check_output(name: str, function: Loss, result: Any, individual: Any) -> No
         _check_same(f"the state of {name}", result.state, state, dtypes=False)
 
 
-def _by_path(tree: PyTree) -> dict[str, Any]:
-    return dict(zip(*map(jax.tree.leaves, (leaf_paths(tree), tree)), strict=True))
-
-
 def _check_same(name: str, result: Any, expected: Any, *, dtypes: bool = True) -> None:
     """The same leaves with the same shapes, and types unless these are cast later."""
+    found, wanted = leaves_by_path(result), leaves_by_path(expected)
     if jax.tree.structure(result) != jax.tree.structure(expected):
-        raise ValueError(
-            f"{name} must have the leaves {[*_by_path(expected)]}, not {[*_by_path(result)]}"
-        )
-    for path, new in _by_path(result).items():
-        old = _by_path(expected)[path]
+        raise ValueError(f"{name} must have the leaves {[*wanted]}, not {[*found]}")
+    for path, new in found.items():
+        old = wanted[path]
         if new.shape != old.shape or (dtypes and new.dtype != old.dtype):
             raise ValueError(
                 f"{name} must keep {path!r} as {old.dtype}{list(old.shape)}, "

@@ -27,15 +27,7 @@ from gajax.checks import (
 )
 from gajax.context import Loss, Measured
 from gajax.individual import density, genes_of
-from gajax.types import (
-    Algorithm,
-    Data,
-    Optimizer,
-    Outside,
-    Params,
-    Plan,
-    Stage,
-)
+from gajax.types import Algorithm, Data, Optimizer, Outside, Params, Plan, Stage
 
 Objectives = Mapping[str, Callable[[Params], Float[Array, ""]]]
 """Functions of the genes of one individual by their names, minimised beside the loss."""

@@ -59,6 +59,11 @@ def leaf_paths(tree: PyTree) -> PyTree[str]:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: "/".join(_names(path)), tree)
 
 
+def leaves_by_path(tree: PyTree) -> dict[str, Any]:
+    """The leaves in their order by their paths; of those with the same path the last one."""
+    return dict(zip(*map(jax.tree.leaves, (leaf_paths(tree), tree)), strict=True))
+
+
 def leaf_mask(tree: PyTree, predicate: LeafPredicate) -> PyTree[bool]:
     """The tree with the predicate's answer in place of every leaf.
 

@@ -1,4 +1,4 @@
-"""Running an algorithm: the only place where gajax compiles.
+"""Running an algorithm: the walk of the host over generations, stages and their pieces.
 
 Everything here also runs S seeds at once: give S keys, and a leading axis S to the population and
 to what `Data` holds, of length 1 where all seeds share it.
@@ -8,18 +8,17 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from gajax import population as populations
-from gajax import sharding
+from gajax import programs, sharding
 from gajax.pace import Pace, costs_of, share_done
-from gajax.seeds import for_each_seed
+from gajax.programs import Report
 from gajax.types import (
     Algorithm,
     Data,
@@ -27,32 +26,19 @@ from gajax.types import (
     Params,
     Plan,
     Position,
-    Stage,
     as_key,
     require_at_least,
 )
 
-_MOST_GENERATIONS = 2**31 - 1
-
-
 NO_DATA = Data(np.zeros(1, np.float32), 0)
 """The data of an algorithm that learns from none."""
-
-
-class _Report(NamedTuple):
-    """What a program returns beside the state; the costs are those that `Stage.cost` counts."""
-
-    loss: Any
-    metrics: Any
-    failed: Any
-    costs: Any  # [*S, 3]: gradient examples, forward examples, sequential steps
 
 
 def start(algorithm: Algorithm, key: Any, population: Any, data: Data = NO_DATA) -> Any:
     """The algorithm's state before its first generation."""
     key, data = as_key(key), with_key(data)
     _check(algorithm, key, population, data)
-    return _start(algorithm, key, population, data)
+    return programs.start(algorithm, key, population, data)
 
 
 def _check(algorithm: Algorithm, key: Key[Array, "*S"], population: Any, data: Data) -> None:
@@ -61,18 +47,6 @@ def _check(algorithm: Algorithm, key: Key[Array, "*S"], population: Any, data: D
     if key.ndim:
         population, data = jax.tree.map(lambda leaf: leaf[0], (population, data))
     algorithm.check(population, data)
-
-
-@partial(jax.jit, static_argnames="algorithm")
-def _start(algorithm: Algorithm, key: Key[Array, "*S"], population: Params, data: Data) -> Any:
-    # A copy, because jit would return the population itself, which the first piece donates.
-    population = jax.tree.map(jnp.copy, population)
-
-    def init(key: Array, population: Params, data: Data) -> Any:
-        # The keys of generations are folded in from 0 on.
-        return algorithm.init(jax.random.fold_in(key, _MOST_GENERATIONS), population, data)
-
-    return for_each_seed(init, key, population, data)
 
 
 def evolve(
@@ -124,9 +98,9 @@ def evolve(
     plan = algorithm.stages(*sizes)
     _check(algorithm, key, population, data)
     first = 0 if plan(0) else 1
-    if generations is None and plan(_MOST_GENERATIONS):
+    if generations is None and plan(programs.MOST_GENERATIONS):
         raise ValueError("generations must be given for an algorithm that does not end by itself")
-    last = _MOST_GENERATIONS if generations is None else max(first, generations)
+    last = programs.MOST_GENERATIONS if generations is None else max(first, generations)
     if generations is not None and not plan(last):
         raise ValueError(f"generations must be fewer than {last}: the algorithm ends before")
 
@@ -135,7 +109,7 @@ def evolve(
         pace.is_new("start")
         placed = _place(population, data)
         if resume_from is None:
-            state, position = _start(algorithm, key, *placed), Position(first)
+            state, position = programs.start(algorithm, key, *placed), Position(first)
         else:
             state, position = _resume(resume_from, algorithm, key, placed)
         costs = np.zeros((*key.shape, 3), np.int64)
@@ -152,38 +126,9 @@ def evolve(
             if info.done or seconds is not None:
                 yield state, info
                 costs[:] = 0
-                state = state if donate else _copy(state)
+                state = state if donate else copy(state)
 
     return walk()
-
-
-@partial(jax.jit, static_argnames=("stages", "count"), donate_argnames="state")
-def run_generations(
-    stages: tuple[Stage, ...],
-    key: Key[Array, "*S"],
-    state: Any,
-    data: Data,
-    first: int | Int[Array, ""],
-    *,
-    count: int = 1,
-) -> tuple[Any, Any]:
-    """Run `count` generations of the same stages, from number `first` on, as one program.
-
-    The memory of the state is reused. Returns the state, and the losses, failures and examples that
-    `evolve` makes its infos of.
-    """
-    parts = tuple(
-        (index, stage.run, stage.cost, 0, stage.turns) for index, stage in enumerate(stages)
-    )
-
-    def one(carry, generation):
-        state, before = carry
-        state, report = _run(parts, key, state, data, generation)
-        return (state, report._replace(costs=report.costs + before.costs)), None
-
-    costs = jnp.zeros((*key.shape, 3), jnp.int32)
-    nothing = _report(state, costs)
-    return lax.scan(one, (state, nothing), first + jnp.arange(count))[0]
 
 
 def best(state: Any) -> Params:
@@ -194,7 +139,9 @@ def best(state: Any) -> Params:
 
 def state_shapes(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
     """The state of a run with these arguments, as a tree of `jax.ShapeDtypeStruct`."""
-    return jax.eval_shape(partial(_start, algorithm), as_key(key), population, with_key(data))
+    return jax.eval_shape(
+        partial(programs.start, algorithm), as_key(key), population, with_key(data)
+    )
 
 
 def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[Any, Info]:
@@ -204,8 +151,8 @@ def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[A
     is_new = pace.is_new(stage.name)
     stop = turn + pace.turns(stage, stage.turns - turn)
     began = time.perf_counter()
-    programs = stage.run, stage.cost
-    state, report = piece(programs, index, key, state, data, generation, turn, stop)
+    setting = (stage.run, stage.cost), index, key, state, data, generation
+    state, report = programs.piece(*setting, turn, stop)
     report = jax.device_get(report)
     if not is_new:  # the first piece has waited for its compilation
         pace.record(stage.name, (time.perf_counter() - began) / (stop - turn))
@@ -222,45 +169,20 @@ def _run_turns(stages, position, key, state, data, pace: Pace, costs) -> tuple[A
 def _run_generations(stages, position, key, state, data, count, costs) -> tuple[Any, Info]:
     """Run generations of the same stages as one program, and add what they cost to `costs`."""
     end = position.generation + count
-    state, report = run_generations(stages, key, state, data, position.generation, count=count)
+    state, report = programs.run_generations(
+        stages, key, state, data, position.generation, count=count
+    )
     report = jax.device_get(report)
     costs += report.costs + count * sum(costs_of(stage, 0, stage.turns) for stage in stages)
     return state, _info(stages, end - 1, Position(end), stages[-1], report, costs)
 
 
-def _info(stages, generation, position: Position, stage, report: _Report, costs) -> Info:
+def _info(stages, generation, position: Position, stage, report: Report, costs) -> Info:
     done = position.generation > generation
     fraction = 1.0 if done else share_done(stages, position)
     gradient, forward, steps = np.moveaxis(costs.copy(), -1, 0)
     result = report.loss, report.metrics, report.failed, gradient, forward, int(steps.max())
     return Info(generation, stage.name, fraction, done, *result, position)
-
-
-@partial(jax.jit, static_argnames="programs", donate_argnames="state")
-def piece(programs, index, key, state, data, generation, start, stop):
-    """Do the turns `start` to `stop` of a stage, given by its functions and its index."""
-    return _run(((index, *programs, start, stop),), key, state, data, generation)
-
-
-def _report(state: Any, costs: Array) -> _Report:
-    return _Report(state.loss, getattr(state, "metrics", {}), state.failed, costs)
-
-
-def _run(parts, key, state, data, generation) -> tuple[Any, _Report]:
-    """Run stages or parts of them for one seed, or for each."""
-
-    def one(key: Array, state: Any, data: Data) -> tuple[Any, _Report]:
-        key = jax.random.fold_in(key, generation)
-        costs = jnp.zeros(3, jnp.int32)
-        for index, run, cost, start, stop in parts:
-            if cost:
-                costs += jnp.stack([*cost(state, generation, start, stop), 0]).astype(jnp.int32)
-            key_stage = jax.random.fold_in(key, index)
-            state = run(key_stage, state, data, generation, start, stop)
-        return state, _report(state, costs)
-
-    state, report = for_each_seed(one, key, state, data)
-    return state, sharding.replicate(report)  # so that every host can read it
 
 
 def _alike(plan: Plan, generation: int, most: int) -> int:
@@ -269,7 +191,8 @@ def _alike(plan: Plan, generation: int, most: int) -> int:
     return next((n for n in range(1, most) if plan(generation + n) != stages), most)
 
 
-def _copy(state: Any) -> Any:
+def copy(state: Any) -> Any:
+    """The state in memory of its own, for programs that reuse that of their argument."""
     if jax.process_count() > 1:  # device_put takes no arrays that lie on other hosts too
         return jax.tree.map(jnp.copy, state)
     return jax.device_put(state, may_alias=False)  # compiles nothing
@@ -283,9 +206,9 @@ def _resume(
 ) -> tuple[Any, Position]:
     """The state, copied so that the caller can resume from it again, and its position."""
     state, position = resume_from
-    state = _copy(state)
+    state = copy(state)
     if sharding.device_count() > 1:
-        started = _start.lower(algorithm, key, *placed).compile()
+        started = programs.start.lower(algorithm, key, *placed).compile()
         state = jax.device_put(state, started.output_shardings)
     return state, Position(*position)
 
@@ -298,11 +221,5 @@ def with_key(data: Data) -> Data:
 def _place(population: Params, data: Data) -> tuple[Params, Data]:
     """Population and data on the devices, where arrays of NumPy are put once."""
     if sharding.device_count() > 1:
-        return _share_out(population, data)
+        return programs.share_out(population, data)
     return jax.device_put((population, data))
-
-
-@jax.jit
-def _share_out(population: Params, data: Data) -> tuple[Params, Data]:
-    """Compiled, because only a program takes the arrays of one host for those of many."""
-    return sharding.place(population), sharding.replicate(data)

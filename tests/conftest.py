@@ -1,5 +1,6 @@
 """Settings of all tests: shapes are checked, and no random key is used twice."""
 
+import builtins
 import fcntl
 import gc
 import os
@@ -65,6 +66,22 @@ def few_digits(monkeypatch):
     monkeypatch.setattr(
         datasets, "load_digits", lambda **options: tuple(part[:900] for part in load(**options))
     )
+
+
+@pytest.fixture
+def hide_package(monkeypatch):
+    """`hide_package(name)` lets imports of the package fail, as where it is not installed."""
+    real = builtins.__import__
+
+    def hide(package):
+        def without(name, *arguments):
+            if name.partition(".")[0] == package:
+                raise ImportError(name)
+            return real(name, *arguments)
+
+        monkeypatch.setattr(builtins, "__import__", without)
+
+    return hide
 
 
 @pytest.fixture

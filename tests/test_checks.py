@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gajax
-from gajax import crossover, loop, mutation
+from gajax import crossover, mutation, programs
 
 SGD, SIZE = optax.sgd(0.1), 4
 POPULATION = {"kernel": jnp.ones((SIZE, 3)), "bias": jnp.zeros(SIZE)}
@@ -75,7 +75,7 @@ REFUSED = {  # algorithm, changes of the population, message
         {},
         r"metric 'hits' of loss_fn must .* float32\[4\]",
     ),
-    "state that nobody has": (
+    "state that the individuals lack": (
         descent(gajax.with_context(lambda *_: gajax.Output(jnp.float32(0), {"mean": jnp.ones(2)}))),
         {},
         r"the state of loss_fn must have the leaves \[\], not \['mean'\]",
@@ -170,12 +170,12 @@ REFUSED = {  # algorithm, changes of the population, message
 def test_one_sentence_says_what_is_wrong(name):
     algorithm, changes, message = REFUSED[name]
     population = {**POPULATION, **changes}
-    compiled = loop._start._cache_size()
+    compiled = programs.start._cache_size()
     for run in (partial(gajax.evolve, generations=1), gajax.start):
         with pytest.raises(ValueError, match=message) as raised:
             run(algorithm, 0, population, gajax.Data(EXAMPLES, 1))
         assert "\n" not in str(raised.value)
-    assert loop._start._cache_size() == compiled
+    assert programs.start._cache_size() == compiled
 
 
 def test_hyper_parameters_must_fit_their_optimiser_and_mutation():

@@ -10,7 +10,7 @@ import pytest
 from small_model import assert_same, on_host
 
 import gajax
-from gajax import context, evaluation, mutation, sharding
+from gajax import breeding, context, evaluation, mutation, sharding
 
 SIZE, SURVIVORS, EXAMPLES, BATCH, GENERATIONS = 8, 4, 24, 8, 2
 INPUTS = np.random.default_rng(0).normal(size=(EXAMPLES, 3)).astype(np.float32)
@@ -149,6 +149,22 @@ def test_hyper_parameters_are_inherited_and_perturbed(name):
         assert np.abs(powers).max() < generation + 0.5
         changed += np.sum(np.abs(powers) > 0.5)
     assert changed
+
+
+def test_children_inherit_from_the_parent_in_their_place():
+    def swap(key, mother, father):
+        return father, mother
+
+    def shift(key, tree):
+        return jax.tree.map(lambda leaf: leaf + 1, tree)
+
+    mother = gajax.Individual(jnp.float32(1), "mother", jnp.float32(10))
+    father = gajax.Individual(jnp.float32(2), "father", jnp.float32(20))
+    cross, mutate = breeding.of_individuals(swap, shift, lambda key, hyper: 2 * hyper)
+    keys = jax.random.split(jax.random.key(1), 4)
+    children = list(map(mutate, keys[:2], cross(keys[2], mother, father)))
+    assert children == [(3, "mother", 20), (2, "father", 40)]
+    assert cross(keys[3], mother.params, father.params) == (2, 1), "of genes alone"
 
 
 def test_each_individual_learns_at_its_own_rate():

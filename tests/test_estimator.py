@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gajax import dense, loop
+from gajax import dense, programs
 from gajax.estimator import EvolvedClassifier, EvolvedRegressor
 
 SMALL = {"hidden": (8,), "population_size": 4, "learning_rate": 0.02, "batch_size": 8}
@@ -35,9 +35,13 @@ def fitted(request):
     return classifier.fit(INPUTS, LABELS[IS_RIGHT.astype(int)])
 
 
-def programs():
+def program_counts():
     """How many programs there are of each kind."""
-    return loop.run_generations._cache_size(), loop._start._cache_size(), loop.piece._cache_size()
+    return (
+        programs.run_generations._cache_size(),
+        programs.start._cache_size(),
+        programs.piece._cache_size(),
+    )
 
 
 @parametrize_with_checks(
@@ -104,10 +108,10 @@ def test_equal_seeds_and_copies_predict_the_same(fitted):
 def test_equal_shapes_compile_once(fitted, caplog):
     """Whatever the seed, the learning rate and the data; predictions never do."""
     other = clone(fitted).set_params(random_state=3, learning_rate=0.01)
-    before = programs()
+    before = program_counts()
     with jax.log_compiles():
         other.fit(2 * INPUTS, LABELS[IS_RIGHT[::-1].astype(int)]).predict(INPUTS[:7])
-    assert programs() == before
+    assert program_counts() == before
     assert not [line for line in caplog.messages if "ompil" in line]
 
 
@@ -132,11 +136,11 @@ def test_grid_search_of_a_pipeline_compiles_nothing_for_learning_rates():
     pipeline = make_pipeline(StandardScaler(), EvolvedClassifier(epochs=12, **SMALL))
     rates = {"evolvedclassifier__learning_rate": [1e-6, 0.02]}  # the first one learns nothing
     search = GridSearchCV(pipeline, rates, cv=3, error_score="raise")
-    before = loop.run_generations._cache_size()
+    before = programs.run_generations._cache_size()
     search.fit(INPUTS, labels)
     assert search.best_params_ == {"evolvedclassifier__learning_rate": 0.02}
     # Generation 0 and the later ones, for the size of a fold; for all examples they were there.
-    assert loop.run_generations._cache_size() - before <= 4
+    assert programs.run_generations._cache_size() - before <= 4
     assert search.score(INPUTS, labels) > 0.85
 
 

@@ -30,6 +30,7 @@ CORE_LEVELS = [
     {"mating"},
     {"fronts"},
     {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
+    {"programs"},
     {"loop"},
     {"io", "results", "ask_tell", "models"},
     {"fitting", "plotting", "methods"},
@@ -52,7 +53,7 @@ EXPERIMENT_LEVELS = [
 APART = ("gajax.operators", "gajax.algorithms")
 """Packages whose modules do not import each other."""
 
-COMPILING = {"gajax.loop"}
+COMPILING = {"gajax.programs"}
 """The modules of `gajax` that may compile."""
 
 

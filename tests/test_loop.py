@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import gajax
-from gajax import crossover, loop, mutation
+from gajax import crossover, mutation, programs
 
 ADAM = optax.adam(0.1)
 SIZE, EXAMPLES, GENERATIONS = 4, 8, 3
@@ -164,18 +164,18 @@ def test_generations_of_the_same_stages_run_together(traced):
 
 def test_arrays_of_numpy_are_put_on_the_device_once(traced, monkeypatch):
     """Every program gets the same arrays of the device."""
-    given, piece = [], loop.piece
+    given, piece = [], programs.piece
 
-    def watched(programs, index, key, state, data, *turns):
+    def watched(functions, index, key, state, data, *turns):
         given.append(data)
-        return piece(programs, index, key, state, data, *turns)
+        return piece(functions, index, key, state, data, *turns)
 
-    monkeypatch.setattr(loop, "piece", watched)
+    monkeypatch.setattr(programs, "piece", watched)
     mine = data(0)._replace(examples=np.asarray(data(0).examples))
     steps = gajax.evolve(traced.algorithm, jax.random.key(0), population(0), mine, generations=2)
-    end, programs = weights(steps), len(given)
+    end, count = weights(steps), len(given)
     assert isinstance(given[0].examples, jax.Array)
-    assert all(one.examples is given[0].examples for one in given) and programs > 2
+    assert all(one.examples is given[0].examples for one in given) and count > 2
     np.testing.assert_array_equal(end, weights(traced.evolve(generations=2)))
 
 

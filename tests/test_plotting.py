@@ -1,6 +1,5 @@
 """Figures: what is drawn, and that a user's settings and display do not matter."""
 
-import builtins
 import subprocess
 import sys
 import warnings
@@ -147,15 +146,8 @@ def test_what_cannot_be_drawn(shown, words, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_a_missing_package_is_named(hide_package):
+    hide_package("matplotlib")
     with pytest.raises(ImportError, match=r"^gajax.plot needs `pip install matplotlib`$"):
         gajax.plot(history(LOSS))
 

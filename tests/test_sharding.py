@@ -23,7 +23,7 @@ from small_model import (
 )
 
 import gajax
-from gajax import breeding, loop, sharding
+from gajax import breeding, programs, sharding
 
 BYTES = {"f32": 4, "s32": 4, "s8": 1, "u32": 4, "pred": 1}
 # Outside of a mesh, in which every operation by itself is compiled anew for each share.
@@ -43,12 +43,12 @@ def evolved(name, broken=0):
     """
     algorithm = ALGORITHMS[name]
     population = {**POPULATION, "first": POPULATION["first"].at[:broken].set(jnp.nan)}
-    compiled = loop.piece._cache_size()
+    compiled = programs.piece._cache_size()
     steps = gajax.evolve(algorithm, jax.random.key(2), population, DATA, generations=2)
     stages = set()
     for state, info in steps:  # noqa: B007
         stages |= {stage.name for stage in algorithm.stages(SIZE, len(INPUTS))(info.generation)}
-    assert loop.piece._cache_size() <= compiled + len(stages), "one program for each stage"
+    assert programs.piece._cache_size() <= compiled + len(stages), "one program for each stage"
     if sharding.device_count() > 1:
         shares = [shard.data.shape[0] for shard in state.params["first"].addressable_shards]
         assert shares == [SIZE // len(shares)] * sharding.device_count()

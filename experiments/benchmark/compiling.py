@@ -1,8 +1,6 @@
 """Benchmark of the time to the first generation, nearly all of which is compilation."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from statistics import median
 from typing import Any
@@ -13,7 +11,7 @@ import optax
 from jax import lax
 
 import gajax
-from experiments.benchmark.measure import Row, Sizes
+from experiments.benchmark.measure import Row, Sizes, timed_anew
 from experiments.front import networks
 
 NETWORKS = ("mlp", (32,), (8, 8, 1)), ("lenet", (), (28, 28, 1))
@@ -47,7 +45,7 @@ def first_generations(sizes: Sizes, repeats: int) -> Iterator[Row]:
             run = partial(_first_generation, made, population, data)
             floor = partial(_train_one, network, population, data)
             # A first call would compile nothing that the next ones need, so there is none.
-            taken = [(*_timed(run), _timed(floor)[0]) for _ in range(repeats)]
+            taken = [(*timed_anew(run), timed_anew(floor)[0]) for _ in range(repeats)]
             seconds, processor, floor_seconds = map(median, zip(*taken, strict=True))
             yield Row(
                 9,
@@ -80,13 +78,3 @@ def _train_one(network: networks.Network, population: Any, data: gajax.Data) -> 
         return lax.fori_loop(0, 20, body, (params, _ADAM.init(params)))
 
     return train(gajax.take(population, 0))
-
-
-def _timed(run: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds, and seconds of all threads together, of a function that is compiled anew."""
-    jax.clear_caches()
-    began, before = time.perf_counter(), os.times()
-    jax.block_until_ready(run())
-    after = os.times()
-    processor = after.user + after.system - before.user - before.system
-    return time.perf_counter() - began, processor

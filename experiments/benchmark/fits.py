@@ -1,18 +1,15 @@
 """Benchmark of the scikit-learn estimators: a first fit, with compilation, and a second one."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from statistics import median
-from typing import Any
 
-import jax
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import scale
 
-from experiments.benchmark.measure import Row, Sizes
+from experiments.benchmark.measure import Row, Sizes, interleaved, timed_anew
 from gajax.estimator import EvolvedClassifier
 from gajax.methods import METHODS
 
@@ -28,26 +25,14 @@ def estimators(sizes: Sizes, repeats: int) -> Iterator[Row]:
     )
     count = sizes.fitted
     train = train_images[:count], train_labels[:count]
-    rival = median(_seconds(partial(MLPClassifier((64,), random_state=0).fit, *train), repeats))
+    rival = partial(MLPClassifier((64,), random_state=0).fit, *train)
     for method in METHODS:
         classifier = EvolvedClassifier(method=method, random_state=0)
         fit = partial(classifier.fit, *train)
-        first = _seconds(fit, repeats, before=jax.clear_caches)
-        second = _seconds(fit, repeats)
+        first = median(timed_anew(fit)[0] for _ in range(repeats))
+        second, of_rival = interleaved(fit, rival, repeats=repeats)
         accuracy = f"accuracy {classifier.score(test_images, test_labels):.3f}"
-        for name, taken in (("first", first), ("second", second)):
-            rivals = {"scikit-learn MLP": rival}
+        for name, seconds in (("first", first), ("second", second)):
+            rivals = {"scikit-learn MLP": of_rival}
             size = f"{len(train[0]):,} images"
-            yield Row(10, f"{name} fit by {method}", size, median(taken), None, rivals, accuracy)
-
-
-def _seconds(
-    run: Callable[[], Any], repeats: int, before: Callable[[], None] = lambda: None
-) -> list[float]:
-    taken = []
-    for _ in range(repeats):
-        before()
-        began = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - began)
-    return taken
+            yield Row(10, f"{name} fit by {method}", size, seconds, None, rivals, accuracy)

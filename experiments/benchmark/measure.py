@@ -143,6 +143,16 @@ def interleaved(*functions: Function, repeats: int) -> list[float]:
     return [median(taken) for taken in times]
 
 
+def timed_anew(run: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds, and seconds of all threads together, of a function that is compiled anew."""
+    jax.clear_caches()
+    began, before = time.perf_counter(), os.times()
+    jax.block_until_ready(run())
+    after = os.times()
+    processor = after.user + after.system - before.user - before.system
+    return time.perf_counter() - began, processor
+
+
 def stateful(step: Callable[[Any], Any], state: Any) -> Function:
     """Return a function that advances the state on each call, so that `step` may donate it."""
     held = [state]

@@ -113,7 +113,7 @@ def expected_costs(config: Config, network: Network, examples: int) -> tuple[flo
     """
     if config.method not in ALGORITHMS:
         return budget(config), 0.0
-    reserve = _refinement_cost(densities(config), config) if is_refined(config) else 0.0
+    reserve = _refinement_cost(densities(config), config)
     if config.budget is None:
         return math.inf, reserve
     stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
@@ -131,7 +131,7 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     if config.budget is None or config.method not in ALGORITHMS:
         return
     stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
-    _, reserve = expected_costs(config, network, examples)
+    reserve = _refinement_cost(densities(config), config)
     lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
     parts = "its first generation" + (" and its final refinement" if reserve else "")
     expected = f"{math.ceil(lowest):,} or more, the cost of {config.method} with {parts}"
@@ -235,7 +235,7 @@ def _evolution(
         facts = {"phase": "evolution", "spent": spent}
         yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
         if info.done and config.budget is not None:  # it may be larger than that of a saved state
-            reserve = _refinement_cost(density, config) if is_refined(config) else 0.0
+            reserve = _refinement_cost(density, config)
             if spent + generation_cost(stages, info.generation + 1) + reserve > config.budget:
                 return
 
@@ -265,7 +265,9 @@ def _cost(info: gajax.Info) -> float:
 
 
 def _refinement_cost(density: np.ndarray | Array, config: Config) -> float:
-    """Upper bound on the cost of the final refinement, gradient steps and scoring."""
+    """Upper bound on the cost of the final refinement, or 0 without one."""
+    if not is_refined(config):
+        return 0.0
     most = config.final_refine_steps
     counts = budgets(jnp.asarray(density), most)
     checks = 2 + counts // max(1, most // CHECKS)

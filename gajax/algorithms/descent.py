@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import context as contexts
 from gajax import evaluation, gradients, sharding, types
 from gajax import population as populations
-from gajax.checks import check_genes, check_loss, check_optimizer
+from gajax.checks import check_training
 from gajax.context import Loss, Measured
 from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
@@ -83,8 +83,6 @@ def descent(
         return lambda generation: plan if generation else ()
 
     def check(population: Any, data: Data) -> None:
-        check_genes(population)
-        check_loss(loss_fn, value_and_grad, population, data, batch_size)
-        check_optimizer(optimizer, population)
+        check_training(loss_fn, value_and_grad, optimizer, population, data, batch_size)
 
     return Algorithm(init, stages, check)

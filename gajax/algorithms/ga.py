@@ -17,20 +17,12 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import bits, breeding, evaluation, gradients, individual, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
-from gajax.checks import check_bound, check_genes, check_loss, check_operators, check_optimizer
+from gajax.checks import check_bound, check_operators, check_training
 from gajax.context import Loss, Measured
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
 from gajax.operators import selection as selections
-from gajax.types import (
-    Algorithm,
-    Data,
-    Optimizer,
-    Outside,
-    Params,
-    Plan,
-    Stage,
-)
+from gajax.types import Algorithm, Data, Optimizer, Outside, Params, Plan, Stage
 
 NO_STEPS = optax.identity()
 """The optimiser of individuals that do not learn."""
@@ -124,10 +116,10 @@ def ga(
             first = (generation - 1) * batches
             order = evaluation.batch_order(data, first, batches, batch_size=batch_size)
             individuals = state.params, state.optimizer_state, state.total
-            first_ones = sharding.first((*individuals, keys_of(key, size)), survivors)
-            params, optimizer_state, total, keys = first_ones
-            batches_ = data, order, start, stop
-            trained = learn(params, optimizer_state, *batches_, keys=keys, total=total)
+            given = *individuals, keys_of(key, size)
+            params, optimizer_state, total, keys = sharding.first(given, survivors)
+            options = {"keys": keys, "total": total}
+            trained = learn(params, optimizer_state, data, order, start, stop, **options)
             params, optimizer_state, total = sharding.replace_first(individuals, trained)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
@@ -181,9 +173,7 @@ def ga(
         return lambda generation: later if generation else scoring
 
     def check(population: Any, data: Data) -> None:
-        check_genes(population)
-        check_loss(loss_fn, value_and_grad, population, data, batch_size)
-        check_optimizer(optimizer, population)
+        check_training(loss_fn, value_and_grad, optimizer, population, data, batch_size)
         check_operators(crossover, mutation, hyper_mutation, population)
         check_bound(crossover, population)
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from gajax import context as contexts
 from gajax import evaluation, gradients, individual, types
 from gajax import population as populations
-from gajax.checks import check_genes, check_loss, check_optimizer
+from gajax.checks import check_training
 from gajax.context import Loss, Measured
 from gajax.individual import genes_of, with_genes
 from gajax.types import Algorithm, Data, Params, Stage
@@ -207,9 +207,7 @@ def pruning(
         return lambda generation: plans[generation] if generation < len(plans) else ()
 
     def check(population: Any, data: Data) -> None:
-        check_genes(population)
-        check_loss(loss_fn, value_and_grad, population, data, batch_size)
-        check_optimizer(optimizer, population)
+        check_training(loss_fn, value_and_grad, optimizer, population, data, batch_size)
         weight_mask(genes_of(population))
 
     return Algorithm(init, stages, check)

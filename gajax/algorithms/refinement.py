@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from gajax import context as contexts
 from gajax import evaluation, gradients, types
 from gajax import population as populations
-from gajax.checks import check_genes, check_loss, check_optimizer
+from gajax.checks import check_training
 from gajax.context import Loss
 from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
@@ -139,8 +139,6 @@ def refinement(
         return plan
 
     def check(population: Any, data: Data) -> None:
-        check_genes(population)
-        check_loss(loss_fn, value_and_grad, population, data, batch_size)
-        check_optimizer(optimizer, population)
+        check_training(loss_fn, value_and_grad, optimizer, population, data, batch_size)
 
     return Algorithm(init, stages, check)

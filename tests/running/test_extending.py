@@ -78,7 +78,7 @@ def test_an_extended_run_is_that_of_the_larger_number(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(small, tmp_path_factory):
-    """The directory of a finished run of gemonn, for nobody to touch."""
+    """A finished run of gemonn; tests must not change its directory."""
     directory = tmp_path_factory.mktemp("finished") / "run"
     gemonn.main([*EVOLUTION, "--out", str(directory)])
     return directory
@@ -86,7 +86,7 @@ def finished(small, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(small, tmp_path_factory):
-    """The directory of a finished run of mnist_ga, for nobody to touch."""
+    """A finished run of mnist_ga; tests must not change its directory."""
     directory = tmp_path_factory.mktemp("trained") / "run"
     mnist_ga.main([*TRAINING, "--out", str(directory)])
     return directory

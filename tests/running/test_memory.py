@@ -15,7 +15,7 @@ from experiments.front import networks
 from experiments.front import training as front_training
 from experiments.running import memory
 from experiments.running.cli import InputError
-from gajax import loop
+from gajax import programs
 
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 IMAGES = 300
@@ -38,8 +38,8 @@ def compiled_bytes(algorithm, individual, individuals, data):
     stages = {stage.run: (index, stage) for index, stage in enumerate(plan(1))}
     needed = []
     for index, stage in stages.values():
-        programs = stage.run, stage.cost
-        piece = loop.piece.lower(programs, index, KEY, state, data, 1, 0, stage.turns)
+        functions = stage.run, stage.cost
+        piece = programs.piece.lower(functions, index, KEY, state, data, 1, 0, stage.turns)
         memory = piece.compile().memory_analysis()
         needed.append(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
     return max(needed)

@@ -82,7 +82,7 @@ def test_a_run_cut_at_any_step_comes_to_the_same_end(name, more, expected, inter
 
 @pytest.fixture(scope="module")
 def cut_run(tmp_path_factory):
-    """The directory of a run of gemonn that was cut after a few steps, for nobody to touch."""
+    """A run of gemonn that was cut after a few steps; tests must not change its directory."""
     directory = tmp_path_factory.mktemp("cut") / "run"
     original = CheckpointManager.step
     with pytest.MonkeyPatch.context() as patch:
