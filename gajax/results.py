@@ -75,7 +75,7 @@ def front(state: Any, objectives: Mapping[str, Any] | None = None) -> Front:
         raise ValueError("objectives must name a column beside the loss, not none")
     columns = _on_host(objectives) | _on_host({"loss": state.loss})
     points = np.stack([*columns.values()], axis=1)
-    kept = _non_dominated(points)
+    kept = non_dominated(points)
     return Front(
         individuals=populations.take(state.params, jnp.asarray(kept)),
         objectives={name: column[kept] for name, column in columns.items()},
@@ -88,16 +88,17 @@ def _on_host(columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: sharding.gather(column) for name, column in columns.items()}
 
 
-def _non_dominated(points: Float[np.ndarray, "P M"]) -> Int[np.ndarray, " K"]:
-    """Indices of distinct finite points, in lexical order.
+def non_dominated(points: Float[np.ndarray, "P M"]) -> Int[np.ndarray, " K"]:
+    """Indices of the distinct finite points that no other one dominates, in lexical order.
 
-    In NumPy, because `gajax.pareto.ranks` takes longer to compile than this takes to run.
+    All objectives are minimised. In NumPy, because `gajax.pareto.ranks` takes longer to compile
+    than this takes to run.
     """
     finite = np.flatnonzero(np.isfinite(points).all(axis=1))
     distinct, first = np.unique(points[finite], axis=0, return_index=True)
     members, indices = np.empty_like(distinct), []
     for point, index in zip(distinct, finite[first], strict=True):
-        # Who dominates a point stands before it.
+        # The points that dominate this one stand before it.
         if not (members[: len(indices)] <= point).all(axis=1).any():
             members[len(indices)] = point
             indices.append(index)

@@ -101,17 +101,6 @@ def densities(population: Params) -> Float[np.ndarray, " P"]:
     return gajax.sharding.gather(_densities(population))
 
 
-def nondominated(density: Any, loss: Any) -> np.ndarray:
-    """Indices of the nondominated points without duplicates, sparsest first."""
-    order = np.lexsort((loss, density))
-    front, best = [], math.inf
-    for index in order:
-        if loss[index] < best:
-            best = loss[index]
-            front.append(index)
-    return np.array(front, int)
-
-
 # Compiled once for each shape: their operations one by one take longer.
 _densities = jax.jit(gajax.density)
 _hypervolume = jax.jit(gajax.pareto.hypervolume)

@@ -18,6 +18,7 @@ from experiments.front.recorder import FrontRecorder
 from experiments.front.results import Results
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import require_finite_loss
+from gajax.results import non_dominated
 from gajax.types import Params
 
 SNAPSHOTS = (1, 10, 100)
@@ -160,7 +161,7 @@ def _measure(
 ) -> tuple[np.ndarray, Front, Front]:
     """The order with the front first, the front, and all individuals in that order."""
     train_loss = measures.losses(network, step.params, parts["train"])
-    front = measures.nondominated(step.density, train_loss)
+    front = non_dominated(np.stack([step.density, train_loss], axis=1))
     others = np.setdiff1d(np.arange(len(train_loss)), front)
     order = np.concatenate([front, others[np.lexsort((train_loss[others], step.density[others]))]])
     test_loss = measures.losses(network, step.params, parts["test"])[order]

@@ -9,6 +9,7 @@ import gajax
 from experiments.front import measures as fronts
 from experiments.front import networks
 from experiments.front import report as front_report
+from gajax.results import non_dominated
 
 ZERO_LOSS = 0.2312
 
@@ -51,7 +52,7 @@ def test_the_ends_of_the_scale(density, loss, score):
 
 def test_nondominated_keeps_one_point_of_each_kind():
     density, loss = np.array([0.3, 0.1, 0.1, 0.2, 0.3]), np.array([0.1, 0.5, 0.5, 0.6, np.nan])
-    assert fronts.nondominated(density, loss).tolist() == [1, 0]
+    assert non_dominated(np.stack([density, loss], axis=1)).tolist() == [1, 0]
 
 
 def test_losses_and_accuracies_are_those_of_all_examples():
