@@ -126,12 +126,6 @@ def from_vector(vector: Shaped[Array, " genes"], tree: Params) -> Params:
     return jax.tree.unflatten(structure, shaped)
 
 
-def gene_ranks(scores: Params) -> Params:
-    """The rank of every gene by its score among those of all leaves, 0 for the highest."""
-    order = jnp.argsort(-to_vector(scores))
-    return from_vector(jnp.zeros_like(order).at[order].set(jnp.arange(order.size)), scores)
-
-
 def join(tree: Params) -> list[Array]:
     """The large leaves, and all others as one vector, which compiles faster than many leaves.
 

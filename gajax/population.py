@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from gajax import individual, sharding
 from gajax.individual import (
     all_leaves,
-    gene_ranks,
     genes,
     genes_of,
     leaf_mask,
@@ -19,6 +18,7 @@ from gajax.individual import (
     random_masks,
     with_genes,
 )
+from gajax.sparsity import highest
 from gajax.types import LeafPredicate, Params, as_key, require_at_least
 
 
@@ -85,19 +85,18 @@ def sparse_copies(
     weights = sum(jax.tree.leaves(sizes))
     fixed = genes(params) - weights
     scores = jax.tree.map(lambda leaf, may: jnp.where(may, jnp.abs(leaf), jnp.inf), params, mask)
-    ranks = gene_ranks(scores)
 
     def copy(individual: tuple[Key[Array, ""], Array]) -> Params:
         key, density = individual
-        kept = fixed + jnp.round(density * weights)
+        kept = highest(scores, fixed + jnp.round(density * weights).astype(jnp.int32))
         scale = jnp.where(density < 1, noise, 0)
 
-        def change(key: Array, leaf: Array, rank: Array) -> Array:
+        def change(key: Array, leaf: Array, is_kept: Array) -> Array:
             noise = jax.random.normal(key, leaf.shape, leaf.dtype)
             moved = leaf + scale * jnp.sqrt(jnp.mean(leaf**2)) * noise
-            return jnp.where((rank < kept) & (leaf != 0), moved.astype(leaf.dtype), 0)
+            return jnp.where(is_kept & (leaf != 0), moved.astype(leaf.dtype), 0)
 
-        return with_genes(source, map_with_key(key, change, params, ranks))
+        return with_genes(source, map_with_key(key, change, params, kept))
 
     return map_individuals(copy, (jax.random.split(as_key(key), size), densities))
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
     {"types", "bits", "sharding", "sorting", "dense"},
     {"individual", "pace", "seeds"},
+    {"sparsity"},
     {"population", "context"},
     {
         "operators",
@@ -22,7 +23,6 @@ CORE_LEVELS = [
         "mutation",
         "selection",
         "evaluation",
-        "sparsity",
         "pareto",
         "objectives",
     },

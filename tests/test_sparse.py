@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from gajax import sparse
+from gajax.sparsity import highest
 
 OPTIMIZERS = {
     "momentum": optax.sgd(0.1, momentum=0.9),
@@ -113,3 +114,30 @@ def test_parameters_are_required():
     optimizer = sparse(optax.sgd(0.1))
     with pytest.raises(ValueError, match="parameters"):
         optimizer.update(START, optimizer.init(START))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 9])
+def test_highest_counts_ties_and_all_leaves_together(count):
+    scores = {"a": jnp.array([[3.0, 1.0], [3.0, -1.0]]), "b": jnp.array([3.0, 0.0, jnp.inf, -0.0])}
+    chosen = highest(scores | {"c": jnp.float16(jnp.nan)}, count)
+    found = np.concatenate([np.ravel(chosen[name]) for name in "abc"])
+    flat = np.array([3.0, 1.0, 3.0, -1.0, 3.0, 0.0, np.inf, 0.0, -np.inf])
+    assert found.dtype == bool
+    np.testing.assert_array_equal(
+        np.flatnonzero(found), np.sort(np.argsort(-flat, stable=True)[:count])
+    )
+
+
+def test_highest_is_what_sorting_gives_for_each_individual_of_a_population():
+    key_scores, key_ties = jax.random.split(jax.random.key(3))
+    plain = jax.random.normal(key_scores, (4, 30, 11))
+    ties = jax.random.randint(key_ties, (4, 70), -2, 3).astype(jnp.bfloat16)
+    counts = jnp.array([1, 200, 399, 400])
+    chosen = jax.vmap(highest)({"a": plain, "b": ties}, counts)
+    found = np.concatenate([np.reshape(chosen[name], (4, -1)) for name in "ab"], axis=1)
+    flat = np.concatenate(
+        [np.reshape(part, (4, -1)).astype(np.float64) for part in (plain, ties)], 1
+    )
+    for row, scores, count in zip(found, flat, np.asarray(counts), strict=True):
+        wanted = np.sort(np.argsort(-scores, stable=True)[:count])
+        np.testing.assert_array_equal(np.flatnonzero(row), wanted)

@@ -21,6 +21,7 @@ from gajax import population as populations
 from gajax.checks import check_training
 from gajax.context import Loss, Measured
 from gajax.individual import genes_of, with_genes
+from gajax.sparsity import highest
 from gajax.types import Algorithm, Data, Params, Stage
 
 
@@ -211,11 +212,6 @@ def pruning(
         weight_mask(genes_of(population))
 
     return Algorithm(init, stages, check)
-
-
-def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:
-    """True for the `count` genes of highest score in all leaves together."""
-    return jax.tree.map(lambda rank: rank < count, individual.gene_ranks(scores))
 
 
 def _where(mask: PyTree[Bool[Array, "..."]], tree: Params, other: int) -> Params:

@@ -10,7 +10,7 @@ import pytest
 
 import gajax
 from gajax import evaluation
-from gajax.algorithms.pruning import Move, highest
+from gajax.algorithms.pruning import Move
 
 BATCH, WEIGHTS, BIASES = 5, 64, 11
 OPTIMIZER = optax.adam(0.05)
@@ -260,13 +260,3 @@ def test_moves_reach_each_density_and_then_exchange_weights():
     shares = [0.0, *[0.3, 0.225, 0.15, 0.075] * 2, 0.3]
     np.testing.assert_allclose([move.grow for move in exchanges], shares)
     assert [move.stop for move in exchanges[5:]] == [140, 160, 180, 201, 204]
-
-
-@pytest.mark.parametrize("count", [0, 1, 3, 5, 7])
-def test_highest_counts_ties_and_all_leaves_together(count):
-    scores = {"a": jnp.array([[3.0, 1.0], [3.0, -1.0]]), "b": jnp.array([3.0, 0.0, jnp.inf])}
-    chosen = highest(scores, count)
-    found = np.concatenate([np.ravel(chosen[name]) for name in "ab"])
-    flat = np.array([3.0, 1.0, 3.0, -1.0, 3.0, 0.0, np.inf])
-    assert found.dtype == bool and found.sum() == count
-    assert sorted(flat[found]) == sorted(flat)[7 - count :]
