@@ -16,6 +16,8 @@ from gajax.algorithms.descent import descent as descent
 from gajax.algorithms.ga import GAState as GAState
 from gajax.algorithms.ga import ga as ga
 from gajax.algorithms.gemonn import gemonn as gemonn
+from gajax.algorithms.ladder import LadderState as LadderState
+from gajax.algorithms.ladder import ladder as ladder
 from gajax.algorithms.nsga2 import nsga2 as nsga2
 from gajax.algorithms.pruning import PruningState as PruningState
 from gajax.algorithms.pruning import pruning as pruning
@@ -55,6 +57,7 @@ from gajax.population import take as take
 from gajax.programs import run_generations as run_generations
 from gajax.results import Front as Front
 from gajax.results import front as front
+from gajax.sparsity import scale_by_density as scale_by_density
 from gajax.sparsity import sparse as sparse
 from gajax.types import Algorithm as Algorithm
 from gajax.types import Data as Data

@@ -24,7 +24,7 @@ def gradient_steps(
     population: Any,
     optimizer_state: Any,
     data: Data,
-    order: Int[Array, "T B"],
+    order: Int[Array, "*P T B"],
     start: int | Int[Array, ""],
     stop: int | Int[Array, ""] | Int[Array, " P"],
     *,
@@ -34,15 +34,19 @@ def gradient_steps(
 ) -> tuple[Any, Any, Measured]:
     """Train every individual by itself on the batches `start` to `stop` of `order`.
 
-    Each individual may have a `stop` and a key of its own. Returns the population, its optimiser
-    states and `total` (None: zero) with the losses and metrics of the batches added. A batch whose
-    loss is not finite is skipped, and so is a gene whose gradient is NaN. A chunk of individuals
-    takes all its steps before the next chunk starts, so that its weights and moments stay in the
-    cache. Optimisers that take `value`, `grad` or `value_fn`, such as `optax.lbfgs`, get them.
+    Each individual may have an order, a `stop` and a key of its own. Returns the population, its
+    optimiser states and `total` (None: zero) with the losses and metrics of the batches added. A
+    batch whose loss is not finite is skipped, and so is a gene whose gradient is NaN. A chunk of
+    individuals takes all its steps before the next chunk starts, so that its weights and moments
+    stay in the cache. Optimisers that take `value`, `grad` or `value_fn`, such as `optax.lbfgs`,
+    get them.
     """
 
-    def train(arguments, stop, examples, shared, order, start):
-        individual, optimizer_state, total, key = arguments
+    own, common_order = (order, None) if order.ndim > 2 else (None, order)
+
+    def train(arguments, stop, examples, shared, common_order, start):
+        individual, optimizer_state, total, key, own = arguments
+        order = common_order if own is None else own
         update = optax.with_extra_args_support(_optimizer_of(optimizer, individual)).update
 
         def body(batch, carry):
@@ -77,9 +81,9 @@ def gradient_steps(
         return individual, optimizer_state, of_finite(individual, total)
 
     if total is None:
-        total = no_total(value_and_grad, population, data, order.shape[1])
-    individuals = population, optimizer_state, total, keys
-    common = data.examples, data.shared, order, start
+        total = no_total(value_and_grad, population, data, order.shape[-1])
+    individuals = population, optimizer_state, total, keys, own
+    common = data.examples, data.shared, common_order, start
     return map_until(stop, train, individuals, *common, chunk_size=chunk_size)
 
 

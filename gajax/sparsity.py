@@ -1,7 +1,9 @@
 """Which genes are kept, and gradient steps under which the others stay zero."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from itertools import accumulate
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree, UInt32
 
 from gajax import sorting
-from gajax.individual import all_leaves, leaf_mask
-from gajax.types import LeafPredicate, Params
+from gajax.individual import all_leaves, density, leaf_mask
+from gajax.types import LeafPredicate, Optimizer, Params
 
 
 def sparse(
@@ -43,8 +45,88 @@ def sparse(
     return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
-def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:
-    """True for the `count` genes of highest score in all leaves together, of equal ones the first.
+def scale_by_density(
+    dense: float,
+    sparse: float,
+    *,
+    at: float = 0.002,
+    may_be_zero: LeafPredicate = all_leaves,
+) -> optax.GradientTransformation:
+    """The last link of a chain: multiply by minus a learning rate that rises with sparsity.
+
+    It is `dense` for a network all of whose genes differ from zero, `sparse` for one of density
+    `at`, and log-linear in the density of the leaves that may become zero in between and beyond:
+    sparse networks have larger weights, which need larger steps. For Adam write
+    `optax.chain(optax.scale_by_adam(), gajax.scale_by_density(1e-3, 3e-2))`.
+    """
+
+    def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:
+        if params is None:
+            raise ValueError(
+                "scale_by_density needs the parameters: update(updates, state, params)"
+            )
+        mask = jax.tree.leaves(leaf_mask(params, may_be_zero))
+        leaves = [leaf for leaf, may in zip(jax.tree.leaves(params), mask, strict=True) if may]
+        share = density(leaves)
+        lowest = 1 / sum(leaf.size for leaf in leaves)  # so that no rate is infinite
+        rate = dense * (sparse / dense) ** (jnp.log(jnp.maximum(share, lowest)) / math.log(at))
+        return jax.tree.map(lambda leaf: (-rate * leaf).astype(leaf.dtype), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def prune(
+    params: Params,
+    alive: PyTree[Bool[Array, "..."]],
+    may_be_zero: PyTree[bool],
+    number: int | Int[Array, ""],
+) -> PyTree[Bool[Array, "..."]]:
+    """True for the `number` living genes of largest magnitude, and for all that may not be zero."""
+
+    def score(leaf: Array, is_alive: Array, may: bool) -> Array:
+        return jnp.where(is_alive, jnp.abs(leaf) if may else jnp.inf, -1)
+
+    chosen = highest(jax.tree.map(score, params, alive, may_be_zero), number)
+    return jax.tree.map(jnp.logical_and, chosen, alive)
+
+
+def grow(
+    alive: PyTree[Bool[Array, "..."]], gradient: Params, number: int | Int[Array, ""]
+) -> PyTree[Bool[Array, "..."]]:
+    """True for living genes, and for the `number` others of largest gradient (arXiv 1911.11134)."""
+    scores = jax.tree.map(lambda is_in, leaf: jnp.where(is_in, -1, jnp.abs(leaf)), alive, gradient)
+    return jax.tree.map(jnp.logical_or, alive, highest(scores, number))
+
+
+def keep(alive: PyTree[Bool[Array, "..."]], params: Params) -> Params:
+    """The genes with zero in place of those that are not alive."""
+    return jax.tree.map(lambda is_in, leaf: jnp.where(is_in, leaf, 0), alive, params)
+
+
+def of_alive(optimizer: Optimizer) -> Optimizer:
+    """The optimiser without the other genes, for a state that is a pair of `alive` and its own.
+
+    Of one that is a function of hyper-parameters, another such function.
+    """
+
+    def masked(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+        inner = optax.with_extra_args_support(inner)
+
+        def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
+            alive, inner_state = state
+            updates = keep(alive, updates)
+            updates, inner_state = inner.update(updates, inner_state, params, **extra)
+            return keep(alive, updates), (alive, inner_state)
+
+        return optax.GradientTransformationExtraArgs(inner.init, update)
+
+    if isinstance(optimizer, optax.GradientTransformation):
+        return masked(optimizer)
+    return lambda hyper: masked(optimizer(hyper))
+
+
+def highest(scores: Params, number: int | Int[Array, ""]) -> PyTree[Bool[Array, "..."]]:
+    """True for the `number` genes of highest score in all leaves together, of equal ones the first.
 
     Scores are compared in float32, NaN as the lowest. The score of the last gene that is in, and
     its place among equals, are found bit by bit, which takes a tenth of the time of sorting.
@@ -65,17 +147,18 @@ def highest(scores: Params, count: int | Int[Array, ""]) -> PyTree[Bool[Array, "
     def is_above(limit: UInt32[Array, ""]) -> list[Bool[Array, " _"]]:
         return [word > limit for word in words]
 
-    # At most `count` genes are above the highest limit that is not the score of one that is in.
-    limit = ~_largest(32, lambda flipped: _count(is_above(~flipped)) <= count)
-    left = count - _count(is_above(limit))
-    last = _largest(genes.bit_length(), lambda place: _count(is_equal_before(place)) <= left)
+    # At most `number` genes are above the highest limit that is not the score of one that is in.
+    limit = ~_largest(32, lambda flipped: count(is_above(~flipped)) <= number)
+    left = number - count(is_above(limit))
+    last = _largest(genes.bit_length(), lambda place: count(is_equal_before(place)) <= left)
     masks = map(jnp.logical_or, is_above(limit), is_equal_before(last))
     shaped = [mask.reshape(leaf.shape) for mask, leaf in zip(masks, leaves, strict=True)]
     return jax.tree.unflatten(structure, shaped)
 
 
-def _count(masks: Sequence[Bool[Array, " _"]]) -> Int[Array, ""]:
-    return jnp.stack([jnp.sum(mask, dtype=jnp.int32) for mask in masks]).sum()
+def count(masks: PyTree[Bool[Array, "..."]]) -> Int[Array, ""]:
+    """Number of genes for which the masks are true."""
+    return jnp.stack([jnp.sum(mask, dtype=jnp.int32) for mask in jax.tree.leaves(masks)]).sum()
 
 
 def _largest(bits: int, holds: Callable[[Array], Array]) -> UInt32[Array, ""]:

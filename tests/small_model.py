@@ -22,11 +22,17 @@ OPTIONS = {
         "mutation": partial(mutation.gaussian, rate=0.1, scale=0.1),
     },
     "gemonn": {"refine": gajax.Refine(SPARSE, 2)},
+    "ladder": {
+        "optimizer": ADAM,
+        "densities": tuple(np.linspace(1, 0.1, SIZE).tolist()),
+        "generations": 3,
+        "steps": 2,
+    },
     "descent": {"optimizer": ADAM},
     "refinement": {"optimizer": SPARSE, "steps": STEPS, "checks": CHECKS},
 }
-FIRST = {"ga": 0, "nsga2": 0, "gemonn": 0, "descent": 1, "refinement": 0}
-"""The first generation: a descent has none that only scores."""
+FIRST = {"ga": 0, "nsga2": 0, "gemonn": 0, "ladder": 1, "descent": 1, "refinement": 0}
+"""The first generation: 1 where there is none that only scores."""
 
 
 def loss_fn(params, batch):

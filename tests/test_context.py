@@ -43,6 +43,14 @@ ALGORITHMS = {
     "gemonn": partial(
         gajax.gemonn, refine=REFINE, **{**MATING, "crossover": lambda key, a, b, *signs: (a, b)}
     ),
+    "ladder": partial(
+        gajax.ladder,
+        optimizer=of_learning_rate,
+        densities=tuple(np.geomspace(1, 0.4, SIZE).tolist()),
+        generations=GENERATIONS,
+        steps=2,
+        competes=False,  # or one individual would soon stand at several densities
+    ),
     "descent": partial(gajax.descent, optimizer=of_learning_rate),
     "refinement": partial(gajax.refinement, optimizer=of_learning_rate, steps=6, checks=2),
 }
@@ -125,10 +133,12 @@ def test_the_state_counts_the_training_of_its_individual_and_its_parents(name):
     names = {float(name): i for i, name in enumerate(initial.state["name"])}
     for generation, (state, _) in enumerate(evolved(name)):
         batches = state.params.state["batches"]
-        trained = {"descent": generation + 1}.get(name, generation)
-        per_generation = {"nsga2": 2, "gemonn": 2}.get(name, EXAMPLES // BATCH)
+        trained = {"descent": generation + 1, "ladder": generation + 1}.get(name, generation)
+        per_generation = {"nsga2": 2, "gemonn": 2, "ladder": 2}.get(name, EXAMPLES // BATCH)
         assert set(np.ravel(batches)) <= {per_generation * i for i in range(trained + 1)}
         assert batches.max() == per_generation * trained
+        if name == "ladder":  # whose states are means
+            continue
         # With operators that change nothing, an untrained individual is its ancestor.
         assert set(map(float, state.params.state["name"])) <= set(names)
         if name in ("descent", "refinement"):

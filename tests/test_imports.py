@@ -29,7 +29,7 @@ CORE_LEVELS = [
     {"breeding", "gradients", "checks"},
     {"mating"},
     {"fronts"},
-    {"algorithms", "ga", "nsga2", "gemonn", "descent", "pruning", "refinement"},
+    {"algorithms", "ga", "nsga2", "gemonn", "ladder", "descent", "pruning", "refinement"},
     {"programs"},
     {"loop"},
     {"io", "results", "ask_tell", "models"},

@@ -35,6 +35,9 @@ ALGORITHMS = {
     "ga": lambda: gajax.ga(loss_fn, optimizer=ADAM, survivors=2, batch_size=8),
     "descent": lambda: gajax.descent(loss_fn, optimizer=ADAM, batch_size=8),
     "gemonn": lambda: gajax.gemonn(loss_fn, batch_size=8, refine=REFINE),
+    "ladder": lambda: gajax.ladder(
+        loss_fn, densities=(1.0, 0.7, 0.5, 0.3), optimizer=ADAM, batch_size=8, generations=2
+    ),
     "nsga2": lambda: gajax.nsga2(loss_fn, batch_size=8),
     "refinement": lambda: gajax.refinement(
         loss_fn, optimizer=ADAM, batch_size=8, steps=4, checks=2

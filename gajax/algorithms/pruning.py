@@ -12,16 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import context as contexts
-from gajax import evaluation, gradients, individual, types
+from gajax import evaluation, gradients, individual, sparsity, types
 from gajax import population as populations
 from gajax.checks import check_training
 from gajax.context import Loss, Measured
 from gajax.individual import genes_of, with_genes
-from gajax.sparsity import highest
 from gajax.types import Algorithm, Data, Params, Stage
 
 
@@ -113,7 +111,7 @@ def pruning(
     if (densities <= 0).any() or (np.diff(densities) > 0).any():
         raise ValueError("the densities of moves must be above 0 and fall from 1")
     longest = int((stops - firsts).max())
-    learn = partial(gradients.gradient_steps, value_and_grad, _of_alive(optimizer))
+    learn = partial(gradients.gradient_steps, value_and_grad, sparsity.of_alive(optimizer))
 
     def weight_mask(genes: Params) -> PyTree[bool]:
         return individual.leaf_mask(populations.take(genes, 0), may_be_zero)
@@ -144,13 +142,10 @@ def pruning(
         )
 
     def prune(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
-        def score(leaf: Array, is_alive: Array, is_weight: bool) -> Array:
-            return jnp.where(is_alive, jnp.abs(leaf) if is_weight else jnp.inf, -1)
-
         genes = genes_of(state.network)
-        scores = jax.tree.map(score, genes, state.alive, weight_mask(genes))
-        alive = highest(scores, counts(genes, generation)[0])
-        network = with_genes(state.network, _where(alive, genes, 0))
+        kept = counts(genes, generation)[0]
+        alive = sparsity.prune(genes, state.alive, weight_mask(genes), kept)
+        network = with_genes(state.network, sparsity.keep(alive, genes))
         return state._replace(network=network, alive=alive)
 
     def regrow(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
@@ -160,10 +155,9 @@ def pruning(
         network = populations.take(state.network, 0)
         setting = network, batch, data.shared, key
         output, gradient = contexts.call(value_and_grad, *setting, is_training=True)
-        pruned = jax.tree.map(jnp.logical_not, state.alive)
-        scores = _where(pruned, jax.tree.map(lambda leaf: jnp.abs(leaf)[None], gradient), -1)
-        grown = highest(scores, counts(genes_of(state.network), generation)[1])
-        alive = jax.tree.map(jnp.logical_or, state.alive, grown)
+        gradient = jax.tree.map(lambda leaf: leaf[None], gradient)
+        number = counts(genes_of(state.network), generation)[1]
+        alive = sparsity.grow(state.alive, gradient, number)
         total = contexts.add(state.total, contexts.as_output(output))
         return state._replace(alive=alive, total=total)
 
@@ -212,29 +206,3 @@ def pruning(
         weight_mask(genes_of(population))
 
     return Algorithm(init, stages, check)
-
-
-def _where(mask: PyTree[Bool[Array, "..."]], tree: Params, other: int) -> Params:
-    return jax.tree.map(lambda is_in, leaf: jnp.where(is_in, leaf, other), mask, tree)
-
-
-def _of_alive(optimizer: types.Optimizer) -> types.Optimizer:
-    """The optimiser without the pruned weights, for a state that is a pair of `alive` and its own.
-
-    Of one that is a function of hyper-parameters, another such function.
-    """
-
-    def masked(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-        inner = optax.with_extra_args_support(inner)
-
-        def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
-            alive, inner_state = state
-            updates = _where(alive, updates, 0)
-            updates, inner_state = inner.update(updates, inner_state, params, **extra)
-            return _where(alive, updates, 0), (alive, inner_state)
-
-        return optax.GradientTransformationExtraArgs(inner.init, update)
-
-    if isinstance(optimizer, optax.GradientTransformation):
-        return masked(optimizer)
-    return lambda hyper: masked(optimizer(hyper))
