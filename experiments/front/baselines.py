@@ -1,7 +1,6 @@
 """Baselines without evolution: gradient descent of dense networks, and pruning of one network."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,19 +11,17 @@ from jaxtyping import Array, Bool, Float, Key
 
 import gajax
 from experiments.front import measures
+from experiments.front.algorithms import copies
 from experiments.front.measures import Step
 from experiments.front.networks import Network
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import Watch
 from gajax.algorithms.pruning import Move
-from gajax.types import Params
 
 RATES = (0.1, 0.01, 0.001)
 NAMES = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
 """Names of the individuals of `descent`."""
-
-PRUNING_OPTIMIZER = optax.adam(1e-3)
 
 PRUNING = (
     (1.0, 4000),
@@ -76,7 +73,7 @@ def descent(
         batch_size=batch_size,
         batches=batches // generations,
     )
-    setting = algorithm, key, _copies(key, network.init, size), data
+    setting = algorithm, key, copies(key, network.init, size), data
     start_from = None
     if resumed is None:
         start_from = gajax.start(*setting)
@@ -103,23 +100,24 @@ def pruning(
     network: Network,
     data: gajax.Data,
     *,
+    optimizer: optax.GradientTransformation,
     batches: int,
     batch_size: int,
     regrowth: bool,
     resumed: Checkpoint | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Step]:
-    """Train one network by Adam, at first dense and then at decreasing densities.
+    """Train one network, at first dense and then at decreasing densities.
 
     Each density of the schedule has an individual: the network at the end of its batches or, before
     that, the current network. `info.generation` counts the densities from 1.
     """
     moves = moves_of(batches, regrowth)
     algorithm = gajax.pruning(
-        network.loss_fn, optimizer=PRUNING_OPTIMIZER, batch_size=batch_size, moves=moves
+        network.loss_fn, optimizer=optimizer, batch_size=batch_size, moves=moves
     )
     density = None
-    setting = algorithm, key, _copies(key, network.init, 1), data
+    setting = algorithm, key, copies(key, network.init, 1), data
     for state, info in steps.evolve(setting, resumed=resumed, watch=watch):
         saved = state, steps.facts(info)
         move = moves[info.generation - 1]
@@ -169,9 +167,3 @@ def _sgd_or_adam() -> optax.GradientTransformation:
 
 
 SGD_OR_ADAM = _sgd_or_adam()
-
-
-@partial(jax.jit, static_argnames=("init", "size"))
-def _copies(key: Key[Array, ""], init: Callable, size: int) -> Params:
-    """A population of copies of one network."""
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), init(key))

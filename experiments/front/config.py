@@ -13,7 +13,15 @@ from experiments.running.config import LOWEST, RunConfig, check_images
 from experiments.running.config import check as check_run
 
 Method = Literal[
-    "gemonn", "nsga2", "nsga2-gradient", "nsga2-gradient-0", "descent", "pruning", "regrowth"
+    "ladder",
+    "gemonn",
+    "nsga2",
+    "nsga2-gradient",
+    "nsga2-gradient-0",
+    "independent",
+    "descent",
+    "pruning",
+    "regrowth",
 ]
 
 
@@ -22,7 +30,7 @@ class Config(RunConfig):
     """Settings of a run."""
 
     method: Method = "gemonn"
-    """gemonn, or one of the baselines"""
+    """ladder and gemonn evolve a front, the others are baselines"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
     """network to train: the first two reconstruct images, the others classify them"""
     hidden: tuple[int, ...] | None = None
@@ -32,12 +40,15 @@ class Config(RunConfig):
     cifar10 are downloaded once"""
     validation: int = 0
     """number of training images held out to evaluate the front on as well"""
-    population_size: int = 50
-    """number of networks"""
+    population_size: int | None = None
+    """number of networks; by default 16 for ladder and independent, 50 for the others"""
     initial_densities: Literal["geometric", "graded"] = "geometric"
     """densities of the initial population: geometrically spaced, or evenly as published"""
-    lowest_density: float = 0.002
-    """density of the sparsest initial network with geometric densities"""
+    lowest_density: float | None = None
+    """density of the sparsest network with geometric densities; by default 0.0015 for ladder and
+    independent, 0.002 for the others"""
+    highest_density: float = 0.1
+    """density that the densest network of ladder and independent ends with"""
     generations: int = 1_000
     """largest number of generations"""
     budget: float | None = 1.5e6
@@ -52,13 +63,17 @@ class Config(RunConfig):
     refine_every: int = 1
     """number of generations between refinements of the offspring"""
     refine_steps: int = 20
-    """number of sparse gradient steps of the offspring in a refinement"""
+    """number of sparse gradient steps of the offspring in a generation or refinement"""
     final_refine_steps: int = 0
     """number of final sparse gradient steps of the densest network, fewer for sparser ones"""
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     """optimiser of the refinements; sgd has momentum 0.9"""
-    learning_rate: float = 0.06
-    """learning rate of the refinements"""
+    learning_rate: float | None = None
+    """learning rate of gradient steps, where there is also a sparse one at density 1; by default
+    0.04 for ladder and independent, 0.001 for pruning and regrowth, 0.06 for the others"""
+    sparse_learning_rate: float | None = None
+    """learning rate at density 0.002 of ladder, independent, pruning and regrowth; by default 0.2
+    for the first two, 0.001 for the others"""
     out: Path | None = None
     """new directory for the results; by default runs/<time>-gemonn"""
     plot: bool = False
@@ -84,12 +99,14 @@ class Config(RunConfig):
             "batch_size",
             "initial_densities",
             "lowest_density",
+            "highest_density",
             "gradient",
             "stale_parents",
         ),
         "refinement": (
             "optimizer",
             "learning_rate",
+            "sparse_learning_rate",
             "refine_steps",
             "refine_every",
             "final_refine_steps",
@@ -97,12 +114,24 @@ class Config(RunConfig):
         **RunConfig.GROUPS,
     }
 
+    @property
+    def size(self) -> int:
+        """The population size of a config that `check` has completed."""
+        assert self.population_size is not None
+        return self.population_size
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of a config that `check` has completed."""
+        assert self.learning_rate is not None
+        return self.learning_rate
+
     def lowest_extensions(self, run: Path) -> dict[str, float]:
         """The generations that are done or begun, and the budget, of methods with a population.
 
         The schedules of the other methods depend on the whole budget.
         """
-        if population_multiple(self) is None:
+        if population_multiple(self) is None or self.method in ON_LADDER:
             return {}
         done = 0.0
         for path in run.rglob("metrics.csv"):
@@ -139,6 +168,14 @@ HIDDEN = {
 }
 """Default hidden layers."""
 
+ON_LADDER = ("ladder", "independent")
+"""Methods whose networks have densities of their own from beginning to end."""
+
+_RATES = {
+    **dict.fromkeys(ON_LADDER, (0.04, 0.2)),
+    **dict.fromkeys(("pruning", "regrowth"), (1e-3, 1e-3)),
+}
+
 MIN_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
 """Fewest batches of baselines without a population, so that each stage gets some."""
 
@@ -151,9 +188,26 @@ _LOWEST = {
 }
 
 
+def _complete(config: ConfigType) -> ConfigType:
+    """The config with the defaults that depend on its method and model."""
+    size, lowest = (16, 0.0015) if config.method in ON_LADDER else (50, 0.002)
+    dense, sparse = _RATES.get(config.method, (0.06, None))
+    defaults = {
+        "hidden": HIDDEN[config.model],
+        "population_size": size,
+        "lowest_density": lowest,
+        "learning_rate": dense,
+        "sparse_learning_rate": sparse,
+    }
+    missing = {name: value for name, value in defaults.items() if getattr(config, name) is None}
+    return replace(config, **missing)
+
+
 def check(config: ConfigType) -> ConfigType:
-    """Complete the config with its hidden layers; InputError if it is invalid."""
-    hidden = HIDDEN[config.model] if config.hidden is None else config.hidden
+    """Complete the config with the defaults of its method and model; InputError if invalid."""
+    config = _complete(config)
+    hidden, lowest = config.hidden, config.lowest_density
+    assert hidden is not None and lowest is not None
     require_widths("--hidden", hidden)
     number = {"autoencoder": 1, "lstm": 1, "lenet": 0}.get(config.model)
     fits = len(hidden) > 0 if number is None else len(hidden) == number
@@ -163,19 +217,27 @@ def check(config: ConfigType) -> ConfigType:
     shown = " ".join(map(str, hidden))
     require(fits and all(width > 0 for width in hidden), "--hidden", shown, expected)
     require_at_least(config, _LOWEST)
-    for name in ("learning_rate", "budget"):
+    for name in ("learning_rate", "sparse_learning_rate", "budget"):
         value = getattr(config, name)
         require(value is None or 0 < value < math.inf, flag(name), value, "above 0")
     steps, most = config.final_refine_steps, MAX_COUNT // config.batch_size
     require(steps <= most, "--final-refine-steps", steps, f"at most {most:,}")
     if fewest := MIN_BATCHES.get(config.method):
-        batches = config.generations * config.population_size
+        batches = config.generations * config.size
         batches = batches if config.budget is None else config.budget // config.batch_size
         expected = f"from {fewest} to {MAX_COUNT:,} batches for {config.method}"
         require(fewest <= batches <= MAX_COUNT, "--budget", f"{batches:g}", expected)
-    lowest = config.lowest_density
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
-    config = replace(config, hidden=hidden)
+    if config.method in ON_LADDER:
+        highest = config.highest_density
+        expected = f"from {lowest:g}, the lowest density, to 1"
+        require(lowest <= highest <= 1, "--highest-density", highest, expected)
+        require(
+            config.refine_steps > 0,
+            "--refine-steps",
+            config.refine_steps,
+            f"1 or more for {config.method}",
+        )
     check_run(config)
     return config
 
@@ -194,4 +256,4 @@ def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:
 
 def population_multiple(config: Config) -> int | None:
     """Factor that the population per device must be a multiple of; None if it is not sharded."""
-    return 1 if config.method.startswith(("gemonn", "nsga2")) else None
+    return 1 if config.method.startswith(("gemonn", "nsga2", *ON_LADDER)) else None

@@ -8,101 +8,35 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 import gajax
 from experiments.front import baselines
-from experiments.front.config import Config
+from experiments.front.algorithms import (
+    ALGORITHMS,
+    CHECKS,
+    densities,
+    generation_cost,
+    is_refined,
+    population,
+    refinement,
+    rising_with_sparsity,
+)
+from experiments.front.config import ON_LADDER, Config
 from experiments.front.measures import Step
-from experiments.front.networks import WEIGHT_BOUND, Network
+from experiments.front.networks import Network
 from experiments.running import memory, seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import require
 from experiments.running.steps import Watch
 from gajax.algorithms.refinement import budgets, generation_count
-from gajax.types import Params, Plan
 
 Method = Callable[..., Iterator[Step]]
-
-PLAIN_RATE = 10.0
-"""Learning rate of NSGA-II(+gradient), the best of .1, 1 and 10 on held-out images."""
-
-CHECKS = 20
-"""Number of evaluations in the final refinement to keep the best state of an individual."""
-
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "adam": optax.adam,
-    "rmsprop": optax.rmsprop,
-    "sgd": partial(optax.sgd, momentum=0.9),
-}
-
-
-def densities(config: Config) -> Float[Array, " P"]:
-    """Densities of the initial population."""
-    if config.initial_densities == "graded":
-        return gajax.linear_densities(config.population_size)
-    return jnp.geomspace(config.lowest_density, 1, config.population_size)
-
-
-def gemonn(config: Config, network: Network) -> gajax.Algorithm:
-    """GEMONN without its final refinement."""
-    refine = None
-    if config.refine_steps:
-        refine = gajax.Refine(_sparse_optimizer(config), config.refine_steps, config.refine_every)
-    return gajax.gemonn(
-        network.loss_fn,
-        batch_size=config.batch_size,
-        value_and_grad=network.value_and_grad,
-        crossover=partial(
-            gajax.crossover.gradient_guided_sbx, reading=config.gradient, bound=network.bound
-        ),
-        refine=refine,
-        stale_parents=config.stale_parents,
-        chunk_size=config.chunk_size,
-    )
-
-
-def nsga2(
-    config: Config, network: Network, *, optimizer: optax.GradientTransformation | None = None
-) -> gajax.Algorithm:
-    """NSGA-II; with an optimiser, the offspring take one gradient step."""
-    return gajax.nsga2(
-        network.loss_fn,
-        batch_size=config.batch_size,
-        crossover=partial(gajax.crossover.sbx, bound=network.bound),
-        mutation=partial(gajax.mutation.polynomial, bound=WEIGHT_BOUND),
-        refine=gajax.Refine(optimizer, 1) if optimizer else None,
-        stale_parents=config.stale_parents,
-        chunk_size=config.chunk_size,
-    )
-
-
-def refinement(config: Config, network: Network) -> gajax.Algorithm:
-    """The final refinement."""
-    return gajax.refinement(
-        network.loss_fn,
-        optimizer=_sparse_optimizer(config),
-        batch_size=config.batch_size,
-        steps=config.final_refine_steps,
-        value_and_grad=network.value_and_grad,
-        checks=CHECKS,
-        chunk_size=config.chunk_size,
-    )
-
-
-ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
-    "gemonn": gemonn,
-    "nsga2": nsga2,
-    "nsga2-gradient": partial(nsga2, optimizer=optax.sgd(PLAIN_RATE)),
-    "nsga2-gradient-0": partial(nsga2, optimizer=gajax.sparse(optax.sgd(PLAIN_RATE))),
-}
-"""Maps evolutionary methods to functions `make(config, network)`."""
 
 
 def budget(config: Config) -> float:
     """The budget, by default the cost of one batch for each offspring of all generations."""
-    offspring = config.generations * config.population_size * config.batch_size
+    offspring = config.generations * config.size * config.batch_size
     return offspring if config.budget is None else config.budget
 
 
@@ -116,7 +50,7 @@ def expected_costs(config: Config, network: Network, examples: int) -> tuple[flo
     reserve = _refinement_cost(densities(config), config)
     if config.budget is None:
         return math.inf, reserve
-    stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
+    stages = ALGORITHMS[config.method](config, network).stages(config.size, examples)
     spent = generation_cost(stages, 0)
     for generation in range(1, config.generations + 1):
         following = generation_cost(stages, generation)
@@ -130,7 +64,7 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     """Raise InputError if an evolution cannot end its first generation within the budget."""
     if config.budget is None or config.method not in ALGORITHMS:
         return
-    stages = ALGORITHMS[config.method](config, network).stages(config.population_size, examples)
+    stages = ALGORITHMS[config.method](config, network).stages(config.size, examples)
     reserve = _refinement_cost(densities(config), config)
     lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
     parts = "its first generation" + (" and its final refinement" if reserve else "")
@@ -138,21 +72,10 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     require(config.budget >= lowest, "--budget", f"{config.budget:,.0f}", expected)
 
 
-def generation_cost(stages: Plan, generation: int) -> float:
-    """The cost of a generation."""
-    costs = stages(generation)
-    return sum(stage.gradient_examples + stage.forward_examples / 3 for stage in costs)
-
-
-def is_refined(config: Config) -> bool:
-    """Whether the evolution ends with a refinement."""
-    return config.method == "gemonn" and config.final_refine_steps > 0
-
-
 def memory_needed(config: Config, network: Network, examples: Any) -> int:
     """Estimate the peak bytes of an evolution from the shapes of the examples."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    common = jax.eval_shape(network.init, key), config.population_size, gajax.Data(examples, key)
+    common = jax.eval_shape(network.init, key), config.size, gajax.Data(examples, key)
     evolution = memory.needed(ALGORITHMS[config.method](config, network), *common)
     if not is_refined(config):
         return evolution
@@ -167,10 +90,10 @@ def run_baseline(
     resumed: Checkpoint | None,
     watch: Watch | None,
     *,
-    baseline: Callable[..., Iterator[Step]],
+    baseline: Callable[[Config], Callable[..., Iterator[Step]]],
 ) -> Iterator[Step]:
-    """Run a baseline without a population for the budget."""
-    return baseline(
+    """Run the baseline that `baseline(config)` gives, for the budget."""
+    return baseline(config)(
         key,
         network,
         data,
@@ -195,10 +118,10 @@ def evolve(
     """
     each = partial(seed_axis.map_seeds, key)
     key_init, key_run, key_refine = seed_axis.split(key, 3)
-    population = each(lambda key: _draw(key, network.init, densities(config)), key_init)
+    individuals = each(lambda key: population(key, config, network), key_init)
     in_refinement = resumed is not None and resumed.facts["phase"] == "refinement"
     if not in_refinement:
-        setting = ALGORITHMS[config.method](config, network), key_run, population, data
+        setting = ALGORITHMS[config.method](config, network), key_run, individuals, data
         step = None
         for step in _evolution(setting, config, resumed, watch):
             yield step
@@ -206,9 +129,9 @@ def evolve(
         if not is_refined(config):
             return
         yield step._replace(phase="evolved")
-        population, resumed = step.params, None
+        individuals, resumed = step.params, None
     algorithm = refinement(config, network)
-    walk = steps.evolve((algorithm, key_refine, population, data), resumed=resumed, watch=watch)
+    walk = steps.evolve((algorithm, key_refine, individuals, data), resumed=resumed, watch=watch)
     last = generation_count(config.final_refine_steps, CHECKS)
     for state, info in walk:
         density = gajax.sharding.gather(each(gajax.density, state.params))
@@ -224,12 +147,13 @@ def _evolution(
 ) -> Iterator[Step]:
     """Yield the steps before the refinement; `setting` holds the arguments of `gajax.evolve`."""
     algorithm, key, _, data = setting
-    stages = algorithm.stages(config.population_size, gajax.size(data.examples, axis=key.ndim))
+    stages = algorithm.stages(config.size, gajax.size(data.examples, axis=key.ndim))
     spent = resumed.facts["spent"] if resumed else 0.0
     is_old = resumed is not None
-    walk = steps.evolve(setting, generations=config.generations, resumed=resumed, watch=watch)
+    generations = None if config.method in ON_LADDER else config.generations
+    walk = steps.evolve(setting, generations=generations, resumed=resumed, watch=watch)
     for state, info in walk:
-        density = jax.device_get(state.density)
+        density = jax.device_get(state.objectives["density"])
         spent += 0.0 if is_old else _cost(info)
         is_old = False
         facts = {"phase": "evolution", "spent": spent}
@@ -240,11 +164,16 @@ def _evolution(
                 return
 
 
+def _pruning(config: Config, *, regrowth: bool) -> Callable[..., Iterator[Step]]:
+    optimizer = rising_with_sparsity(config)
+    return partial(baselines.pruning, optimizer=optimizer, regrowth=regrowth)
+
+
 METHODS: dict[str, Method] = {
     **dict.fromkeys(ALGORITHMS, evolve),
-    "descent": partial(run_baseline, baseline=baselines.descent),
-    "pruning": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=False)),
-    "regrowth": partial(run_baseline, baseline=partial(baselines.pruning, regrowth=True)),
+    "descent": partial(run_baseline, baseline=lambda config: baselines.descent),
+    "pruning": partial(run_baseline, baseline=partial(_pruning, regrowth=False)),
+    "regrowth": partial(run_baseline, baseline=partial(_pruning, regrowth=True)),
 }
 """Maps names to `method(key, config, network, data, resumed, watch)`, an iterator of steps.
 
@@ -253,10 +182,6 @@ With a checkpoint, the first step is the saved one.
 
 NAMES = {"descent": baselines.NAMES}
 """Names of individuals that are separate methods."""
-
-
-def _sparse_optimizer(config: Config) -> optax.GradientTransformation:
-    return gajax.sparse(OPTIMIZERS[config.optimizer](config.learning_rate))
 
 
 def _cost(info: gajax.Info) -> float:
@@ -272,9 +197,3 @@ def _refinement_cost(density: np.ndarray | Array, config: Config) -> float:
     counts = budgets(jnp.asarray(density), most)
     checks = 2 + counts // max(1, most // CHECKS)
     return float(counts.sum() * config.batch_size + checks.sum() * gajax.evaluation.SCORE_BATCH / 3)
-
-
-# Compiled with few optimisations, because it runs only once.
-@partial(jax.jit, static_argnames="init", compiler_options={"xla_backend_optimization_level": 1})
-def _draw(key: Key[Array, ""], init: Callable, densities: Float[Array, " P"]) -> Params:
-    return gajax.init(key, init, len(densities), densities=densities)

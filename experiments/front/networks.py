@@ -25,8 +25,15 @@ WEIGHT_BOUND, BIAS_BOUND = 10.0, 20.0
 """Published bounds on the magnitudes of weights and biases (Yang et al.)."""
 
 
+def _unchanged(params: Params) -> Params:
+    return params
+
+
 class Network(NamedTuple):
-    """Functions of a network; `reconstruct` and `encode` only of autoencoders."""
+    """Functions of a network; `reconstruct` and `encode` only of autoencoders.
+
+    `tidy` sets genes to zero that change no output, of an individual or a population.
+    """
 
     init: Callable[[Key[Array, ""]], Params]
     loss_fn: LossFn
@@ -35,6 +42,7 @@ class Network(NamedTuple):
     logits: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B K"]] | None = None
     reconstruct: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B I"]] | None = None
     encode: Callable[[Params, UInt8[Array, "B I"]], Float[Array, "B K"]] | None = None
+    tidy: Callable[[Params], Params] = _unchanged
 
 
 def make(
@@ -135,7 +143,21 @@ def _autoencoder(hidden: tuple[int, ...], pixels: int, precision: str) -> Networ
         _bounds(init),
         reconstruct=reconstruct,
         encode=encode,
+        tidy=_without_dead_units,
     )
+
+
+def _without_dead_units(params: Params) -> Params:
+    """An autoencoder whose hidden units without a weight have no bias either."""
+    blocks = [params[f"blocks_{index}"] for index in range(len(params))]
+    kernels = [block["kernel"] != 0 for block in blocks]
+    alive = [kernel.any(axis=-2) for kernel in kernels]
+    for index, kernel in enumerate(kernels[1:]):
+        alive[index] |= kernel.any(axis=-1)
+    return {
+        f"blocks_{index}": {**block, "hidden_bias": jnp.where(is_alive, block["hidden_bias"], 0)}
+        for index, (block, is_alive) in enumerate(zip(blocks, alive, strict=True))
+    }
 
 
 def _bounds(init: Callable[[Key[Array, ""]], Params]) -> PyTree[float]:

@@ -27,7 +27,7 @@ class FrontRecorder:
         """Show the phase; `costs` are those of the evolution, maybe infinite, and refinement."""
         self.meter = Meter(on_row)
         self.generation = 0
-        self._rate = config.learning_rate
+        self._rate = config.rate
         self._names = methods.NAMES.get(config.method, ())
         self._generations = config.generations
         self._expected, self._reserve = costs

@@ -97,9 +97,11 @@ class FrontRun:
         config = self._config
         dataset, network, parts, zero_loss = self._setting
         self._snapshots[self._recorder.generation] = _best(step)
+        params = network.tidy(step.params)
+        step = step._replace(params=params, density=measures.densities(params))
         order, front, members = _measure(network, step, parts)
         generation = self._recorder.generation
-        require_finite_loss(members.train_loss, config.learning_rate, generation, step.phase)
+        require_finite_loss(members.train_loss, config.rate, generation, step.phase)
         population = gajax.take(step.params, jnp.asarray(order))
         last = "after evolution" if len(self._stages) < 2 else "after refinement"
         self._stages[last] = (front.density, front.train_loss)

@@ -76,7 +76,7 @@ def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
         resized = replace(config, population_size=size)
         return methods.memory_needed(resized, network, examples) // shards
 
-    available = memory.capacity(needs, config.population_size, "--hidden", widths)
+    available = memory.capacity(needs, config.size, "--hidden", widths)
     methods.require_budget(config, network, images)
     # With a reserve for the final refinement, seeds differ in their number of generations.
     is_separate = config.budget is not None and methods.is_refined(config)

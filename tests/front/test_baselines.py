@@ -7,6 +7,7 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gajax
@@ -21,8 +22,8 @@ GENES = WEIGHTS + BIASES
 """Biases are never pruned, but count in the density of a network."""
 DENSITIES = {"pruning": 13, "regrowth": 12}
 METHODS = {
-    "pruning": partial(baselines.pruning, regrowth=False),
-    "regrowth": partial(baselines.pruning, regrowth=True),
+    "pruning": partial(baselines.pruning, regrowth=False, optimizer=optax.adam(1e-3)),
+    "regrowth": partial(baselines.pruning, regrowth=True, optimizer=optax.adam(1e-3)),
     "descent": baselines.descent,
 }
 

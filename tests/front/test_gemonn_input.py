@@ -48,12 +48,12 @@ WRONG = [
     ("--dataset mnist --data-dir nowhere", "--data-dir"),
     ("--front", "--front is not a flag"),
     ("evolve", "the first argument must be export or compare or classify or a flag"),
-    ("compare --methods ga", "--methods must be one or more of gemonn"),
+    ("compare --methods ga", "--methods must be one or more of ladder, gemonn"),
     ("compare --seeds", "--seeds must be one or more whole numbers"),
     ("compare --preset paper --methods nsga2", "--budget must be given unless"),
     ("classify --model lenet", "--model must be autoencoder or deep-autoencoder to classify"),
     ("classify --repeats 0", "--repeats must be 1 or more, not 0"),
-    ("classify --methods ga", "--methods must be one or more of none, gemonn"),
+    ("classify --methods ga", "--methods must be one or more of none, ladder, gemonn"),
     ("classify --datasets digits", "--datasets must be one or more of mnist5k"),
     ("classify --dry-run", "--dry-run must be left out of classify"),
     ("classify --plot", "--plot must be left out of classify"),
@@ -103,7 +103,7 @@ def dies(arguments, directory, monkeypatch, capsys):
 SENTENCE = "gemonn: error: --learning-rate must be lower than 0.06, at which no loss was finite in "
 
 
-@pytest.mark.parametrize("method", ["gemonn", "descent", "pruning"])
+@pytest.mark.parametrize("method", ["ladder", "gemonn", "descent", "pruning"])
 def test_an_evolution_in_which_all_die_stops_there(method, tmp_path, monkeypatch, capsys):
     def broken(*kind):
         network = made(*kind)
@@ -116,9 +116,12 @@ def test_an_evolution_in_which_all_die_stops_there(method, tmp_path, monkeypatch
     made = networks.make
     monkeypatch.setattr(networks, "make", broken)
     line, rows = dies(f"--method {method}", tmp_path, monkeypatch, capsys)
-    generation, size = {"gemonn": (0, 4), "descent": (1, 6), "pruning": (1, 13)}[method]
+    ends = {"ladder": (1, 4), "gemonn": (0, 4), "descent": (1, 6), "pruning": (1, 13)}
+    rate = {"ladder": "0.04", "pruning": "0.001"}.get(method, "0.06")
+    generation, size = ends[method]
     saved = f"the state is saved in {tmp_path}/checkpoints"
-    assert line == SENTENCE + f"generation {generation} of phase evolution; {saved}\n"
+    sentence = SENTENCE.replace("0.06", rate)
+    assert line == sentence + f"generation {generation} of phase evolution; {saved}\n"
     assert rows == [(generation, size)]
     assert checkpoints.load(tmp_path / "checkpoints", pytest.fail)
 
