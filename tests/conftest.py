@@ -116,6 +116,7 @@ def front_config():
 
     return check(
         Config(
+            method="gemonn",
             hidden=(32,),
             population_size=10,
             budget=2e5,

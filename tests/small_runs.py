@@ -18,8 +18,8 @@ TRAINING = (
     "--svm-c 5 --svm-gamma 1 --quiet"
 ).split()
 EVOLUTION = (
-    "--hidden 8 --population-size 5 --batch-size 50 --generations 3 --budget None --refine-steps 4 "
-    "--final-refine-steps 30 --quiet"
+    "--method gemonn --hidden 8 --population-size 5 --batch-size 50 --generations 3 --budget None "
+    "--refine-steps 4 --final-refine-steps 30 --quiet"
 ).split()
 
 

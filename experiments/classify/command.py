@@ -62,13 +62,15 @@ def _config(
     given: ClassifyConfig, name: Name, dataset: Dataset, method: Pretraining, seed: int
 ) -> ClassifyConfig:
     """The config of one row and column; InputError if it is invalid."""
+    is_gemonn = method in ("gemonn", "none")
     config = check(
         replace(
             given,
             dataset=name,
             datasets=None,
             methods=(method,),
-            method="gemonn" if method == "none" else method,
+            method="gemonn" if is_gemonn else method,
+            learning_rate=given.learning_rate or (0.01 if is_gemonn else None),
             seed=seed,
             seeds=None,
             validation=given.validation or len(dataset.train_images) // 5,
@@ -76,6 +78,6 @@ def _config(
             config=None,
         )
     )
-    if config.method == "gemonn" or config.budget is None:
+    if is_gemonn or config.budget is None:
         return config
     return replace(config, generations=UNLIMITED_GENERATIONS)

@@ -24,8 +24,9 @@ class ClassifyConfig(Config):
     initial_densities: Literal["geometric", "graded"] = "graded"
     """densities of the initial population: geometrically spaced, or evenly as published, which
     gives more dense networks to choose from"""
-    learning_rate: float = 0.01
-    """learning rate of the refinements; dense networks need a lower one than sparse ones"""
+    learning_rate: float | None = None
+    """learning rate of gradient steps; by default 0.01 for gemonn, as dense networks need a lower
+    one than sparse ones, and that of single runs for the others"""
     budget: float | None = 4e5
     """cost at which pre-training ends: gradient examples + forward examples / 3"""
     seeds: tuple[int, ...] | None = None

@@ -7,11 +7,14 @@ from typing import get_args
 
 from experiments.datasets.catalog import load
 from experiments.front.config import PRESETS, Config, Method, check, check_dataset
-from experiments.running import comparison, files
+from experiments.running import comparison, files, run_directory
 from experiments.running.cli import InputError, require
 
+REFERENCES = ("ladder", "gemonn")
+"""Methods that others are compared with at the cost of the first one that has run."""
+
 UNLIMITED_GENERATIONS = 1_000_000
-"""Generations of baselines, which end by their budget."""
+"""Generations of the other methods, which end by their budget."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +32,30 @@ class CompareConfig(Config):
 def main(arguments: list[str]) -> None:
     """Run the command `compare`.
 
-    Every method gets the cost that gemonn has spent within the budget, final refinement included,
-    or the budget if there is no run of gemonn. Runs that are finished in `--out` are not repeated,
-    and the table includes all runs there.
+    Every method gets the cost that ladder has spent within the budget or, without it, gemonn, whose
+    final refinement is included; without either, the budget. Runs that are finished in `--out` are
+    not repeated, and the table includes all runs there.
     """
     program = "python -m experiments.gemonn compare"
     given = comparison.parse_config(CompareConfig, arguments, PRESETS, program, __doc__)
     comparison.refuse_resume(given)
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
-    common = check(replace(comparison.shared_config(Config, given), method="gemonn"))
+    common = comparison.shared_config(Config, given)
     numbers = comparison.seeds_of(given)
-    for method in given.methods:
-        check(replace(common, method=method))
+    checked = [check(replace(common, method=method)) for method in given.methods]
     dataset = load(common.dataset, common.data_dir)
-    check_dataset(common, dataset)
-    existing = given.out or Path("--out")  # directory of earlier runs of gemonn
-    if "gemonn" not in given.methods:  # fail before anything is written
+    check_dataset(checked[0], dataset)
+    existing = given.out or Path("--out")  # directory of earlier runs
+    ordered = sorted({*given.methods}, key=get_args(Method).index)  # those first that set the cost
+    if ordered[0] not in REFERENCES:  # fail before anything is written
         for seed in numbers:
-            _of_method(common, given.methods[0], seed, existing)
-    ordered = sorted({*given.methods}, key=get_args(Method).index)  # gemonn first
+            _of_method(common, ordered[0], seed, existing)
 
     from experiments.front import records, training  # late: they import JAX
     from experiments.running import dry_run
 
     for method in ordered:
-        training.capacity(replace(common, method=method), dataset)
+        training.capacity(check(replace(common, method=method)), dataset)
     if given.dry_run:
         rows = {
             method: [_of_method(common, method, seed, existing) for seed in numbers]
@@ -69,25 +71,33 @@ def main(arguments: list[str]) -> None:
             run = partial(training.run, config, dataset, title=title)
             comparison.run_once(config, directory / f"{method}-{seed}", run)
         groups = records.table(directory)
-        records.draw(common, groups, directory)
+        records.draw(check(common), groups, directory)
 
 
 def _of_method(common: Config, method: str, seed: int, directory: Path) -> Config:
-    """The config of a run; baselines get the cost of gemonn, or the budget if it has not run.
+    """The config of a run, whose budget is the cost of a finished run of the first reference.
 
-    InputError if there is neither, or if the run of gemonn has other settings.
+    Where none has run, that of the common config, which references may go without. InputError if
+    there is neither, or if the run of the reference has other settings.
     """
-    evolution = check(replace(common, seed=seed, method="gemonn"))
-    if method == "gemonn":
-        return evolution
-    budget, evolved = common.budget, directory / f"gemonn-{seed}"
-    if comparison.is_done(evolution, evolved):
-        try:
-            budget = float(files.read_json(evolved / "summary.json")["cost"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            raise comparison.damaged_run(evolved / "summary.json") from None
+    own = check(replace(common, seed=seed, method=method))
+    count = REFERENCES.index(method) if method in REFERENCES else len(REFERENCES)
+    for reference in REFERENCES[:count]:
+        evolved = directory / f"{reference}-{seed}"
+        if not run_directory.is_finished(evolved):
+            continue
+        if comparison.is_done(check(replace(common, seed=seed, method=reference)), evolved):
+            try:
+                budget = float(files.read_json(evolved / "summary.json")["cost"])
+            except (OSError, ValueError, KeyError, TypeError, OverflowError):
+                raise comparison.damaged_run(evolved / "summary.json") from None
+            break
+    else:
+        if method in REFERENCES:
+            return own
+        budget = common.budget
     if budget is None:
-        expected = f"unless {evolved} is a finished run with the cost to match"
-        raise InputError(f"--budget must be given {expected}")
-    config = check(replace(evolution, method=method, budget=budget))
+        expected = f"unless {directory / f'{REFERENCES[0]}-{seed}'} is a finished run with the cost"
+        raise InputError(f"--budget must be given {expected} to match")
+    config = check(replace(common, seed=seed, method=method, budget=budget))
     return replace(config, generations=UNLIMITED_GENERATIONS)

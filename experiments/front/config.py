@@ -29,7 +29,7 @@ Method = Literal[
 class Config(RunConfig):
     """Settings of a run."""
 
-    method: Method = "gemonn"
+    method: Method = "ladder"
     """ladder and gemonn evolve a front, the others are baselines"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
     """network to train: the first two reconstruct images, the others classify them"""
@@ -149,6 +149,7 @@ PRESETS = {
     "gajax": Config(),
     "paper": Config(
         preset="paper",
+        method="gemonn",
         initial_densities="graded",
         generations=500,
         budget=None,

@@ -28,6 +28,8 @@ MEASURES = {
 }
 _COMMON = ("cost", "sequential_steps", "seconds")
 NAMES = {
+    "ladder": "ladder",
+    "independent": "independent networks",
     "gemonn": "GEMONN",
     "nsga2": "NSGA-II",
     "nsga2-gradient": "NSGA-II(+gradient)",

@@ -99,11 +99,12 @@ def test_the_same_seed_gives_the_same_bits(front_run, front_config, front_datase
 
 
 def test_the_paper_preset_is_the_published_setting():
-    paper = PRESETS["paper"]
+    paper = check(PRESETS["paper"])
+    assert paper.method == "gemonn"
     assert (paper.population_size, paper.generations, paper.batch_size) == (50, 500, 128)
     assert (paper.refine_steps, paper.final_refine_steps, paper.stale_parents) == (0, 1_000, True)
     assert (paper.gradient, paper.initial_densities, paper.budget) == ("paper", "graded", None)
-    assert check(paper).hidden == (500,)
+    assert paper.hidden == (500,)
     assert not PRESETS["gajax"].stale_parents, "the stale scheme is the paper's alone"
 
 
@@ -117,7 +118,14 @@ def test_the_budget_holds_for_every_evolution(method):
 
 
 def test_generations_end_a_run_too(front_dataset):
-    config = Config(hidden=(8,), population_size=6, generations=3, budget=None, refine_steps=0)
+    config = Config(
+        method="gemonn",
+        hidden=(8,),
+        population_size=6,
+        generations=3,
+        budget=None,
+        refine_steps=0,
+    )
     rows = train(config, dataset=front_dataset).rows
     assert [row["generation"] for row in rows] == [0, 1, 2, 3]
 
@@ -142,6 +150,7 @@ def test_validation_images_are_not_learned_from(front_dataset):
 )
 def test_every_model_improves(model, front_dataset):
     config = Config(
+        method="gemonn",
         model=model,
         hidden={"lstm": (16,), "mlp": (16, 16), "deep-autoencoder": (32, 16)}.get(model),
         population_size=4,
@@ -163,6 +172,7 @@ def test_every_model_improves(model, front_dataset):
 def test_children_that_fail_are_counted_and_their_parents_stay(front_dataset):
     """At this rate every child that learns fails, in several steps a generation."""
     config = Config(
+        method="gemonn",
         model="mlp",
         hidden=(8, 8),
         population_size=6,

@@ -104,6 +104,8 @@ def test_rivals_get_what_gemonn_has_spent(budget, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "lowest"),
     [
+        # 16 x 128 images: 21 gradient steps; both judged on two batches, and their parents.
+        (["--methods", "ladder"], 21 * 2_048 + 2 * 2 * 2_048 / 3),
         # 50 x 128 images: scored, then 20 gradient steps, and scored with their parents.
         (["--methods", "gemonn"], 6_400 + 21 * 6_400 + 6_400 / 3),
         (["--methods", "nsga2"], 6_400 / 3 + 2 * 6_400 / 3),

@@ -131,7 +131,7 @@ def test_an_evolution_whose_end_has_no_loss_on_the_whole_set_is_told(tmp_path, m
         return np.full(gajax.size(population), np.nan)
 
     monkeypatch.setattr(fronts, "losses", lost)
-    line, rows = dies("--generations 1", tmp_path, monkeypatch, capsys)
+    line, rows = dies("--method gemonn --generations 1", tmp_path, monkeypatch, capsys)
     assert line == SENTENCE + "generation 1 of phase evolution\n"
     assert rows == [(0, 0), (1, 0)]
 

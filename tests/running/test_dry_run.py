@@ -194,5 +194,6 @@ def test_every_phase_is_measured(monkeypatch):
     mnist_ga.main([*SMALL[mnist_ga].split(), "--layers", "784", "16", "8", "--dry-run", "--quiet"])
     assert seen == {"784-16", "16-8", "all layers"}
     seen.clear()
-    gemonn.main([*SMALL[gemonn].split(), "--final-refine-steps", "20", "--dry-run", "--quiet"])
+    flags = [*SMALL[gemonn].split(), "--method", "gemonn"]
+    gemonn.main([*flags, "--final-refine-steps", "20", "--dry-run", "--quiet"])
     assert seen == {"evolution", "refinement"}

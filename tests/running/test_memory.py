@@ -23,7 +23,7 @@ EXAMPLES = {
     "images": jax.ShapeDtypeStruct((IMAGES, 784), jnp.uint8),
     "labels": jax.ShapeDtypeStruct((IMAGES,), jnp.int32),
 }
-FRONT = gemonn.check(gemonn.Config(hidden=(100,), population_size=20))
+FRONT = gemonn.check(gemonn.Config(method="gemonn", hidden=(100,), population_size=20))
 NETWORK = networks.make("autoencoder", (100,), (28, 28, 1), 10)
 TRAINING = mnist_ga.check(mnist_ga.Config(layers=(784, 100), population_size=20, batch_size=100))
 
@@ -52,6 +52,7 @@ def compiled_bytes(algorithm, individual, individuals, data):
         {"refine_steps": 0, "stale_parents": True},
         {"optimizer": "sgd"},
         {"method": "nsga2"},
+        {"method": "ladder", "sparse_learning_rate": 0.2},
         {"method": "nsga2-gradient-0"},
         {"final_refine_steps": 100},
     ],

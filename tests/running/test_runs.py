@@ -83,7 +83,7 @@ def test_one_table_has_the_means(tmp_path, monkeypatch, capsys):
 def test_only_what_ends_together_goes_side_by_side(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**10)
     dataset = few(load("mnist5k"))
-    config = gemonn.check(gemonn.Config(hidden=(8,)))
+    config = gemonn.check(gemonn.Config(method="gemonn", hidden=(8,)))
     assert front_training.capacity(config, dataset).runs > 1
     assert front_training.capacity(replace(config, final_refine_steps=9), dataset).runs == 1
     unlimited = replace(config, final_refine_steps=9, budget=None)
