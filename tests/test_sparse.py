@@ -136,7 +136,7 @@ def test_highest_is_what_sorting_gives_for_each_individual_of_a_population():
     chosen = jax.vmap(highest)({"a": plain, "b": ties}, counts)
     found = np.concatenate([np.reshape(chosen[name], (4, -1)) for name in "ab"], axis=1)
     flat = np.concatenate(
-        [np.reshape(part, (4, -1)).astype(np.float64) for part in (plain, ties)], 1
+        [np.asarray(part, np.float64).reshape(4, -1) for part in (plain, ties)], 1
     )
     for row, scores, count in zip(found, flat, np.asarray(counts), strict=True):
         wanted = np.sort(np.argsort(-scores, stable=True)[:count])

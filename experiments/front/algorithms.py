@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -92,11 +93,8 @@ def refinement(config: Config, network: Network) -> gajax.Algorithm:
     )
 
 
-def ladder(config: Config, network: Network, *, mixes: bool = True) -> gajax.Algorithm:
-    """The ladder of densities, with as many generations as the budget pays for.
-
-    Without mixing every lineage is by itself, and its densities are the lowest from the beginning.
-    """
+def ladder(config: Config, network: Network, **changes: Any) -> gajax.Algorithm:
+    """The ladder of densities, with as many generations as the budget pays for."""
 
     def of(generations: int) -> gajax.Algorithm:
         return gajax.ladder(
@@ -106,9 +104,8 @@ def ladder(config: Config, network: Network, *, mixes: bool = True) -> gajax.Alg
             batch_size=config.batch_size,
             generations=generations,
             steps=config.refine_steps,
-            reach=0.5 if mixes else 0.0,
-            mixing=0.5 if mixes else 0.0,
             chunk_size=config.chunk_size,
+            **changes,
         )
 
     if config.budget is None:
@@ -130,7 +127,10 @@ def _rising(optimizer: str, dense: float, sparse: float) -> optax.GradientTransf
 
 ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
     "ladder": ladder,
-    "independent": partial(ladder, mixes=False),
+    "ladder-no-mixing": partial(ladder, mixing=0.0),
+    "ladder-no-survival": partial(ladder, competes=False),
+    # Strangers that are sparse from the beginning, every lineage by itself.
+    "independent": partial(ladder, mixing=0.0, reach=0.0),
     "gemonn": gemonn,
     "nsga2": nsga2,
     "nsga2-gradient": partial(nsga2, optimizer=optax.sgd(PLAIN_RATE)),
@@ -152,7 +152,7 @@ def is_refined(config: Config) -> bool:
 
 def population(key: Key[Array, ""], config: Config, network: Network) -> Params:
     """The initial population: copies of one network for the ladder, else sparse strangers."""
-    if config.method == "ladder":
+    if config.method.startswith("ladder"):
         return copies(key, network.init, config.size)
     return _draw(key, network.init, densities(config))
 

@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> None:
     numbers = comparison.seeds_of(given)
     checked = [check(replace(common, method=method)) for method in given.methods]
     dataset = load(common.dataset, common.data_dir)
-    check_dataset(checked[0], dataset)
+    for config in checked:
+        check_dataset(config, dataset)
     existing = given.out or Path("--out")  # directory of earlier runs
     ordered = sorted({*given.methods}, key=get_args(Method).index)  # those first that set the cost
     if ordered[0] not in REFERENCES:  # fail before anything is written

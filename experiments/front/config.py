@@ -14,6 +14,8 @@ from experiments.running.config import check as check_run
 
 Method = Literal[
     "ladder",
+    "ladder-no-mixing",
+    "ladder-no-survival",
     "gemonn",
     "nsga2",
     "nsga2-gradient",
@@ -30,7 +32,7 @@ class Config(RunConfig):
     """Settings of a run."""
 
     method: Method = "ladder"
-    """ladder and gemonn evolve a front, the others are baselines"""
+    """ladder and gemonn evolve a front, also without some parts; the others are baselines"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
     """network to train: the first two reconstruct images, the others classify them"""
     hidden: tuple[int, ...] | None = None
@@ -70,10 +72,11 @@ class Config(RunConfig):
     """optimiser of the refinements; sgd has momentum 0.9"""
     learning_rate: float | None = None
     """learning rate of gradient steps, where there is also a sparse one at density 1; by default
-    0.04 for ladder and independent, 0.001 for pruning and regrowth, 0.06 for the others"""
+    0.04 for ladder and independent, or 0.01 if they classify, 0.001 for pruning and regrowth, 0.06
+    for the others"""
     sparse_learning_rate: float | None = None
-    """learning rate at density 0.002 of ladder, independent, pruning and regrowth; by default 0.2
-    for the first two, 0.001 for the others"""
+    """learning rate at density 0.002 of ladder, independent, pruning and regrowth; by default 5
+    times that at density 1 for the first two, and the same for the others"""
     out: Path | None = None
     """new directory for the results; by default runs/<time>-gemonn"""
     plot: bool = False
@@ -169,13 +172,8 @@ HIDDEN = {
 }
 """Default hidden layers."""
 
-ON_LADDER = ("ladder", "independent")
+ON_LADDER = ("ladder", "ladder-no-mixing", "ladder-no-survival", "independent")
 """Methods whose networks have densities of their own from beginning to end."""
-
-_RATES = {
-    **dict.fromkeys(ON_LADDER, (0.04, 0.2)),
-    **dict.fromkeys(("pruning", "regrowth"), (1e-3, 1e-3)),
-}
 
 MIN_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
 """Fewest batches of baselines without a population, so that each stage gets some."""
@@ -191,14 +189,19 @@ _LOWEST = {
 
 def _complete(config: ConfigType) -> ConfigType:
     """The config with the defaults that depend on its method and model."""
-    size, lowest = (16, 0.0015) if config.method in ON_LADDER else (50, 0.002)
-    dense, sparse = _RATES.get(config.method, (0.06, None))
+    is_on_ladder = config.method in ON_LADDER
+    rate, ratio = 0.06, None
+    if is_on_ladder:
+        rate, ratio = 0.04 if "autoencoder" in config.model else 0.01, 5
+    elif config.method in ("pruning", "regrowth"):
+        rate, ratio = 1e-3, 1
+    rate = rate if config.learning_rate is None else config.learning_rate
     defaults = {
         "hidden": HIDDEN[config.model],
-        "population_size": size,
-        "lowest_density": lowest,
-        "learning_rate": dense,
-        "sparse_learning_rate": sparse,
+        "population_size": 16 if is_on_ladder else 50,
+        "lowest_density": 0.0015 if is_on_ladder else 0.002,
+        "learning_rate": rate,
+        "sparse_learning_rate": ratio and ratio * rate,
     }
     missing = {name: value for name, value in defaults.items() if getattr(config, name) is None}
     return replace(config, **missing)
@@ -245,7 +248,15 @@ def check(config: ConfigType) -> ConfigType:
 
 def check_dataset(config: Config, dataset: Dataset) -> None:
     """Raise InputError if the config does not fit the data."""
-    check_images(config, len(dataset.train_images))
+    images = check_images(config, len(dataset.train_images))
+    parts = 1  # of the images, of which one is a batch: that which judges, and others to learn from
+    if config.method in ON_LADDER:
+        parts = 3
+    elif config.method == "gemonn" and config.refine_steps or "gradient" in config.method:
+        parts = 2
+    most, size = images // parts, config.batch_size
+    expected = f"at most {most} for {config.method}, which judges by batches of their own"
+    require(size <= most, "--batch-size", size, expected)
 
 
 def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:

@@ -29,6 +29,8 @@ MEASURES = {
 _COMMON = ("cost", "sequential_steps", "seconds")
 NAMES = {
     "ladder": "ladder",
+    "ladder-no-mixing": "ladder without mixing",
+    "ladder-no-survival": "ladder without survival",
     "independent": "independent networks",
     "gemonn": "GEMONN",
     "nsga2": "NSGA-II",

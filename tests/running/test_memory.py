@@ -52,7 +52,7 @@ def compiled_bytes(algorithm, individual, individuals, data):
         {"refine_steps": 0, "stale_parents": True},
         {"optimizer": "sgd"},
         {"method": "nsga2"},
-        {"method": "ladder", "sparse_learning_rate": 0.2},
+        {"method": "ladder", "sparse_learning_rate": 0.2, "batch_size": 100},
         {"method": "nsga2-gradient-0"},
         {"final_refine_steps": 100},
     ],
