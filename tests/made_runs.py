@@ -56,6 +56,8 @@ def make_front(folder):
     sparse_files.save_population(population, folder / "population.safetensors")
     for name in ("front.csv", "population.csv"):
         (folder / name).write_text(FRONT)
-    (folder / "metrics.csv").write_text("cost,best_loss\n1,0.3\n2,0.1\n")
+    (folder / "metrics.csv").write_text(
+        "sequential_steps,cost,log_hypervolume,best_loss\n1,1,0.2,0.3\n2,2,0.3,0.1\n"
+    )
     (folder / "summary.json").write_text(json.dumps(SUMMARY))
     return folder

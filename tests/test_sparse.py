@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from gajax import sparse
-from gajax.sparsity import highest
+from gajax.individual import all_but_biases
+from gajax.sparsity import highest, scale_by_density
 
 OPTIMIZERS = {
     "momentum": optax.sgd(0.1, momentum=0.9),
@@ -141,3 +142,22 @@ def test_highest_is_what_sorting_gives_for_each_individual_of_a_population():
     for row, scores, count in zip(found, flat, np.asarray(counts), strict=True):
         wanted = np.sort(np.argsort(-scores, stable=True)[:count])
         np.testing.assert_array_equal(np.flatnonzero(row), wanted)
+
+
+@pytest.mark.parametrize(("nonzero", "rate"), [(100, 0.01), (10, 0.1), (1, 1.0), (0, 1.0)])
+def test_the_rate_rises_log_linearly_with_sparsity(nonzero, rate):
+    """From .01 at density 1 to 1 at .01, the lowest density of 100 weights; biases do not count."""
+    kernel = jnp.zeros(100).at[:nonzero].set(2.0)
+    params = {"kernel": kernel.reshape(20, 5), "bias": jnp.ones(7, jnp.bfloat16)}
+    by_density = scale_by_density(0.01, 1.0, at=0.01, may_be_zero=all_but_biases)
+    updates = jax.tree.map(lambda leaf: jnp.full_like(leaf, 3), params)
+    scaled, _ = by_density.update(updates, by_density.init(params), params)
+    for name, leaf in params.items():
+        assert scaled[name].dtype == leaf.dtype
+        tolerance = {"kernel": 1e-5, "bias": 1e-2}[name]
+        np.testing.assert_allclose(np.asarray(scaled[name], np.float32), -3 * rate, rtol=tolerance)
+
+
+def test_the_rate_by_density_needs_the_parameters():
+    with pytest.raises(ValueError, match="scale_by_density needs the parameters"):
+        scale_by_density(0.01, 1.0).update(START, optax.EmptyState())

@@ -1,5 +1,6 @@
 """The algorithms of the methods that evolve, and their initial populations."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -35,6 +36,10 @@ DIRECTIONS = {
     "sgd": optax.trace(0.9),
 }
 """The same without their learning rates."""
+
+
+ROUNDED = 1 + 1e-9
+"""A budget times this is not exceeded by a sum of costs that is equal to it but for rounding."""
 
 
 def densities(config: Config) -> Float[Array, " P"]:
@@ -111,7 +116,9 @@ def ladder(config: Config, network: Network, **changes: Any) -> gajax.Algorithm:
     if config.budget is None:
         return of(config.generations)
     one = generation_cost(of(1).stages(config.size, 3 * config.batch_size), 1)
-    return of(max(1, min(config.generations, int(config.budget // one))))
+    # The cost of another run, which may be the budget, is a whole number of generations but for
+    # rounding.
+    return of(max(1, min(config.generations, math.floor(ROUNDED * config.budget / one))))
 
 
 def rising_with_sparsity(config: Config) -> optax.GradientTransformation:

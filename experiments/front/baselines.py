@@ -35,7 +35,7 @@ REGROWTH = (
     *((0.01, 3000), (0.007, 2500), (0.005, 2500), (0.0035, 2000), (0.002, 1500)),
 )
 REGROWTH_INTERVAL = 250  # batches between two moves in a run of 25,000
-REGROWTH_SHARE = 0.2
+REGROWTH_SHARE = 0.05  # .2 is worse at 506 and at 25,000 batches
 FEWEST = 4  # batches of a density
 
 

@@ -118,6 +118,31 @@ def hypervolumes(path: Path, generations: np.ndarray, values: np.ndarray) -> Non
         panel.xaxis.set_major_locator(MaxNLocator(8, integer=True, **_TICKS))
 
 
+def progress(path: Path, series: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Draw log hypervolumes [T] by sequential steps [T] and by cost [T], in a panel each."""
+    with canvas(path, 1600, 700, layout="constrained") as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        names = sorted(series, key=lambda name: -series[name][2][-1])
+        for number, (panel, x_name) in enumerate(
+            zip(panels, ("sequential steps", "cost, in gradient examples"), strict=True)
+        ):
+            panel.set_title(f"Front by {x_name}", loc="left", size=11)
+            panel.set(xlabel=x_name)
+            for index, values in enumerate(series.values()):
+                x, scores = np.array([values[number], values[2]])
+                kept = (x > 0) & np.isfinite(scores)
+                marker = _MARKERS[index % 10] if kept.sum() == 1 else ""
+                look = {"color": COLORS[index % 10], "linewidth": 1.6, "marker": marker}
+                panel.plot(x[kept], scores[kept], **look)
+            xs = np.concatenate([values[number] for values in series.values()])
+            _logarithmic(panel, "x", xs[xs > 0].min(initial=1e9) / 1.1, xs.max(initial=1) * 1.1)
+            panel.set_ylim(0)
+        panels[0].set_ylabel("log hypervolume, on the batch of a generation")
+        lines = dict(zip(series, panels[1].get_lines(), strict=True))
+        last = {name: series[name][2][-1] for name in names}
+        _legend(panels[1], [lines[name] for name in names], names, last, ".3f", "last")
+
+
 def _positive(x: np.ndarray, loss: np.ndarray, above: float = 0) -> np.ndarray:
     """Points with positive finite loss and finite x > `above`, sorted by x, as [2, K]."""
     points = np.array([x, loss], np.float64)

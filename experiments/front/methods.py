@@ -15,6 +15,7 @@ from experiments.front import baselines
 from experiments.front.algorithms import (
     ALGORITHMS,
     CHECKS,
+    ROUNDED,
     densities,
     generation_cost,
     is_refined,
@@ -160,7 +161,8 @@ def _evolution(
         yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
         if info.done and config.budget is not None:  # it may be larger than that of a saved state
             reserve = _refinement_cost(density, config)
-            if spent + generation_cost(stages, info.generation + 1) + reserve > config.budget:
+            following = generation_cost(stages, info.generation + 1) + reserve
+            if spent + following > ROUNDED * config.budget:
                 return
 
 

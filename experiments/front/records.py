@@ -75,13 +75,15 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     if not 0 < zero_loss < math.inf or len({*names}) < len(names):
         raise ValueError
     titles = [f"loss of {name}" for name in names] or ["best_loss"]
-    columns = files.read_columns(directory / "metrics.csv", ["cost", *titles])
+    progress = "sequential_steps", "cost", "log_hypervolume"
+    columns = files.read_columns(directory / "metrics.csv", [*progress, *titles])
     costs = columns["cost"]
     common = {name: summary[name] for name in ("seed", *_COMMON)}
     common |= {"order": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
     if not names:
         front = report.load_front(directory / "front.csv")
-        return [_record(common, NAMES[method], front, (costs, columns["best_loss"]))]
+        record = _record(common, NAMES[method], front, (costs, columns["best_loss"]))
+        return [{**record, "progress": tuple(np.array(columns[name]) for name in progress)}]
     population = report.load_front(directory / "population.csv")
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
@@ -129,3 +131,8 @@ def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> No
         x_name="cost, in gradient examples",
         loss_name=f"{loss} of the best network on its batch",
     )
+    of_fronts = {
+        name: r["progress"] for name, r in firsts.items() if len(r.get("progress", [[]])[0])
+    }
+    if of_fronts:
+        figures.progress(directory / "progress.png", of_fronts)

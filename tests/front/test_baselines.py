@@ -137,7 +137,7 @@ def test_default_schedules_at_their_length():
             assert own[-1].stop - own[0].start == length and own[-1].density == density
             if regrowth and row:
                 assert {move.stop - move.start for move in own} == {250}
-                assert own[0].grow == 0.2
+                assert own[0].grow == baselines.REGROWTH_SHARE
 
 
 @pytest.mark.parametrize("regrowth", [False, True])

@@ -210,3 +210,20 @@ def test_pictures_are_the_same_bytes_each_time(tmp_path):
     for name in ("a", "b"):
         draw_fronts(tmp_path / f"{name}.png", {"GEMONN": FRONT}, published={"GEMONN": FRONT})
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_progress_has_a_curve_for_each_method_by_steps_and_by_cost(tmp_path, seen):
+    series = {
+        "ladder": (np.array([22, 44]), np.array([1e4, 2e4]), np.array([0.2, 0.4])),
+        "nsga2": (np.array([1, 2, 3]), np.array([1e3, 2e3, 3e3]), np.array([np.nan, 0.1, 0.2])),
+        "one row": (np.array([7]), np.array([5e3]), np.array([0.3])),
+    }
+    figures.progress(tmp_path / "progress.png", series)
+    check(tmp_path / "progress.png")
+    for panel, number in zip(seen.panels, (0, 1), strict=True):
+        assert panel.get_xscale() == "log" and panel.get_ylim()[0] == 0
+        kept = [np.isfinite(values[2]) for values in series.values()]
+        for line, values, is_in in zip(lines(panel), series.values(), kept, strict=True):
+            np.testing.assert_array_equal(line, [values[number][is_in], values[2][is_in]])
+    texts = [text.get_text() for text in seen.panels[1].get_legend().get_texts()]
+    assert texts == ["", "ladder", "one row", "nsga2", "last", "0.400", "0.300", "0.200"]

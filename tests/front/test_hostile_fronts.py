@@ -178,10 +178,10 @@ def test_summaries(name, compared, tmp_path, monkeypatch, capsys):
 
 METRICS = {
     "nothing": "",
-    "no cost": "best_loss\n1\n",
-    "words": "cost,best_loss\na,b\n",
-    "another length": "cost,best_loss\n1\n",
-    "a field without end": 'cost,best_loss\n"' + "1" * 200_000,
+    "no cost": "sequential_steps,log_hypervolume,best_loss\n1,1,1\n",
+    "words": "sequential_steps,log_hypervolume,cost,best_loss\n1,1,a,b\n",
+    "another length": "sequential_steps,log_hypervolume,cost,best_loss\n1,1,1\n",
+    "a field without end": 'sequential_steps,log_hypervolume,cost,best_loss\n1,1,"' + "1" * 200_000,
 }
 
 

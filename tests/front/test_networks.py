@@ -103,3 +103,32 @@ def test_the_gradient_leads_downhill(name):
     assert float(loss) == pytest.approx(float(network.loss_fn(params, BATCH)), rel=1e-5)
     moved = jax.tree.map(lambda leaf, slope: leaf - 0.01 * slope, params, gradient)
     assert float(network.loss_fn(moved, BATCH)) < float(loss)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "deep-autoencoder"])
+def test_a_tidy_autoencoder_gives_the_same_without_biases_of_dead_units(name):
+    network = make(name)
+    params = jax.tree.map(lambda leaf: leaf + 0.3, network.init(jax.random.key(0)))
+    first, *others = (params[f"blocks_{index}"] for index in range(len(params)))
+    first["kernel"] = first["kernel"].at[:, :3].set(0)
+    if others:  # a unit without inputs whose output has weights is alive
+        others[0]["kernel"] = others[0]["kernel"].at[0].set(0).at[2].set(0)
+        others[0]["kernel"] = others[0]["kernel"].at[:, 4].set(0)
+    dead = [[0, 2], [4]] if others else [[0, 1, 2]]
+    tidied = network.tidy(params)
+    for index, units in enumerate(dead):
+        old, new = (tree[f"blocks_{index}"] for tree in (params, tidied))
+        np.testing.assert_array_equal(new["kernel"], old["kernel"])
+        expected = old["hidden_bias"].at[jnp.array(units)].set(0)
+        np.testing.assert_array_equal(new["hidden_bias"], expected)
+    assert network.reconstruct
+    restored = (network.reconstruct(each, IMAGES) for each in (params, tidied))
+    np.testing.assert_array_equal(*restored)
+    population = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), tidied)
+    jax.tree.map(np.testing.assert_array_equal, network.tidy(population), both)
+
+
+def test_classifiers_are_tidy_as_they_are():
+    params = make("mlp").init(jax.random.key(0))
+    assert make("mlp").tidy(params) is params
