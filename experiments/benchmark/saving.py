@@ -25,7 +25,7 @@ from gajax import sharding
 
 def checkpoints_of_experiments(sizes: Sizes, repeats: int) -> Iterator[Row]:
     """Saving a checkpoint of each experiment with its default settings."""
-    evolution = gemonn.check(gemonn.Config(population_size=sizes.front))
+    evolution = gemonn.check(gemonn.Config(method="gemonn", population_size=sizes.front))
     genetic = mnist_ga.check(mnist_ga.Config(population_size=2 * (sizes.population // 2)))
     for name, training, config in (
         ("gemonn", GEMONN, evolution),

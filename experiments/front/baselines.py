@@ -35,6 +35,7 @@ REGROWTH = (
     *((0.01, 3000), (0.007, 2500), (0.005, 2500), (0.0035, 2000), (0.002, 1500)),
 )
 REGROWTH_INTERVAL = 250  # batches between two moves in a run of 25,000
+SHORTEST_INTERVAL = 20  # each move takes one of its batches to choose by
 REGROWTH_SHARE = 0.05  # .2 is worse at 506 and at 25,000 batches
 FEWEST = 4  # batches of a density
 
@@ -144,7 +145,7 @@ def moves_of(batches: int, regrowth: bool) -> tuple[Move, ...]:
     schedule = tuple(zip(densities, scaled.tolist(), strict=True))
     if not regrowth:
         return gajax.pruning_moves(schedule)
-    interval = max(2, scale * REGROWTH_INTERVAL)
+    interval = max(SHORTEST_INTERVAL, scale * REGROWTH_INTERVAL)
     return gajax.pruning_moves(schedule, regrow=REGROWTH_SHARE, interval=interval)
 
 
