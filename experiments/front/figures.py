@@ -135,7 +135,10 @@ def progress(path: Path, series: Mapping[str, tuple[np.ndarray, np.ndarray, np.n
                 look = {"color": COLORS[index % 10], "linewidth": 1.6, "marker": marker}
                 panel.plot(x[kept], scores[kept], **look)
             xs = np.concatenate([values[number] for values in series.values()])
-            _logarithmic(panel, "x", xs[xs > 0].min(initial=1e9) / 1.1, xs.max(initial=1) * 1.1)
+            lowest, highest = xs[xs > 0].min(initial=1e9), xs.max(initial=1)
+            _logarithmic(panel, "x", lowest / 1.1, highest * 1.1)
+            if highest > 30 * lowest:  # room in a narrow panel for powers of ten alone
+                panel.xaxis.set_major_locator(LogLocator(numticks=20))
             panel.set_ylim(0)
         panels[0].set_ylabel("log hypervolume, on the batch of a generation")
         lines = dict(zip(series, panels[1].get_lines(), strict=True))
