@@ -81,7 +81,7 @@ def survivors(objectives: Real[Array, "P M"], count: int) -> Int[Array, " count"
     Best first; points that are equal in both stand in the order given.
     """
     rank = ranks(objectives)
-    return jnp.argsort(levels(rank, crowding(objectives, rank)))[:count]
+    return sorting.lexsort(-crowding(objectives, rank), rank, below=len(rank) + 1)[:count]
 
 
 def knee(objectives: Real[Array, "P M"]) -> Int[Array, ""]:
