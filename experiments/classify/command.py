@@ -63,6 +63,9 @@ def _config(
 ) -> ClassifyConfig:
     """The config of one row and column; InputError if it is invalid."""
     is_gemonn = method in ("gemonn", "none")
+    rate = given.learning_rate
+    if rate is None and is_gemonn:
+        rate = 0.01
     config = check(
         replace(
             given,
@@ -70,7 +73,7 @@ def _config(
             datasets=None,
             methods=(method,),
             method="gemonn" if is_gemonn else method,
-            learning_rate=given.learning_rate or (0.01 if is_gemonn else None),
+            learning_rate=rate,
             seed=seed,
             seeds=None,
             validation=given.validation or len(dataset.train_images) // 5,

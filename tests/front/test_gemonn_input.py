@@ -53,6 +53,7 @@ WRONG = [
     ("compare --preset paper --methods nsga2", "--budget must be given unless"),
     ("classify --model lenet", "--model must be autoencoder or deep-autoencoder to classify"),
     ("classify --repeats 0", "--repeats must be 1 or more, not 0"),
+    ("classify --learning-rate 0", "--learning-rate must be above 0, not 0.0"),
     ("classify --methods ga", "--methods must be one or more of none, ladder, ladder-no-mixing,"),
     ("classify --datasets digits", "--datasets must be one or more of mnist5k"),
     ("classify --dry-run", "--dry-run must be left out of classify"),
