@@ -55,7 +55,7 @@ def expected_costs(config: Config, network: Network, examples: int) -> tuple[flo
     spent = generation_cost(stages, 0)
     for generation in range(1, config.generations + 1):
         following = generation_cost(stages, generation)
-        if spent + following + reserve > config.budget:
+        if spent + following + reserve > ROUNDED * config.budget:
             break
         spent += following
     return spent, reserve
@@ -70,7 +70,7 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
     parts = "its first generation" + (" and its final refinement" if reserve else "")
     expected = f"{math.ceil(lowest):,} or more, the cost of {config.method} with {parts}"
-    require(config.budget >= lowest, "--budget", f"{config.budget:,.0f}", expected)
+    require(ROUNDED * config.budget >= lowest, "--budget", f"{config.budget:,.0f}", expected)
 
 
 def memory_needed(config: Config, network: Network, examples: Any) -> int:

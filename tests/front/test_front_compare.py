@@ -166,3 +166,19 @@ def test_the_progress_says_which_run_it_is(small, tmp_path, capsys):
     assert any(line.startswith("pruning, seed 3 (1 of 2): evolution") for line in lines)
     assert any(line.startswith("pruning, seed 5 (2 of 2): evolution") for line in lines)
     assert all(", seed " in line for line in lines)
+
+
+@pytest.mark.parametrize("generations", [1, 3, 7, 10, 49])
+def test_a_budget_that_is_a_number_of_generations_but_for_rounding_pays_for_them(generations):
+    config = Config(method="ladder", hidden=(8,), population_size=2, batch_size=50, refine_steps=2)
+    network, _ = training._networks(check(config), few(load("mnist5k")))
+    stages = methods.ALGORITHMS["ladder"](check(config), network).stages(2, 500)
+    one = methods.generation_cost(stages, 1)
+    costs = [one] * generations
+    for budget in (sum(costs), math.fsum(costs), generations * one * (1 - 1e-12)):
+        limited = check(replace(config, budget=budget))
+        plan = methods.ALGORITHMS["ladder"](limited, network).stages(2, 500)
+        assert plan(generations) and not plan(generations + 1)
+        expected, _ = methods.expected_costs(limited, network, 500)
+        assert expected == pytest.approx(budget)
+        methods.require_budget(limited, network, 500)
