@@ -162,7 +162,7 @@ def count(masks: PyTree[Bool[Array, "..."]]) -> Int[Array, ""]:
 
 
 def _largest(bits: int, holds: Callable[[Array], Array]) -> UInt32[Array, ""]:
-    """The largest word of so many bits for which `holds` is true, as it is for all below that."""
+    """The largest word of `bits` bits that satisfies `holds`, as all smaller words must."""
 
     def decide(index: Array, word: Array) -> Array:
         larger = word | (jnp.uint32(1) << (bits - 1 - index).astype(jnp.uint32))

@@ -36,7 +36,7 @@ REGROWTH = (
 )
 REGROWTH_INTERVAL = 250  # batches between two moves in a run of 25,000
 SHORTEST_INTERVAL = 20  # each move takes one of its batches to choose by
-REGROWTH_SHARE = 0.05  # .2 is worse at 506 and at 25,000 batches
+REGROWTH_SHARE = 0.05
 FEWEST = 4  # batches of a density
 
 

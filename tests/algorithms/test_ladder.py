@@ -12,7 +12,7 @@ import gajax
 from gajax import evaluation
 
 BATCH, WEIGHTS, BIASES, EXAMPLES, GENERATIONS, STEPS = 5, 64, 11, 43, 6, 3
-DENSITIES = (0.6, 0.3, 0.2, 0.1)
+DENSITIES = (0.6, 0.3, 0.28, 0.1)  # 38, 19, 18 and 6 weights
 P = len(DENSITIES)
 OPTIMIZER = optax.adam(0.05)
 
