@@ -28,7 +28,6 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": partial(optax.sgd, momentum=0.9),
 }
 
-
 DIRECTIONS = {
     # A short memory of squares suits networks whose weights come and go.
     "adam": optax.scale_by_adam(b2=0.95),
@@ -36,7 +35,6 @@ DIRECTIONS = {
     "sgd": optax.trace(0.9),
 }
 """The same without their learning rates."""
-
 
 ROUNDED = 1 + 1e-9
 """A budget times this is not exceeded by a sum of costs that is equal to it but for rounding."""

@@ -85,7 +85,7 @@ def _of_method(common: Config, method: str, seed: int, directory: Path) -> Confi
     count = REFERENCES.index(method) if method in REFERENCES else len(REFERENCES)
     for reference in REFERENCES[:count]:
         evolved = directory / f"{reference}-{seed}"
-        if not run_directory.is_finished(evolved):
+        if not run_directory.is_finished(evolved):  # whether or not the settings suit it
             continue
         if comparison.is_done(check(replace(common, seed=seed, method=reference)), evolved):
             try:
