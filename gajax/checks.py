@@ -116,14 +116,16 @@ def check_operators(
     population: Any,
     *,
     guided: bool = False,
+    parents: int = 2,
 ) -> None:
-    """Crossover must give two children, mutation one, all with the leaves of their parents."""
+    """Crossover must give a child for each parent, mutation one, all with the parents' leaves."""
     individual = _one(population)
     genes = genes_of(individual)
     signs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.int8), genes)
-    children = _shapes("crossover", crossover, KEY, genes, genes, *[signs, signs] * guided)
-    if not isinstance(children, tuple | list) or len(children) != 2:
-        raise ValueError("crossover must return a pair of two children")
+    given = *[genes] * parents, *[signs] * parents * guided
+    children = _shapes("crossover", crossover, KEY, *given)
+    if not isinstance(children, tuple | list) or len(children) != parents:
+        raise ValueError(f"crossover must return {parents} children of {parents} parents")
     for child in children:
         _check_same("a child of crossover", child, genes)
     _check_same("what mutation returns", _shapes("mutation", mutation, KEY, genes), genes)

@@ -30,17 +30,24 @@ def example_count(data: Data) -> int:
 
 
 def batch_order(
-    data: Data, first: int | Int[Array, ""], count: int, *, batch_size: int
+    data: Data,
+    first: int | Int[Array, ""],
+    count: int,
+    *,
+    batch_size: int,
+    sequence: int | Int[Array, ""] = 0,
+    sequences: int = 1,
 ) -> Int[Array, "T B"]:
     """The examples of `count` batches of an endless sequence, from the batch `first` on.
 
     Epoch after epoch, each in its own random order; within an epoch no example comes twice, and
-    fewer than B of them, those that fill no batch, are left out.
+    fewer than B of them, those that fill no batch, are left out. Of several sequences, each has
+    orders of its own.
     """
     examples = example_count(data)
     epoch, index = jnp.divmod(first + jnp.arange(count), examples // batch_size)
     places = index[:, None] * batch_size + jnp.arange(batch_size)[None]
-    return bits.permuted(data.order_key, epoch, places, examples)
+    return bits.permuted(data.order_key, epoch * sequences + sequence, places, examples)
 
 
 def batch_at(examples: PyTree, order: Int[Array, "T B"], index: int | Int[Array, ""]) -> Any:

@@ -105,7 +105,7 @@ def front(
 
     def cross(key, first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[Any, Any]:
         individuals, signs = zip(first, second, strict=True)
-        return cross_individuals(key, *individuals, *(signs if guided else ()))
+        return cross_individuals(key, *individuals, guides=signs if guided else ())
 
     def new_optimizer(population: Any) -> Any:
         return gradients.init_optimizer(refine.optimizer, population) if refine else None

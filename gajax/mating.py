@@ -38,7 +38,7 @@ def mate(
     parents = selection.tournament(key_tournament, level, 2 * pairs)
     parents %= jnp.where(eligible > 0, eligible, size)
     produce = partial(breeding.breed, crossover, mutation, chunk_size=chunk_size)
-    return produce(key_children, individuals, parents[:pairs], parents[pairs:], size)
+    return produce(key_children, individuals, (parents[:pairs], parents[pairs:]), size)
 
 
 def survive(

@@ -100,7 +100,7 @@ REFUSED = {  # algorithm, changes of the population, message
         {},
         r"the gradient of value_and_grad must have the leaves .* not \['kernel'\]",
     ),
-    "one child": (ga(crossover=one_child), {}, "crossover must return a pair of two children"),
+    "one child": (ga(crossover=one_child), {}, "crossover must return 2 children of 2 parents"),
     "children without a leaf": (
         nsga2(crossover=lambda key, first, second: ({"kernel": first["kernel"]}, second)),
         {},

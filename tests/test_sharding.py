@@ -23,13 +23,15 @@ from small_model import (
 )
 
 import gajax
-from gajax import breeding, programs, sharding
+from gajax import breeding, crossover, programs, sharding
 
 BYTES = {"f32": 4, "s32": 4, "s8": 1, "u32": 4, "pred": 1}
 # Outside of a mesh, in which every operation by itself is compiled anew for each share.
 POPULATION = population()
 # One individual after another, so that no product is larger on one device than on many.
 ALGORITHMS = {name: make(name, loss_fn, chunk_size=1) for name in FIRST}
+RELATIVES = {"parents": SURVIVORS, "crossover": crossover.mean, "own_orders": True, "steps": 4}
+ALGORITHMS["relatives"] = make("ga", loss_fn, chunk_size=1, **RELATIVES)
 
 
 def on(devices):
@@ -177,7 +179,7 @@ def test_children_of_a_couple_may_live_on_two_devices():
     def children():
         mothers, fathers = jnp.array([0, 1, 2, 3, 4, 5]), jnp.array([7, 6, 5, 4, 3, 2])
         operators = couple, lambda key, child: child, jax.random.key(0)
-        return breeding.breed(*operators, population, mothers, fathers, 12)
+        return breeding.breed(*operators, population, (mothers, fathers), 12)
 
     expected = [0, 7, 1, 6, 2, 5, 3, 4, 4, 3, 5, 2]
     np.testing.assert_array_equal(children(), expected)

@@ -53,7 +53,10 @@ def ga(
     survivors: int,
     batch_size: int,
     epochs: int = 1,
-    crossover: Callable[..., tuple[Params, Params]] = crossovers.uniform,
+    steps: int | None = None,
+    own_orders: bool = False,
+    parents: int = 2,
+    crossover: Callable[..., tuple[Params, ...]] = crossovers.uniform,
     mutation: Callable[..., Params] = ZERO_ONE_PERCENT,
     hyper_mutation: Callable[..., Any] = mutations.scale,
     selection: Callable[..., Int[Array, " S"]] = selections.truncation,
@@ -65,20 +68,26 @@ def ga(
     """Make the algorithm; its population has more than `survivors` individuals.
 
     Generation 0 scores and ranks the initial population. Each later one trains the survivors for
-    `epochs` passes over the data, fills the other places with their children (two different parents
-    drawn uniformly, crossover, then mutation), and scores and ranks all on the first
-    `score_examples` examples (None: all). `selection` decides who survives. Individuals with a
-    non-finite loss or gene are neither survivors nor parents while there are others.
+    `epochs` passes over the data, or for so many `steps`, fills the other places with their
+    children, and scores and ranks all on the first `score_examples` examples (None: all).
+    `selection` decides who survives. Individuals with a non-finite loss or gene are neither
+    survivors nor parents while there are others.
+
+    So many `parents` at a time, different survivors drawn uniformly, have as many children, by
+    `crossover(key, *parents)` and then mutation: two, or any number for `gajax.crossover.mean`.
+    Survivors see the same batches, or each its own with `own_orders`, which makes the mean of
+    relatives better than they are.
 
     Without a loss no individual learns, and `gajax.tell` gives the losses that rank them. With one,
     the survivors learn by it, and `gajax.tell` may still give other losses to rank by.
 
-    A child inherits its mother's optimiser state, so that moments and schedules go on; with
-    `fresh_optimizer` all start each generation with a new one, as in the original.
+    The first child inherits the first parent's optimiser state, the second the second's and so on,
+    so that moments and schedules go on; with `fresh_optimizer` all start each generation with a new
+    one, as in the original.
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)
-    types.require_at_least(1, chunk_size=chunk_size)
+    types.require_at_least(1, steps=steps, parents=parents, chunk_size=chunk_size)
     learn = partial(gradients.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
     operators = breeding.of_individuals(crossover, mutation, hyper_mutation)
     produce = partial(breeding.breed, *operators, chunk_size=chunk_size)
@@ -109,33 +118,38 @@ def ga(
         if survivors >= size:
             raise ValueError(f"survivors must be from 1 to {size - 1}, not {survivors}")
         types.require_batch_size(batch_size, examples)
-        batches = epochs * (examples // batch_size)
+        batches = steps or epochs * (examples // batch_size)
         scored = min(score_examples or examples, examples)
 
+        def orders(data: Data, first: Int[Array, ""], rank: Int[Array, " S"]) -> Array:
+            order = partial(evaluation.batch_order, data, first, batches, batch_size=batch_size)
+            if not own_orders:
+                return order()
+            return jax.vmap(lambda rank: order(sequence=rank, sequences=survivors))(rank)
+
         def train(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            first = (generation - 1) * batches
-            order = evaluation.batch_order(data, first, batches, batch_size=batch_size)
             individuals = state.params, state.optimizer_state, state.total
-            given = *individuals, keys_of(key, size)
-            params, optimizer_state, total, keys = sharding.first(given, survivors)
+            given = *individuals, keys_of(key, size), _layout(size, survivors)[1]
+            params, optimizer_state, total, keys, rank = sharding.first(given, survivors)
+            order = orders(data, (generation - 1) * batches, rank)
             options = {"keys": keys, "total": total}
             trained = learn(params, optimizer_state, data, order, start, stop, **options)
             params, optimizer_state, total = sharding.replace_first(individuals, trained)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
 
         def breed(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            key_couples, key_children = jax.random.split(key)
+            key_parents, key_children = jax.random.split(key)
             children = size - survivors
-            parents, count = _parents(state, survivors)
-            couples = draw_couples(key_couples, count, -(-children // 2))
-            mothers, fathers = (parents[indices] for indices in couples)
-            born = produce(key_children, state.params, mothers, fathers, children)
+            positions, count = _parents(state, survivors)
+            drawn = draw_parents(key_parents, count, -(-children // parents), parents, survivors)
+            groups = [positions[indices] for indices in drawn]
+            born = produce(key_children, state.params, groups, children)
             params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
                 optimizer_state = gradients.init_optimizer(optimizer, params)
             else:
-                first_parents = jnp.stack([mothers, fathers], axis=1).reshape(-1)[:children]
-                inherited = sharding.take((state.optimizer_state,), first_parents)
+                parent_of_child = jnp.stack(groups, axis=1).reshape(-1)[:children]
+                inherited = sharding.take((state.optimizer_state,), parent_of_child)
                 optimizer_state = sharding.replace_last(state.optimizer_state, inherited)
             total = evaluation.zero(state.total)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
@@ -174,20 +188,22 @@ def ga(
 
     def check(population: Any, data: Data) -> None:
         check_training(loss_fn, value_and_grad, optimizer, population, data, batch_size)
-        check_operators(crossover, mutation, hyper_mutation, population)
+        check_operators(crossover, mutation, hyper_mutation, population, parents=parents)
         check_bound(crossover, population)
 
     return Algorithm(init, stages, check)
 
 
-def draw_couples(
-    key: Key[Array, ""], count: int | Int[Array, ""], pairs: int
-) -> tuple[Int[Array, " K"], Int[Array, " K"]]:
-    """Two parents for each pair, drawn uniformly from `count`, different ones where count > 1."""
-    # Some parents are more likely than others by a share of count / 2**31 at most.
-    mothers, steps = (bits.words(key, (2, pairs)) >> 1).astype(jnp.int32)
-    mothers %= count
-    return mothers, (mothers + 1 + steps % jnp.maximum(1, count - 1)) % count
+def draw_parents(
+    key: Key[Array, ""], count: int | Int[Array, ""], groups: int, parents: int, survivors: int
+) -> list[Int[Array, " K"]]:
+    """The ranks of the parents of each group, drawn uniformly from the first `count` survivors.
+
+    Those of a group differ, as far as there are enough and all survivors are among the first.
+    """
+    places = jnp.broadcast_to(jnp.arange(parents) % survivors, (groups, parents))
+    drawn = bits.permuted(key, jnp.arange(groups), places, survivors)
+    return list((drawn % count).T)
 
 
 def survival_order(loss: Float[Array, " P"], selected: Int[Array, " S"]) -> Int[Array, " P"]:

@@ -1,9 +1,9 @@
-"""Crossover: two parents become two children.
+"""Crossover: two parents become two children, or as many as there are become as many.
 
 Each operator is `operator(key, first, second) -> (child of first, child of second)` on single
 individuals; bind its rate with `functools.partial` and vmap it over pairs. The children of
 `uniform` and `one_point` keep between them every gene of both parents; those of simulated binary
-crossover (SBX) lie around them.
+crossover (SBX) lie around them, and those of `mean` between them.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,28 @@ def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Param
     count = individual.genes(first)
     cut = jax.random.randint(key, (), 1, max(2, count))
     return _exchange(individual.from_vector(jnp.arange(count) >= cut, first), first, second)
+
+
+def mean(key: Key[Array, ""], *parents: Params) -> tuple[Params, ...]:
+    """Weighted means of any number of parents, one for each of them.
+
+    The weights of a child are one draw for all its genes, uniform over all weights that sum to 1 (a
+    Dirichlet distribution). Parents that are relatives, which have learned from different batches
+    since they were one, lie around their mean, whose loss is lower; those of strangers is higher.
+    Source: intermediate recombination of evolution strategies (Beyer, "Toward a theory of evolution
+    strategies: on the benefits of sex", Evolutionary Computation 3(1)) and Wortsman et al., "Model
+    soups" (arXiv 2203.05482).
+    """
+    count = len(parents)
+    weights = jax.random.dirichlet(key, jnp.ones(count), (count,))
+
+    def of_leaf(row: Array, *leaves: Array) -> Array:
+        total = sum(weight * leaf for weight, leaf in zip(row, leaves, strict=True))
+        return jnp.asarray(total, leaves[0].dtype)
+
+    return tuple(
+        jax.tree.map(lambda *leaves, row=row: of_leaf(row, *leaves), *parents) for row in weights
+    )
 
 
 def sbx(

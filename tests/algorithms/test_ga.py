@@ -131,6 +131,36 @@ def test_survivors_learn_by_the_optimizers_steps_with_the_state_they_have(learne
         assert abs(result - genes(start.params)[:SURVIVORS]).max() > 0.01
 
 
+def test_relatives_learn_from_batches_of_their_own_and_have_means_as_children():
+    """With as many steps as there are, the children of all survivors are in their hull."""
+    steps, options = 5, {"optimizer": optax.sgd(RATE), "own_orders": True}
+    options |= {"crossover": crossover.mean, "parents": SURVIVORS}
+    options |= {"mutation": partial(mutation.zero, rate=0.0)}
+    ancestor = jax.tree.map(lambda leaf: jnp.repeat(leaf, 2 * SURVIVORS, axis=0), draw(1))
+    bred, ranked, _ = evolve(make(steps=steps, **options), ancestor, 2)
+    for generation in (1, 2):
+        rows = genes(ranked[generation - 1].params)[:SURVIVORS]
+        for rank, row in enumerate(rows):
+            order = evaluation.batch_order(
+                DATA,
+                (generation - 1) * steps,
+                steps,
+                batch_size=BATCH,
+                sequence=rank,
+                sequences=SURVIVORS,
+            )
+            for batch in np.asarray(order):
+                inputs = np.column_stack([SCALE * DATA.examples["inputs"], np.ones(EXAMPLES)])
+                row = row - RATE * 2 / BATCH * errors(row[None], batch)[0] @ inputs[batch]
+            rows[rank] = row
+        after = genes(bred[generation].params)
+        np.testing.assert_allclose(after[:SURVIVORS], rows, rtol=1e-4, atol=1e-5)
+        weights = np.linalg.lstsq(rows.T, after[SURVIVORS:].T)[0]
+        np.testing.assert_allclose(rows.T @ weights, after[SURVIVORS:].T, atol=1e-4)
+        np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-2)
+        assert len(np.unique(rows, axis=0)) == SURVIVORS
+
+
 def test_every_gene_of_a_child_comes_from_one_of_two_parents_or_is_zero(evolved):
     for parents, after in zip(evolved[1], evolved[0][1:], strict=False):
         parents = genes(parents.params)[:SURVIVORS]

@@ -1,5 +1,6 @@
 """Mating and survival as functions of their own, against brute force."""
 
+import itertools
 from functools import partial
 
 import jax
@@ -10,7 +11,7 @@ from test_pareto import expected_crowding, expected_ranks
 
 import gajax
 from gajax import breeding, mating
-from gajax.algorithms.ga import draw_couples, survival_order
+from gajax.algorithms.ga import draw_parents, survival_order
 
 SIZE = 8
 
@@ -32,7 +33,7 @@ def children_of(
 ):
     indices = jnp.asarray(mothers), jnp.asarray(fathers)
     operators = crossover, mutation, jax.random.key(0)
-    return breeding.breed(*operators, population, *indices, count, chunk_size=chunk_size)
+    return breeding.breed(*operators, population, indices, count, chunk_size=chunk_size)
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 2, 3])
@@ -57,6 +58,19 @@ def draw_one(key, child):
     return jax.random.uniform(key, child.shape)
 
 
+@pytest.mark.parametrize("chunk_size", [None, 1])
+@pytest.mark.parametrize("count", [2, 3, 5, 6])
+def test_three_parents_have_three_children_one_after_the_other(count, chunk_size):
+    def rotated(key, *parents):
+        return (*parents[1:], parents[0])
+
+    groups = [[0, 5], [2, 1], [4, 3]]
+    indices = [jnp.array(column[: -(-count // 3)]) for column in groups]
+    operators = rotated, same, jax.random.key(0)
+    born = breeding.breed(*operators, jnp.arange(6.0), indices, count, chunk_size=chunk_size)
+    np.testing.assert_array_equal(born, [2, 4, 0, 1, 3, 5][:count])
+
+
 @pytest.mark.parametrize("operators", [(draw_two, same), (copies, draw_one)])
 def test_every_pair_and_every_child_has_a_key_of_its_own(operators):
     pairs = jnp.zeros((4, 3)), [0] * 5, [1] * 5
@@ -65,24 +79,31 @@ def test_every_pair_and_every_child_has_a_key_of_its_own(operators):
     np.testing.assert_array_equal(children_of(*pairs, 10, *operators, chunk_size=2), born)
 
 
-@partial(jax.jit, static_argnums=2)
-def couples(key, count, pairs):
-    return draw_couples(key, count, pairs)
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def drawn_parents(key, count, groups, parents, survivors):
+    return draw_parents(key, count, groups, parents, survivors)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_couples_of_a_genetic_algorithm_are_uniform_and_different(count):
-    pairs = 2_000
-    mothers, fathers = map(np.asarray, couples(jax.random.key(count), count, pairs))
-    drawn = np.zeros((count, count))
-    np.add.at(drawn, (mothers, fathers), 1)
-    if count == 1:
-        assert drawn.item() == pairs, "a single parent mates with itself"
+@pytest.mark.parametrize("parents, survivors", [(2, 1), (2, 2), (2, 3), (2, 5), (3, 4), (4, 4)])
+def test_parents_of_a_genetic_algorithm_are_uniform_and_different(parents, survivors):
+    groups, key = 3_000, jax.random.key(survivors)
+    columns = np.array(drawn_parents(key, survivors, groups, parents, survivors))
+    if survivors == 1:
+        assert (columns == 0).all(), "a single parent mates with itself"
         return
-    assert (np.diag(drawn) == 0).all()
-    share = 1 / (count * (count - 1))
-    off_diagonal = drawn[~np.eye(count, dtype=bool)]
-    assert (abs(off_diagonal - pairs * share) <= 5 * np.sqrt(pairs * share * (1 - share))).all()
+    assert all(len(set(group)) == parents for group in columns.T)
+    share = 1 / (survivors * (survivors - 1))
+    for first, second in itertools.combinations(columns, 2):
+        drawn = np.zeros((survivors, survivors))
+        np.add.at(drawn, (first, second), 1)
+        off_diagonal = drawn[~np.eye(survivors, dtype=bool)]
+        deviation = np.sqrt(groups * share * (1 - share))
+        assert (abs(off_diagonal - groups * share) <= 5 * deviation).all()
+
+
+def test_no_parent_is_drawn_behind_the_eligible_ones():
+    columns = np.array(drawn_parents(jax.random.key(0), 2, 300, 2, 5))
+    assert set(columns.reshape(-1)) == {0, 1}
 
 
 NAN, INF = np.nan, np.inf

@@ -104,3 +104,30 @@ def test_one_point_swaps_one_stretch_to_the_end_and_every_cut_occurs():
 def test_one_point_leaves_a_single_gene_with_its_parent():
     children = crossover.one_point(jax.random.key(8), jnp.ones(1), 2 * jnp.ones(1))
     assert [float(child[0]) for child in children] == [1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_children_of_mean_are_weighted_means_of_all_their_parents(count):
+    generator = np.random.default_rng(count)
+    trees = [
+        tree(lambda shape: jnp.asarray(generator.normal(size=shape), jnp.float32))
+        for _ in range(count)
+    ]
+    children = crossover.mean(jax.random.key(9), *trees)
+    assert len(children) == count
+    rows = np.stack([flat(parent) for parent in trees])
+    weights = np.linalg.lstsq(rows.T, np.stack([flat(child) for child in children]).T)[0].T
+    np.testing.assert_allclose(weights @ rows, [flat(child) for child in children], atol=1e-5)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+    assert (weights > 0).all()
+
+
+def test_weights_of_means_are_uniform_on_the_simplex():
+    """Of three weights, the first is then below x with probability 1 - (1 - x)^2."""
+    keys = jax.random.split(jax.random.key(0), 2_000)
+    vertices = jnp.eye(3)
+    weights = np.concatenate(jax.vmap(lambda key: crossover.mean(key, *vertices))(keys))
+    for column in weights.T:
+        expected = 1 - (1 - np.array([0.1, 0.5, 0.8])) ** 2
+        share = [(column < limit).mean() for limit in (0.1, 0.5, 0.8)]
+        np.testing.assert_allclose(share, expected, atol=0.03)
