@@ -30,7 +30,8 @@ BYTES = {"f32": 4, "s32": 4, "s8": 1, "u32": 4, "pred": 1}
 POPULATION = population()
 # One individual after another, so that no product is larger on one device than on many.
 ALGORITHMS = {name: make(name, loss_fn, chunk_size=1) for name in FIRST}
-RELATIVES = {"parents": SURVIVORS, "crossover": crossover.mean, "own_orders": True, "steps": 4}
+RELATIVES = {"parents": SURVIVORS, "crossover": crossover.mean, "own_orders": True, "batches": 4}
+RELATIVES["cross_optimizer"] = True
 ALGORITHMS["relatives"] = make("ga", loss_fn, chunk_size=1, **RELATIVES)
 
 

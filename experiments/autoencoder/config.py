@@ -48,6 +48,8 @@ class Config(RunConfig):
     """number of generations of all layers together, after the last single layer"""
     finetune_epochs: int = 1
     """epochs of fine-tuning in a generation"""
+    finetune_steps: int | None = None
+    """number of gradient steps in a generation, in place of epochs"""
     optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
     """optimiser of fine-tuning; sgd has momentum 0.9"""
     learning_rate: float = 0.05
@@ -58,14 +60,15 @@ class Config(RunConfig):
     """reset the optimiser state in each generation"""
     batch_size: int = 250
     """number of images in a gradient step"""
-    crossover: Literal["uniform", "one_point"] = "uniform"
-    """crossover operator"""
+    crossover: Literal["mean", "uniform", "one_point"] = "mean"
+    """crossover operator: means of all survivors, which then descend from one network and learn
+    from batches of their own; or an exchange of genes, as published"""
     crossover_rate: float = 0.2
     """fraction of genes that uniform crossover swaps"""
     mutation: Literal["zero", "gaussian"] = "zero"
     """mutation operator: set genes to zero, or add noise"""
-    mutation_rate: float = 0.01
-    """fraction of genes that mutate"""
+    mutation_rate: float | None = None
+    """fraction of genes that mutate; by default 0 with means, else 0.01"""
     mutation_scale: float = 0.01
     """standard deviation of gaussian mutation"""
     selection: Literal["truncation", "tournament"] = "truncation"
@@ -109,6 +112,7 @@ class Config(RunConfig):
             "schedule",
             "batch_size",
             "finetune_epochs",
+            "finetune_steps",
             "fresh_optimizer",
             "equal",
         ),
@@ -123,11 +127,16 @@ class Config(RunConfig):
         is_last |= self.method == "pretrained" and self.whole_generations > 0
         return {"whole_generations": self.whole_generations} if is_last else {}
 
+    def steps(self, examples: int) -> int:
+        """Gradient steps of a generation."""
+        return self.finetune_steps or self.finetune_epochs * (examples // self.batch_size)
+
 
 PRESETS = {
     "gajax": Config(),
     "paper": Config(
         preset="paper",
+        crossover="uniform",
         generations=(5,),
         whole_generations=0,
         optimizer="adadelta",
@@ -143,6 +152,7 @@ _LOWEST = {
     **LOWEST,
     "whole_generations": 0,
     "finetune_epochs": 1,
+    "finetune_steps": 1,
     "score_examples": 1,
 }
 
@@ -162,6 +172,8 @@ def check(config: Config) -> Config:
         f"one positive number, or {layers}, one for each layer",
     )
     require_at_least(config, _LOWEST)
+    if config.mutation_rate is None:
+        config = replace(config, mutation_rate=0.0 if config.crossover == "mean" else 0.01)
     for name in ("crossover_rate", "mutation_rate"):
         value = getattr(config, name)
         require(0 <= value <= 1, flag(name), value, "from 0 to 1")
@@ -195,7 +207,7 @@ def check_dataset(config: Config, dataset: Dataset) -> None:
         f"at most {MAX_COUNT // images:,}",
     )
     generations = sum(config.generations) + config.whole_generations
-    steps = generations * epochs * (images // config.batch_size)
+    steps = generations * config.steps(images)
     fewer = f"so few that there are at most {MAX_COUNT:,} gradient steps"
     require(steps <= MAX_COUNT, "--generations", f"{generations:,}, which make {steps:,}", fewer)
     code, most = config.layers[-1], min(pixels, images)

@@ -183,6 +183,7 @@ def train(
     make_algorithm: Callable[[Callable, Phase], gajax.Algorithm],
     *,
     population_size: int,
+    ancestors: int,
     target: Target = "image",
     precision: str = "float32",
     resumed: Checkpoint | None = None,
@@ -190,11 +191,12 @@ def train(
 ) -> Iterator[Step]:
     """Train in phases and yield every step; the last one holds the result.
 
-    Each layer starts from a new population; after its phase, its best individual is frozen and
-    encodes the inputs of the next layer. The phase of all layers starts from the frozen layers
-    and the population of the last layer. `make_algorithm(loss_fn, phase)` makes the algorithm of a
-    phase. Epoch e of phase p has the same order of examples for every method. Several keys train
-    several seeds. With a checkpoint, the first step is the saved one.
+    Each layer starts from a new population of so many `ancestors`, or of copies of one; after its
+    phase, its best individual is frozen and encodes the inputs of the next layer. The phase of all
+    layers starts from the frozen layers and the population of the last layer.
+    `make_algorithm(loss_fn, phase)` makes the algorithm of a phase. Epoch e of phase p has the same
+    order of examples for every method. Several keys train several seeds. With a checkpoint, the
+    first step is the saved one.
     """
 
     def copies_of(params: dict) -> dict:
@@ -204,7 +206,9 @@ def train(
 
     each = partial(seed_axis.map_seeds, key)
     key_init, key_order, key_run = seed_axis.split(key, 3)
-    population = each(lambda key: draw(key, model, population_size), key_init)
+    population = each(lambda key: draw(key, model, ancestors), key_init)
+    if ancestors == 1:
+        population = each(lambda params: copies_of(gajax.take(params, 0)), population)
     images = seed_axis.broadcast(key, images)
     frozen: dict = {}
     encoded = images

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     if config.method == "pca":
         return []
     scorings = sum(phase.generations + 1 for phase in phases)
-    batches = config.finetune_epochs * (examples // config.batch_size)
+    batches = config.steps(examples)
     if config.equal == "steps":
         times, extra = 1, -(-scorings // batches)
     else:
@@ -98,7 +98,13 @@ def schedule(config: Config, examples: int) -> list[Phase]:
 
 def ga(config: Config, examples: int) -> MakeAlgorithm:
     """The genetic algorithm (arXiv 1711.07655)."""
+    assert config.mutation_rate is not None
+    survivors = config.population_size // 2
+    relatives: dict[str, Any] = {}
+    if is_of_relatives(config):
+        relatives = {"parents": survivors, "own_orders": True, "cross_optimizer": True}
     crossover = {
+        "mean": gajax.crossover.mean,
         "uniform": partial(gajax.crossover.uniform, rate=config.crossover_rate),
         "one_point": gajax.crossover.one_point,
     }[config.crossover]
@@ -113,15 +119,16 @@ def ga(config: Config, examples: int) -> MakeAlgorithm:
         return gajax.ga(
             loss_fn,
             optimizer=_optimizer(config, phase, examples),
-            survivors=config.population_size // 2,
+            survivors=survivors,
             batch_size=config.batch_size,
-            epochs=config.finetune_epochs,
+            batches=config.steps(examples),
             crossover=crossover,
             mutation=mutation,
             selection=getattr(gajax.selection, config.selection),
             fresh_optimizer=config.fresh_optimizer,
             score_examples=config.score_examples,
             chunk_size=config.chunk_size,
+            **relatives,
         )
 
     return make_algorithm
@@ -135,7 +142,7 @@ def descent(config: Config, examples: int) -> MakeAlgorithm:
             loss_fn,
             optimizer=_optimizer(config, phase, examples),
             batch_size=config.batch_size,
-            epochs=config.finetune_epochs,
+            batches=config.steps(examples),
             chunk_size=config.chunk_size,
         )
 
@@ -149,6 +156,11 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
     "sgd": descent,
 }
 """Maps methods with phases to functions `make(config, examples)`."""
+
+
+def is_of_relatives(config: Config) -> bool:
+    """Whether all individuals descend from one network."""
+    return config.method == "ga" and config.crossover == "mean"
 
 
 def network_count(config: Config) -> int:
@@ -197,6 +209,7 @@ def train_phases(
         schedule(config, len(images)),
         ALGORITHMS[config.method](config, len(images)),
         population_size=network_count(config),
+        ancestors=1 if is_of_relatives(config) else network_count(config),
         target=config.target,
         precision=config.precision,
         resumed=resumed,
@@ -239,8 +252,7 @@ METHODS: dict[str, Callable[..., Trained]] = {
 def _optimizer(config: Config, phase: Phase, examples: int) -> optax.GradientTransformation:
     rate = config.learning_rate
     if config.schedule == "cosine":
-        batches = config.finetune_epochs * (examples // config.batch_size)
-        total = phase.generations * batches
+        total = phase.generations * config.steps(examples)
         rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, total // 10), total)
     return OPTIMIZERS[config.optimizer](rate)
 

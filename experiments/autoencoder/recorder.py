@@ -65,6 +65,7 @@ class Recorder:
                     "median_rmse": float(median),
                     "worst_rmse": float(worst),
                     "best_density": float(density),
+                    "surviving_children": int(getattr(step.state, "children", 0)),
                     "failed": int(info.failed),
                 }
             )

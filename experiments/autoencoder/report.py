@@ -26,6 +26,7 @@ COLUMNS: tuple[str, ...] = (
     "median_rmse",
     "worst_rmse",
     "best_density",
+    "surviving_children",
     "failed",
     *meter.COLUMNS,
 )

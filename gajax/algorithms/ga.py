@@ -19,6 +19,7 @@ from gajax import context as contexts
 from gajax import population as populations
 from gajax.checks import check_bound, check_operators, check_training
 from gajax.context import Loss, Measured
+from gajax.individual import genes_of, with_genes
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
 from gajax.operators import selection as selections
@@ -42,6 +43,7 @@ class GAState(NamedTuple):
     loss: Float[Array, " P"]
     metrics: dict[str, Float[Array, " P"]]
     total: Measured  # sums over the batches of this training, or means so far of this scoring
+    children: Int[Array, ""]  # of the last generation that survive
     failed: Int[Array, ""]
 
 
@@ -53,7 +55,7 @@ def ga(
     survivors: int,
     batch_size: int,
     epochs: int = 1,
-    steps: int | None = None,
+    batches: int | None = None,
     own_orders: bool = False,
     parents: int = 2,
     crossover: Callable[..., tuple[Params, ...]] = crossovers.uniform,
@@ -61,6 +63,7 @@ def ga(
     hyper_mutation: Callable[..., Any] = mutations.scale,
     selection: Callable[..., Int[Array, " S"]] = selections.truncation,
     fresh_optimizer: bool = False,
+    cross_optimizer: bool = False,
     score_examples: int | None = None,
     value_and_grad: Loss | None = None,
     chunk_size: int | None = None,
@@ -68,8 +71,8 @@ def ga(
     """Make the algorithm; its population has more than `survivors` individuals.
 
     Generation 0 scores and ranks the initial population. Each later one trains the survivors for
-    `epochs` passes over the data, or for so many `steps`, fills the other places with their
-    children, and scores and ranks all on the first `score_examples` examples (None: all).
+    `epochs` passes over the data, or so many `batches`, fills the other places with their children,
+    and scores and ranks all on the first `score_examples` examples (None: all).
     `selection` decides who survives. Individuals with a non-finite loss or gene are neither
     survivors nor parents while there are others.
 
@@ -82,15 +85,28 @@ def ga(
     the survivors learn by it, and `gajax.tell` may still give other losses to rank by.
 
     The first child inherits the first parent's optimiser state, the second the second's and so on,
-    so that moments and schedules go on; with `fresh_optimizer` all start each generation with a new
-    one, as in the original.
+    so that moments and schedules go on. With `cross_optimizer` the crossover gets the optimiser
+    states of the parents behind their genes, which means need; with `fresh_optimizer` all start
+    each generation with a new one, as in the original.
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)
-    types.require_at_least(1, steps=steps, parents=parents, chunk_size=chunk_size)
+    types.require_at_least(1, batches=batches, parents=parents, chunk_size=chunk_size)
     learn = partial(gradients.gradient_steps, value_and_grad, optimizer, chunk_size=chunk_size)
     operators = breeding.of_individuals(crossover, mutation, hyper_mutation)
-    produce = partial(breeding.breed, *operators, chunk_size=chunk_size)
+    cross_individuals, mutate_individual = operators
+
+    def cross(key: Key[Array, ""], *parents: tuple[Any, Any]) -> tuple[tuple[Any, Any], ...]:
+        """The children, and what their optimisers start with."""
+        individuals, states = zip(*parents, strict=True)
+        if not cross_optimizer:
+            return tuple(zip(cross_individuals(key, *individuals), states, strict=True))
+        trees = zip(map(genes_of, individuals), states, strict=True)
+        genes, states = zip(*crossover(key, *trees), strict=True)
+        return tuple(zip(map(with_genes, individuals, genes), states, strict=True))
+
+    def mutate(key: Key[Array, ""], child: tuple[Any, Any]) -> tuple[Any, Any]:
+        return mutate_individual(key, child[0]), child[1]
 
     def keys_of(key: Key[Array, ""], size: int) -> Key[Array, " P"] | None:
         """A key for each position, that of its rank, so that devices change none."""
@@ -110,6 +126,7 @@ def ga(
             loss=jnp.full(size, jnp.inf, float),
             metrics=total.metrics,
             total=evaluation.zero(total),
+            children=jnp.int32(0),
             failed=jnp.int32(0),
         )
 
@@ -118,11 +135,11 @@ def ga(
         if survivors >= size:
             raise ValueError(f"survivors must be from 1 to {size - 1}, not {survivors}")
         types.require_batch_size(batch_size, examples)
-        batches = steps or epochs * (examples // batch_size)
+        count = batches or epochs * (examples // batch_size)
         scored = min(score_examples or examples, examples)
 
         def orders(data: Data, first: Int[Array, ""], rank: Int[Array, " S"]) -> Array:
-            order = partial(evaluation.batch_order, data, first, batches, batch_size=batch_size)
+            order = partial(evaluation.batch_order, data, first, count, batch_size=batch_size)
             if not own_orders:
                 return order()
             return jax.vmap(lambda rank: order(sequence=rank, sequences=survivors))(rank)
@@ -131,7 +148,7 @@ def ga(
             individuals = state.params, state.optimizer_state, state.total
             given = *individuals, keys_of(key, size), _layout(size, survivors)[1]
             params, optimizer_state, total, keys, rank = sharding.first(given, survivors)
-            order = orders(data, (generation - 1) * batches, rank)
+            order = orders(data, (generation - 1) * count, rank)
             options = {"keys": keys, "total": total}
             trained = learn(params, optimizer_state, data, order, start, stop, **options)
             params, optimizer_state, total = sharding.replace_first(individuals, trained)
@@ -140,16 +157,16 @@ def ga(
         def breed(key, state: GAState, data: Data, generation, start, stop) -> GAState:
             key_parents, key_children = jax.random.split(key)
             children = size - survivors
-            positions, count = _parents(state, survivors)
-            drawn = draw_parents(key_parents, count, -(-children // parents), parents, survivors)
+            positions, eligible = _parents(state, survivors)
+            drawn = draw_parents(key_parents, eligible, -(-children // parents), parents, survivors)
             groups = [positions[indices] for indices in drawn]
-            born = produce(key_children, state.params, groups, children)
+            parents_of = state.params, None if fresh_optimizer else state.optimizer_state
+            produce = partial(breeding.breed, cross, mutate, chunk_size=chunk_size)
+            born, inherited = produce(key_children, parents_of, groups, children)
             params = sharding.replace_last(state.params, born)
             if fresh_optimizer:
                 optimizer_state = gradients.init_optimizer(optimizer, params)
             else:
-                parent_of_child = jnp.stack(groups, axis=1).reshape(-1)[:children]
-                inherited = sharding.take((state.optimizer_state,), parent_of_child)
                 optimizer_state = sharding.replace_last(state.optimizer_state, inherited)
             total = evaluation.zero(state.total)
             return state._replace(params=params, optimizer_state=optimizer_state, total=total)
@@ -163,7 +180,9 @@ def ga(
         def rank(key, state: GAState, data: Data, generation, start, stop) -> GAState:
             position_of_rank, rank_at_position = _layout(size, survivors)
             loss, metrics = populations.take(sharding.replicate(state.total), position_of_rank)
-            order = survival_order(loss, selection(key, loss, survivors))[rank_at_position]
+            order = survival_order(loss, selection(key, loss, survivors))
+            is_child = (order[:survivors] >= survivors) & (generation > 0)
+            order = order[rank_at_position]
             surviving = position_of_rank[order][jnp.sort(position_of_rank[:survivors])]
             optimizer_state = sharding.take((state.optimizer_state,), surviving)
             return GAState(
@@ -172,14 +191,15 @@ def ga(
                 loss=loss[order],
                 metrics=populations.take(metrics, order),
                 total=evaluation.zero(state.total),
+                children=jnp.sum(is_child, dtype=jnp.int32),
                 failed=evaluation.failures(loss),
             )
 
         def record(state: GAState, loss: Float[Array, " P"]) -> GAState:
             return state._replace(total=sharding.place(state.total._replace(loss=loss)))
 
-        trained = batches * survivors * batch_size
-        training = Stage(train, batches, trained, sequential_steps=batches)
+        trained = count * survivors * batch_size
+        training = Stage(train, count, trained, sequential_steps=count)
         outside = Outside(attrgetter("params"), record)
         costs = evaluation.score_batches(scored), 0, size * scored, 1
         scoring = Stage(score, *costs, outside=outside), Stage(rank)

@@ -132,33 +132,43 @@ def test_survivors_learn_by_the_optimizers_steps_with_the_state_they_have(learne
 
 
 def test_relatives_learn_from_batches_of_their_own_and_have_means_as_children():
-    """With as many steps as there are, the children of all survivors are in their hull."""
-    steps, options = 5, {"optimizer": optax.sgd(RATE), "own_orders": True}
-    options |= {"crossover": crossover.mean, "parents": SURVIVORS}
-    options |= {"mutation": partial(mutation.zero, rate=0.0)}
+    """The children's weights are the same for genes and momentum."""
+    batches, options = 5, {"own_orders": True, "cross_optimizer": True, "parents": SURVIVORS}
+    options |= {"crossover": crossover.mean, "mutation": partial(mutation.zero, rate=0.0)}
     ancestor = jax.tree.map(lambda leaf: jnp.repeat(leaf, 2 * SURVIVORS, axis=0), draw(1))
-    bred, ranked, _ = evolve(make(steps=steps, **options), ancestor, 2)
+    bred, ranked, _ = evolve(make(batches=batches, **options), ancestor, 2)
+
+    def momentum(state):
+        return genes(dict(state.optimizer_state[0].trace))
+
     for generation in (1, 2):
-        rows = genes(ranked[generation - 1].params)[:SURVIVORS]
-        for rank, row in enumerate(rows):
-            order = evaluation.batch_order(
-                DATA,
-                (generation - 1) * steps,
-                steps,
-                batch_size=BATCH,
-                sequence=rank,
-                sequences=SURVIVORS,
-            )
-            for batch in np.asarray(order):
+        start, end = ranked[generation - 1], bred[generation]
+        rows, speeds = genes(start.params)[:SURVIVORS], momentum(start)[:SURVIVORS]
+        for rank in range(SURVIVORS):
+            sequence = {"batch_size": BATCH, "sequence": rank, "sequences": SURVIVORS}
+            first = (generation - 1) * batches
+            for batch in np.asarray(evaluation.batch_order(DATA, first, batches, **sequence)):
                 inputs = np.column_stack([SCALE * DATA.examples["inputs"], np.ones(EXAMPLES)])
-                row = row - RATE * 2 / BATCH * errors(row[None], batch)[0] @ inputs[batch]
-            rows[rank] = row
-        after = genes(bred[generation].params)
+                error = errors(rows[rank : rank + 1], batch)[0]
+                speeds[rank] = MOMENTUM * speeds[rank] + 2 / BATCH * error @ inputs[batch]
+                rows[rank] -= RATE * speeds[rank]
+        parents, after = np.column_stack([rows, speeds]).T, genes(end.params)
         np.testing.assert_allclose(after[:SURVIVORS], rows, rtol=1e-4, atol=1e-5)
-        weights = np.linalg.lstsq(rows.T, after[SURVIVORS:].T)[0]
-        np.testing.assert_allclose(rows.T @ weights, after[SURVIVORS:].T, atol=1e-4)
-        np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-2)
         assert len(np.unique(rows, axis=0)) == SURVIVORS
+        children = np.column_stack([after, momentum(end)])[SURVIVORS:].T
+        weights = np.linalg.lstsq(parents, children)[0]
+        np.testing.assert_allclose(parents @ weights, children, atol=1e-4)
+        np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-3)
+        assert (weights > 0).all() and len(np.unique(weights.round(3))) > SURVIVORS
+
+
+def test_every_generation_counts_its_surviving_children(learned):
+    for generation, (before, after) in enumerate(zip(*learned[:2], strict=True)):
+        expected = 0
+        if generation:
+            order = np.argsort(losses(before.params))[:SURVIVORS]
+            expected = np.sum(order >= SURVIVORS)
+        assert after.children == expected
 
 
 def test_every_gene_of_a_child_comes_from_one_of_two_parents_or_is_zero(evolved):

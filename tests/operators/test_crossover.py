@@ -125,9 +125,13 @@ def test_children_of_mean_are_weighted_means_of_all_their_parents(count):
 def test_weights_of_means_are_uniform_on_the_simplex():
     """Of three weights, the first is then below x with probability 1 - (1 - x)^2."""
     keys = jax.random.split(jax.random.key(0), 2_000)
-    vertices = jnp.eye(3)
-    weights = np.concatenate(jax.vmap(lambda key: crossover.mean(key, *vertices))(keys))
+    vertices, uniform = jnp.eye(3), partial(crossover.mean, concentration=1)
+    weights = np.concatenate(jax.vmap(lambda key: uniform(key, *vertices))(keys))
     for column in weights.T:
         expected = 1 - (1 - np.array([0.1, 0.5, 0.8])) ** 2
         share = [(column < limit).mean() for limit in (0.1, 0.5, 0.8)]
         np.testing.assert_allclose(share, expected, atol=0.03)
+    keys = jax.random.split(jax.random.key(1), 2_000)
+    closer = np.concatenate(jax.vmap(lambda key: crossover.mean(key, *vertices))(keys))
+    # The variance of a weight is (1/3) (2/3) / (3 x concentration + 1).
+    np.testing.assert_allclose(closer.var(axis=0), 2 / 9 / 16, rtol=0.1)
