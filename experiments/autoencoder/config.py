@@ -42,17 +42,20 @@ class Config(RunConfig):
     """target of the reconstruction of a layer: the image, or the output of the layer before"""
     population_size: int = 10
     """number of individuals; the better half survives"""
-    generations: tuple[int, ...] = (1,)
+    generations: tuple[int, ...] = (2,)
     """number of generations of each layer, or one number for all layers"""
-    whole_generations: int = 10
+    whole_generations: int = 12
     """number of generations of all layers together, after the last single layer"""
     finetune_epochs: int = 1
-    """epochs of fine-tuning in a generation"""
-    finetune_steps: int | None = None
-    """number of gradient steps in a generation, in place of epochs"""
+    """number of epochs in a generation, if --finetune-steps is None"""
+    finetune_steps: int | None = 20
+    """number of gradient steps in a generation; None for whole epochs"""
+    layer_steps: int | None = 5
+    """number of gradient steps in a generation of a single layer; None for as many as in those of
+    all layers"""
     optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
     """optimiser of fine-tuning; sgd has momentum 0.9"""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.08
     """peak learning rate"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """learning-rate schedule over a phase"""
@@ -113,6 +116,7 @@ class Config(RunConfig):
             "batch_size",
             "finetune_epochs",
             "finetune_steps",
+            "layer_steps",
             "fresh_optimizer",
             "equal",
         ),
@@ -139,6 +143,8 @@ PRESETS = {
         crossover="uniform",
         generations=(5,),
         whole_generations=0,
+        finetune_steps=None,
+        layer_steps=None,
         optimizer="adadelta",
         learning_rate=0.01,
         schedule="constant",
@@ -153,6 +159,7 @@ _LOWEST = {
     "whole_generations": 0,
     "finetune_epochs": 1,
     "finetune_steps": 1,
+    "layer_steps": 1,
     "score_examples": 1,
 }
 

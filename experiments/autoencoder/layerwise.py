@@ -23,13 +23,15 @@ Target = Literal["image", "layer"]
 class Phase(NamedTuple):
     """A phase of training, in which blocks before `start` are frozen and those up to `stop` learn.
 
-    `work` is the number of weights that process an example, for estimates of time.
+    A generation has so many gradient `steps`. `work` is the number of weights that process an
+    example, for estimates of time.
     """
 
     name: str
     start: int
     stop: int
     generations: int
+    steps: int
     work: int
 
 
@@ -70,7 +72,7 @@ class Step(NamedTuple):
 
 
 def layer_phases(
-    layers: tuple[int, ...], generations: tuple[int, ...], target: Target
+    layers: tuple[int, ...], generations: tuple[int, ...], steps: int, target: Target
 ) -> list[Phase]:
     """One phase per layer."""
     weights = _weights(layers)
@@ -80,16 +82,17 @@ def layer_phases(
             start=index,
             stop=index + 1,
             generations=generations[index],
+            steps=steps,
             work=weights[index] + sum(weights[0 if target == "image" else index : index + 1]),
         )
         for index in range(len(weights))
     ]
 
 
-def whole_phase(layers: tuple[int, ...], generations: int) -> Phase:
+def whole_phase(layers: tuple[int, ...], generations: int, steps: int) -> Phase:
     """The phase that trains all layers together."""
     weights = _weights(layers)
-    return Phase("all layers", 0, len(weights), generations, 2 * sum(weights))
+    return Phase("all layers", 0, len(weights), generations, steps, 2 * sum(weights))
 
 
 def _weights(layers: tuple[int, ...]) -> list[int]:

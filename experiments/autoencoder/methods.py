@@ -62,11 +62,15 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     """The phases of a config's method; none for `pca`.
 
     Gradient descent gets the sequential steps or the cost of the genetic algorithm, with scoring
-    converted to whole generations of training. `layerwise` spends on single layers what the
-    genetic algorithm spends on all layers, and `sgd` spends everything on all layers.
+    converted to gradient steps, rounded up to whole generations. `layerwise` spends on single
+    layers what the genetic algorithm spends on all layers, and `sgd` spends everything on all
+    layers.
     """
-    phases = layerwise.layer_phases(config.layers, config.generations, config.target)
-    whole = layerwise.whole_phase(config.layers, config.whole_generations)
+    steps = config.steps(examples)
+    phases = layerwise.layer_phases(
+        config.layers, config.generations, config.layer_steps or steps, config.target
+    )
+    whole = layerwise.whole_phase(config.layers, config.whole_generations, steps)
     if config.whole_generations:
         phases.append(whole)
     if config.method == "ga":
@@ -74,29 +78,29 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     if config.method == "pca":
         return []
     scorings = sum(phase.generations + 1 for phase in phases)
-    batches = config.steps(examples)
     if config.equal == "steps":
-        times, extra = 1, -(-scorings // batches)
+        times, extra = 1, scorings
     else:
         times = config.population_size // 2
         scored = scorings * config.population_size * (config.score_examples or examples)
-        extra = -(-scored // (3 * batches * config.batch_size))
-    phases = [phase._replace(generations=times * phase.generations) for phase in phases]
+        extra = -(-scored // (3 * config.batch_size))
+
+    def longer(phase: Phase, more: int) -> Phase:
+        steps = times * phase.generations * phase.steps + more
+        return phase._replace(generations=-(-steps // phase.steps))
+
     if config.method == "sgd":
-        total = sum(phase.generations for phase in phases)
-        return [whole._replace(generations=total + extra)]
+        steps = sum(phase.generations * phase.steps for phase in phases)
+        return [longer(whole._replace(generations=0), times * steps + extra)]
     if config.method == "layerwise":
         layers = len(config.layers) - 1
-        shared = times * config.whole_generations + extra
+        shared = times * config.whole_generations * whole.steps + extra
         shares = np.diff(np.arange(layers + 1) * shared // layers)
-        return [
-            phase._replace(generations=phase.generations + int(share))
-            for phase, share in zip(phases, shares, strict=False)
-        ]
-    return [*phases[:-1], phases[-1]._replace(generations=phases[-1].generations + extra)]
+        return [longer(*pair) for pair in zip(phases, shares.tolist(), strict=False)]
+    return [*(longer(phase, 0) for phase in phases[:-1]), longer(phases[-1], extra)]
 
 
-def ga(config: Config, examples: int) -> MakeAlgorithm:
+def ga(config: Config) -> MakeAlgorithm:
     """The genetic algorithm (arXiv 1711.07655)."""
     assert config.mutation_rate is not None
     survivors = config.population_size // 2
@@ -118,10 +122,10 @@ def ga(config: Config, examples: int) -> MakeAlgorithm:
     def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
         return gajax.ga(
             loss_fn,
-            optimizer=_optimizer(config, phase, examples),
+            optimizer=_optimizer(config, phase),
             survivors=survivors,
             batch_size=config.batch_size,
-            batches=config.steps(examples),
+            batches=phase.steps,
             crossover=crossover,
             mutation=mutation,
             selection=getattr(gajax.selection, config.selection),
@@ -134,15 +138,15 @@ def ga(config: Config, examples: int) -> MakeAlgorithm:
     return make_algorithm
 
 
-def descent(config: Config, examples: int) -> MakeAlgorithm:
+def descent(config: Config) -> MakeAlgorithm:
     """Gradient descent of one network."""
 
     def make_algorithm(loss_fn: Callable, phase: Phase) -> gajax.Algorithm:
         return gajax.descent(
             loss_fn,
-            optimizer=_optimizer(config, phase, examples),
+            optimizer=_optimizer(config, phase),
             batch_size=config.batch_size,
-            batches=config.steps(examples),
+            batches=phase.steps,
             chunk_size=config.chunk_size,
         )
 
@@ -155,7 +159,7 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
     "pretrained": descent,
     "sgd": descent,
 }
-"""Maps methods with phases to functions `make(config, examples)`."""
+"""Maps methods with phases to functions `make(config)`."""
 
 
 def is_of_relatives(config: Config) -> bool:
@@ -174,7 +178,7 @@ def memory_needed(config: Config, images: int) -> int:
     key = jax.eval_shape(lambda: jax.random.key(0))
     network = jax.eval_shape(lambda: layerwise.draw(jax.random.key(0), model, 1))
     network = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), network)
-    make_algorithm = ALGORITHMS[config.method](config, images)
+    make_algorithm = ALGORITHMS[config.method](config)
 
     def of_phase(phase: Phase) -> int:
         examples = {"images": jax.ShapeDtypeStruct((images, config.layers[0]), jnp.uint8)}
@@ -207,7 +211,7 @@ def train_phases(
         model,
         jnp.asarray(images),
         schedule(config, len(images)),
-        ALGORITHMS[config.method](config, len(images)),
+        ALGORITHMS[config.method](config),
         population_size=network_count(config),
         ancestors=1 if is_of_relatives(config) else network_count(config),
         target=config.target,
@@ -249,10 +253,10 @@ METHODS: dict[str, Callable[..., Trained]] = {
 """Maps names to `method(key, config, images uint8 [N, I], observe, resumed) -> Trained`."""
 
 
-def _optimizer(config: Config, phase: Phase, examples: int) -> optax.GradientTransformation:
+def _optimizer(config: Config, phase: Phase) -> optax.GradientTransformation:
     rate = config.learning_rate
     if config.schedule == "cosine":
-        total = phase.generations * config.steps(examples)
+        total = phase.generations * phase.steps
         rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, total // 10), total)
     return OPTIMIZERS[config.optimizer](rate)
 

@@ -19,7 +19,7 @@ class Recorder:
     def __init__(self, rate: float, phases: list[Phase], progress: Progress, on_row: OnRow) -> None:
         self.meter = Meter(on_row)
         self._rate = rate
-        self._work = {phase: phase.generations * phase.work for phase in phases}
+        self._work = {phase: phase.generations * phase.steps * phase.work for phase in phases}
         self._progress = progress
         for phase in phases[:1]:  # shown while the first step compiles
             self._progress.update(
@@ -75,4 +75,4 @@ class Recorder:
         """Fraction of the work of all phases that is done."""
         phases = list(self._work)
         before = sum(self._work[earlier] for earlier in phases[: phases.index(phase)])
-        return (before + generations * phase.work) / sum(self._work.values())
+        return (before + generations * phase.steps * phase.work) / sum(self._work.values())

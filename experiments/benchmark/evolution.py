@@ -128,9 +128,8 @@ def generation(losses: jax.Array, genes: int) -> Function:
         parents, number = state
         key_select, key_mate, key_breed = jax.random.split(jax.random.fold_in(key, number), 3)
         elite = selection.truncation(key_select, losses, pairs)
-        mothers, fathers = elite[jax.random.randint(key_mate, (2, pairs), 0, pairs)]
-        couples = mothers, fathers
-        born = breeding.breed(crossover.uniform, noise, key_breed, parents, *couples, 2 * pairs)
+        couples = list(elite[jax.random.randint(key_mate, (2, pairs), 0, pairs)])
+        born = breeding.breed(crossover.uniform, noise, key_breed, parents, couples, 2 * pairs)
         return born, number + 1
 
     state = jax.random.normal(jax.random.key(4), (len(losses), genes)), jnp.int32(0)

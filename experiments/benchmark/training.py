@@ -49,7 +49,7 @@ class Task(NamedTuple):
 def task(layers: tuple[int, ...], population_size: int, examples: int) -> Task:
     """Draw initial networks as `mnist_ga` does, and random images."""
     model = TiedAutoencoder(layers)
-    loss_fn = layerwise.reconstruction_loss(model, layerwise.whole_phase(layers, 1), "image")
+    loss_fn = layerwise.reconstruction_loss(model, layerwise.whole_phase(layers, 1, 1), "image")
     population = layerwise.draw(jax.random.key(1), model, population_size)
     images = jax.random.bits(jax.random.key(2), (examples, layers[0]), "uint8")
     return Task(
@@ -95,7 +95,7 @@ def scoring(sizes: Sizes, repeats: int) -> Iterator[Row]:
     """The losses of a population on a whole training set."""
     layers = sizes.layers[:2]
     scored = task(layers, sizes.population, sizes.scored)
-    operations = 2 * layerwise.whole_phase(layers, 1).work * sizes.scored * sizes.population
+    operations = 2 * layerwise.whole_phase(layers, 1, 1).work * sizes.scored * sizes.population
     yield measure(
         3,
         f"scoring {scored.name}",

@@ -14,7 +14,7 @@ import gajax
 from experiments.front.config import ON_LADDER, Config
 from experiments.front.networks import WEIGHT_BOUND, Network
 from gajax.individual import all_but_biases
-from gajax.types import Params, Plan
+from gajax.types import Optimizer, Params, Plan
 
 PLAIN_RATE = 10.0
 """Learning rate of NSGA-II(+gradient), the best of .1, 1 and 10 on held-out images."""
@@ -35,6 +35,9 @@ DIRECTIONS = {
     "sgd": optax.trace(0.9),
 }
 """The same without their learning rates."""
+
+RATE_MUTATION = partial(gajax.mutation.scale, factor=1.5)
+"""How genes of learning rates change, each by a factor or its inverse in each generation."""
 
 ROUNDED = 1 + 1e-9
 """A budget times this is not exceeded by a sum of costs that is equal to it but for rounding."""
@@ -104,6 +107,7 @@ def ladder(config: Config, network: Network, **changes: Any) -> gajax.Algorithm:
             network.loss_fn,
             densities=tuple(densities(config).tolist()),
             optimizer=rising_with_sparsity(config),
+            hyper_mutation=RATE_MUTATION,
             batch_size=config.batch_size,
             generations=generations,
             steps=config.refine_steps,
@@ -119,15 +123,28 @@ def ladder(config: Config, network: Network, **changes: Any) -> gajax.Algorithm:
     return of(max(1, min(config.generations, math.floor(ROUNDED * config.budget / one))))
 
 
-def rising_with_sparsity(config: Config) -> optax.GradientTransformation:
-    """The optimiser, with a learning rate that rises from density 1 to density 0.002."""
-    return _rising(config.optimizer, config.rate, config.sparse_learning_rate or config.rate)
+def rising_with_sparsity(config: Config) -> Optimizer:
+    """The optimiser, with a learning rate that rises from density 1 to density 0.002.
+
+    With `rate_genes` it is multiplied by a gene of the individual.
+    """
+    given = config.optimizer, config.rate, config.sparse_learning_rate or config.rate
+    return _rising(*given, config.rate_genes)
 
 
 @cache  # so that equal algorithms are the same
-def _rising(optimizer: str, dense: float, sparse: float) -> optax.GradientTransformation:
+def _rising(optimizer: str, dense: float, sparse: float, has_gene: bool) -> Optimizer:
     scale = gajax.scale_by_density(dense, sparse, may_be_zero=all_but_biases)
+    if has_gene:
+        return lambda hyper: optax.chain(DIRECTIONS[optimizer], scale, optax.scale(hyper["rate"]))
     return optax.chain(DIRECTIONS[optimizer], scale)
+
+
+def individual(config: Config, params: Params) -> Any:
+    """An individual with these parameters and, with `rate_genes`, a factor of learning rates."""
+    if not config.rate_genes:
+        return params
+    return gajax.Individual(params, hyper={"rate": jnp.ones((), jnp.float32)})
 
 
 ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
@@ -155,11 +172,15 @@ def is_refined(config: Config) -> bool:
     return config.method == "gemonn" and config.final_refine_steps > 0
 
 
-def population(key: Key[Array, ""], config: Config, network: Network) -> Params:
+def population(key: Key[Array, ""], config: Config, network: Network) -> Any:
     """The initial population: copies of one network for the ladder, else sparse strangers."""
-    if config.method.startswith("ladder"):
-        return copies(key, network.init, config.size)
-    return _draw(key, network.init, densities(config))
+    is_related = config.method.startswith("ladder")
+    draw = (
+        partial(copies, size=config.size)
+        if is_related
+        else partial(_draw, densities=densities(config))
+    )
+    return jax.vmap(partial(individual, config))(draw(key, network.init))
 
 
 @partial(jax.jit, static_argnames=("init", "size"))

@@ -18,6 +18,7 @@ from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import Watch
 from gajax.algorithms.pruning import Move
+from gajax.types import Optimizer
 
 RATES = (0.1, 0.01, 0.001)
 NAMES = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
@@ -101,7 +102,7 @@ def pruning(
     network: Network,
     data: gajax.Data,
     *,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     batches: int,
     batch_size: int,
     regrowth: bool,

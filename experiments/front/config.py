@@ -77,6 +77,8 @@ class Config(RunConfig):
     sparse_learning_rate: float | None = None
     """learning rate at density 0.002 of ladder, independent, pruning and regrowth; by default 5
     times that at density 1 for the first two, and the same for the others"""
+    rate_genes: bool = False
+    """multiply the learning rates of each network of ladder by a gene of its own, which evolves"""
     out: Path | None = None
     """new directory for the results; by default runs/<time>-gemonn"""
     plot: bool = False
@@ -110,6 +112,7 @@ class Config(RunConfig):
             "optimizer",
             "learning_rate",
             "sparse_learning_rate",
+            "rate_genes",
             "refine_steps",
             "refine_every",
             "final_refine_steps",
@@ -242,6 +245,8 @@ def check(config: ConfigType) -> ConfigType:
             config.refine_steps,
             f"1 or more for {config.method}",
         )
+    is_evolving = not config.rate_genes or config.method in ON_LADDER
+    require(is_evolving, "--rate-genes", True, f"False for {config.method}")
     check_run(config)
     return config
 

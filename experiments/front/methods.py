@@ -18,6 +18,7 @@ from experiments.front.algorithms import (
     ROUNDED,
     densities,
     generation_cost,
+    individual,
     is_refined,
     population,
     refinement,
@@ -31,6 +32,7 @@ from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import require
 from experiments.running.steps import Watch
 from gajax.algorithms.refinement import budgets, generation_count
+from gajax.individual import genes_of
 
 Method = Callable[..., Iterator[Step]]
 
@@ -76,7 +78,8 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
 def memory_needed(config: Config, network: Network, examples: Any) -> int:
     """Estimate the peak bytes of an evolution from the shapes of the examples."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    common = jax.eval_shape(network.init, key), config.size, gajax.Data(examples, key)
+    one = jax.eval_shape(lambda key: individual(config, network.init(key)), key)
+    common = one, config.size, gajax.Data(examples, key)
     evolution = memory.needed(ALGORITHMS[config.method](config, network), *common)
     if not is_refined(config):
         return evolution
@@ -158,7 +161,8 @@ def _evolution(
         spent += 0.0 if is_old else _cost(info)
         is_old = False
         facts = {"phase": "evolution", "spent": spent}
-        yield Step(info, state.params, density, saved=(state, {**facts, **steps.facts(info)}))
+        saved = state, {**facts, **steps.facts(info)}
+        yield Step(info, genes_of(state.params), density, saved=saved)
         if info.done and config.budget is not None:  # it may be larger than that of a saved state
             reserve = _refinement_cost(density, config)
             following = generation_cost(stages, info.generation + 1) + reserve

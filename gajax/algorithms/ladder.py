@@ -7,6 +7,7 @@ the genes of smallest magnitude give way to those of largest gradient (Evci et a
 Lottery", arXiv 1911.11134).
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ from gajax import evaluation, gradients, individual, sharding, sparsity, types
 from gajax import population as populations
 from gajax.checks import check_training
 from gajax.context import Loss, Measured
-from gajax.individual import genes_of, with_genes
+from gajax.individual import Individual, genes_of, with_genes
+from gajax.operators import mutation
 from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
 _JUDGED = 2  # batches that parents and children compete on
@@ -53,6 +55,7 @@ def ladder(
     grow: float | int = 0.05,
     reach: float | int = 0.5,
     mixing: float | int = 0.5,
+    hyper_mutation: Callable[..., Any] = mutation.scale,
     competes: bool = True,
     value_and_grad: Loss | None = None,
     may_be_zero: types.LeafPredicate = individual.all_but_biases,
@@ -157,9 +160,13 @@ def ladder(
 
             pruned = genes_of(children[0]), whole - grown
             genes, alive = populations.map_individuals(prune, pruned, chunk_size=chunk_size)
-            return state._replace(
-                offspring=with_genes(children[0], genes), offspring_state=children[1], alive=alive
-            )
+            offspring = with_genes(children[0], genes)
+            if isinstance(offspring, Individual) and jax.tree.leaves(offspring.hyper):
+                keys = jax.random.split(jax.random.fold_in(key, 1), count)
+                offspring = offspring._replace(
+                    hyper=jax.vmap(hyper_mutation)(keys, offspring.hyper)
+                )
+            return state._replace(offspring=offspring, offspring_state=children[1], alive=alive)
 
         def regrow(key, state: LadderState, data: Data, generation, start, stop) -> LadderState:
             _, own = orders(data, generation)

@@ -111,12 +111,13 @@ def test_budgets_are_equal_up_to_a_generation(comparison):
 def test_the_cost_of_a_rival_is_that_of_evolution_up_to_a_generation(method, change):
     config = mnist_ga.check(mnist_ga.Config(method=method, equal="cost", **change))
     phases = methods.schedule(replace(config, method="ga"), 5_000)
-    generations = sum(phase.generations for phase in phases)
-    learned = generations * 5_000 * config.population_size // 2
+    learned = sum(phase.generations * phase.steps for phase in phases)
+    learned *= config.batch_size * config.population_size // 2
     scored = config.population_size * (config.score_examples or 5_000)
-    cost = learned + (generations + len(phases)) * scored / 3
-    spent = 5_000 * sum(phase.generations for phase in methods.schedule(config, 5_000))
-    assert 0 <= spent - cost < 5_000
+    cost = learned + (sum(phase.generations for phase in phases) + len(phases)) * scored / 3
+    phases = methods.schedule(config, 5_000)
+    spent = config.batch_size * sum(phase.generations * phase.steps for phase in phases)
+    assert 0 <= spent - cost < config.batch_size * (1 + sum(phase.steps for phase in phases))
     assert training.capacity(config, load("mnist5k")).runs > 1
 
 

@@ -21,8 +21,8 @@ PIXELS = np.asarray(IMAGES) / 255
 
 
 def phases(target, *generations):
-    layers = layerwise.layer_phases(LAYERS, generations[:-1], target)
-    return [*layers, layerwise.whole_phase(LAYERS, generations[-1])]
+    layers = layerwise.layer_phases(LAYERS, generations[:-1], 1, target)
+    return [*layers, layerwise.whole_phase(LAYERS, generations[-1], 1)]
 
 
 def kernel(params, block):
@@ -67,6 +67,7 @@ def train(target, make_algorithm, *generations):
         phases(target, *generations),
         make_algorithm,
         population_size=SIZE,
+        ancestors=SIZE,
         target=target,
     )
     return [step._replace(state=jax.tree.map(jnp.copy, step.state)) for step in steps]
@@ -218,7 +219,7 @@ def test_encoding_in_parts_is_encoding_at_once(watched):
 def test_work_counts_the_weights_an_example_passes():
     layers = (16, 8, 4, 2)
     for target, expected in [("image", [256, 192, 176]), ("layer", [256, 64, 16])]:
-        found = layerwise.layer_phases(layers, (3, 4, 5), target)
+        found = layerwise.layer_phases(layers, (3, 4, 5), 2, target)
         assert [phase.work for phase in found] == expected
         assert [phase.generations for phase in found] == [3, 4, 5]
-    assert layerwise.whole_phase(layers, 6).work == 336
+    assert layerwise.whole_phase(layers, 6, 2).work == 336

@@ -35,7 +35,7 @@ def step(name, precision):
         batch = {"images": images, "labels": jnp.asarray(dataset.train_labels[:32])}
         return jax.jit(network.value_and_grad), (network.init(jax.random.key(0)), batch)
     model = TiedAutoencoder((784, 32, 16))
-    phase = layerwise.whole_phase(model.layers, 1)
+    phase = layerwise.whole_phase(model.layers, 1, 1)
     loss_fn = layerwise.reconstruction_loss(model, phase, "image", precision)
     params = model.init(jax.random.key(0), jnp.zeros(784))["params"]
     return jax.jit(jax.value_and_grad(loss_fn)), (params, {"inputs": images}, {})
