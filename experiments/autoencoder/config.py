@@ -46,17 +46,17 @@ class Config(RunConfig):
     """number of generations of each layer, or one number for all layers"""
     whole_generations: int = 12
     """number of generations of all layers together, after the last single layer"""
-    finetune_epochs: int = 1
-    """number of epochs in a generation, if --finetune-steps is None"""
-    finetune_steps: int | None = 20
-    """number of gradient steps in a generation; None for whole epochs"""
+    finetune_steps: int = 20
+    """number of gradient steps in a generation"""
+    finetune_epochs: int | None = None
+    """number of epochs in a generation, in place of --finetune-steps"""
     layer_steps: int | None = 5
     """number of gradient steps in a generation of a single layer; None for as many as in those of
     all layers"""
     optimizer: Literal["muon", "adam", "adadelta", "sgd"] = "muon"
     """optimiser of fine-tuning; sgd has momentum 0.9"""
-    learning_rate: float = 0.08
-    """peak learning rate"""
+    learning_rate: float | None = None
+    """peak learning rate; by default 0.08 for ga with means and tanh, else 0.05"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """learning-rate schedule over a phase"""
     fresh_optimizer: bool = False
@@ -114,8 +114,8 @@ class Config(RunConfig):
             "learning_rate",
             "schedule",
             "batch_size",
-            "finetune_epochs",
             "finetune_steps",
+            "finetune_epochs",
             "layer_steps",
             "fresh_optimizer",
             "equal",
@@ -131,9 +131,22 @@ class Config(RunConfig):
         is_last |= self.method == "pretrained" and self.whole_generations > 0
         return {"whole_generations": self.whole_generations} if is_last else {}
 
+    @property
+    def is_of_relatives(self) -> bool:
+        """Whether all individuals descend from one network."""
+        return self.method == "ga" and self.crossover == "mean"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of a config that `check` has completed."""
+        assert self.learning_rate is not None
+        return self.learning_rate
+
     def steps(self, examples: int) -> int:
         """Gradient steps of a generation."""
-        return self.finetune_steps or self.finetune_epochs * (examples // self.batch_size)
+        if self.finetune_epochs is None:
+            return self.finetune_steps
+        return self.finetune_epochs * (examples // self.batch_size)
 
 
 PRESETS = {
@@ -143,7 +156,7 @@ PRESETS = {
         crossover="uniform",
         generations=(5,),
         whole_generations=0,
-        finetune_steps=None,
+        finetune_epochs=1,
         layer_steps=None,
         optimizer="adadelta",
         learning_rate=0.01,
@@ -181,6 +194,9 @@ def check(config: Config) -> Config:
     require_at_least(config, _LOWEST)
     if config.mutation_rate is None:
         config = replace(config, mutation_rate=0.0 if config.crossover == "mean" else 0.01)
+    if config.learning_rate is None:
+        is_fast = config.is_of_relatives and config.activation == "tanh"
+        config = replace(config, learning_rate=0.08 if is_fast else 0.05)
     for name in ("crossover_rate", "mutation_rate"):
         value = getattr(config, name)
         require(0 <= value <= 1, flag(name), value, "from 0 to 1")
@@ -208,7 +224,7 @@ def check_dataset(config: Config, dataset: Dataset) -> None:
         raise InputError(f"the training images of {dataset.name} must have two labels, not {only}")
     epochs = config.finetune_epochs
     require(
-        epochs * images <= MAX_COUNT,
+        epochs is None or epochs * images <= MAX_COUNT,
         "--finetune-epochs",
         epochs,
         f"at most {MAX_COUNT // images:,}",

@@ -105,7 +105,7 @@ def ga(config: Config) -> MakeAlgorithm:
     assert config.mutation_rate is not None
     survivors = config.population_size // 2
     relatives: dict[str, Any] = {}
-    if is_of_relatives(config):
+    if config.is_of_relatives:
         relatives = {"parents": survivors, "own_orders": True, "cross_optimizer": True}
     crossover = {
         "mean": gajax.crossover.mean,
@@ -162,11 +162,6 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
 """Maps methods with phases to functions `make(config)`."""
 
 
-def is_of_relatives(config: Config) -> bool:
-    """Whether all individuals descend from one network."""
-    return config.method == "ga" and config.crossover == "mean"
-
-
 def network_count(config: Config) -> int:
     """Number of networks that the method trains together."""
     return config.population_size if config.method == "ga" else 1
@@ -213,7 +208,7 @@ def train_phases(
         schedule(config, len(images)),
         ALGORITHMS[config.method](config),
         population_size=network_count(config),
-        ancestors=1 if is_of_relatives(config) else network_count(config),
+        ancestors=1 if config.is_of_relatives else network_count(config),
         target=config.target,
         precision=config.precision,
         resumed=resumed,
@@ -254,7 +249,7 @@ METHODS: dict[str, Callable[..., Trained]] = {
 
 
 def _optimizer(config: Config, phase: Phase) -> optax.GradientTransformation:
-    rate = config.learning_rate
+    rate: Any = config.rate
     if config.schedule == "cosine":
         total = phase.generations * phase.steps
         rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, total // 10), total)

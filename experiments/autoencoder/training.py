@@ -81,7 +81,7 @@ def train_together(job: Job) -> Iterator[Results]:
     if not config.validation:
         del parts["validation"]
     recorders = [
-        Recorder(config.learning_rate, methods.schedule(config, trained_on), display, on_row)
+        Recorder(config.rate, methods.schedule(config, trained_on), display, on_row)
         for display, on_row in zip(job.progress_displays(), job.callbacks, strict=True)
     ]
     key = seed_axis.keys(job.seeds)
@@ -140,7 +140,7 @@ def _evaluate(
     started = time.perf_counter()
     errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
     if not math.isfinite(errors["train_rmse"]):
-        rate = config.learning_rate
+        rate = config.rate
         raise InputError(f"--learning-rate must be lower than {rate}, with which training diverged")
     with progress.status("fitting the SVM"):
         features = {

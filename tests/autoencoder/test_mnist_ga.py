@@ -166,7 +166,8 @@ def test_paper_preset_is_the_published_setting():
     assert (paper.generations, paper.whole_generations, paper.population_size) == ((5,), 0, 10)
     assert (paper.optimizer, paper.learning_rate, paper.batch_size) == ("adadelta", 0.01, 32)
     assert (paper.finetune_epochs, paper.fresh_optimizer, paper.biases) == (1, True, False)
-    assert (paper.crossover_rate, paper.mutation, paper.mutation_rate) == (0.2, "zero", 0.01)
+    assert (paper.crossover, paper.crossover_rate) == ("uniform", 0.2)
+    assert (paper.mutation, mnist_ga.check(paper).mutation_rate) == ("zero", 0.01)
 
 
 def test_saved_config_is_read_back_equal(small_run, small_config):
