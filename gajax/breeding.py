@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Key
 
+from gajax import bits, sharding
 from gajax import population as populations
-from gajax import sharding
 from gajax.individual import Individual, genes_of, with_genes
 from gajax.types import Params
 
@@ -38,6 +38,18 @@ def of_individuals(
         return child._replace(params=mutation(key_genes, child.params), hyper=hyper)
 
     return cross, mutate
+
+
+def draw_parents(
+    key: Key[Array, ""], count: int | Int[Array, ""], groups: int, parents: int, survivors: int
+) -> list[Int[Array, " K"]]:
+    """The ranks of the parents of each group, drawn uniformly from the first `count` survivors.
+
+    Those of a group differ, as far as there are enough and all survivors are among the first.
+    """
+    places = jnp.broadcast_to(jnp.arange(parents) % survivors, (groups, parents))
+    drawn = bits.permuted(key, jnp.arange(groups), places, survivors)
+    return list((drawn % count).T)
 
 
 def breed(

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Literal
 
 from experiments.autoencoder.config import PRESETS, Config, check, check_dataset
-from experiments.autoencoder.rows import ROWS, Row, is_baseline, name_of
+from experiments.autoencoder.rows import ABLATIONS, ROWS, Row, is_baseline, name_of
 from experiments.datasets.catalog import load
 from experiments.running import comparison
 from experiments.running.cli import require
@@ -15,16 +15,20 @@ from experiments.running.cli import require
 class CompareConfig(Config):
     """A config of all rows; `rows` and `budgets` replace `method`, `activation` and `equal`."""
 
-    rows: tuple[Row, ...] = tuple(row for row in ROWS if not row.startswith("pretrained"))
-    """rows of the tables: methods and activations; by default all but pretrained-tanh and
-    pretrained-relu"""
+    rows: tuple[Row, ...] = tuple(
+        row for row in ROWS if not row.startswith("pretrained") and row not in ABLATIONS
+    )
+    """rows of the tables: methods and activations; by default all but pretrained-tanh,
+    pretrained-relu and those of --ablate"""
+    ablate: bool = False
+    """add the rows of the genetic algorithm without a part of it"""
     budgets: tuple[Literal["steps", "cost"], ...] = ("steps", "cost")
     """budgets in which gradient descent equals ga, with a table for each"""
     seeds: tuple[int, ...] | None = None
     """runs of each row: their number, counting from --seed, or a list of seeds; by default one; pca
     has only the first"""
 
-    GROUPS = {"comparison": ("rows", "budgets", "seeds"), **Config.GROUPS}
+    GROUPS = {"comparison": ("rows", "ablate", "budgets", "seeds"), **Config.GROUPS}
 
 
 def main(arguments: list[str]) -> None:
@@ -62,9 +66,9 @@ def _configs(given: CompareConfig) -> dict[str, list[Config]]:
     """The configs of each row at each budget, by name; InputError if one is invalid."""
     common, numbers = comparison.shared_config(Config, given), comparison.seeds_of(given)
     configs = {}
-    for row in sorted({*given.rows}, key=ROWS.index):
-        method, _, activation = row.partition("-")
-        changes: dict[str, Any] = {"method": method, "activation": activation or "tanh"}
+    for row in sorted({*given.rows, *(ABLATIONS if given.ablate else ())}, key=ROWS.index):
+        method, _, activation = row.rpartition("-") if row != "pca" else ("pca", "", "tanh")
+        changes: dict[str, Any] = {"method": method, "activation": activation}
         for budget in given.budgets if is_baseline(row) else ("steps",):
             configs[name_of(row, budget)] = [
                 check(replace(common, **changes, equal=budget, seed=seed))

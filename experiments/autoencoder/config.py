@@ -22,8 +22,11 @@ from experiments.running.config import check as check_run
 class Config(RunConfig):
     """Settings of a run."""
 
-    method: Literal["ga", "layerwise", "pretrained", "sgd", "pca"] = "ga"
-    """training method: genetic algorithm (ga); gradient descent on single layers (layerwise), on
+    method: Literal[
+        "ga", "ga-no-means", "ga-strangers", "layerwise", "pretrained", "sgd", "pca"
+    ] = "ga"
+    """training method: genetic algorithm (ga), also with copies as children (ga-no-means) or with
+    strangers that exchange genes (ga-strangers); gradient descent on single layers (layerwise), on
     single layers and then all (pretrained), or on all (sgd); or principal components (pca)"""
     equal: Literal["steps", "cost"] = "steps"
     """budget in which gradient descent equals ga: sequential steps, or cost"""
@@ -127,14 +130,20 @@ class Config(RunConfig):
     def lowest_extensions(self, run: Path) -> dict[str, float]:
         """The generations of all layers, where they come last and change no earlier phase."""
         del run
-        is_last = self.method in ("ga", "sgd")
+        is_last = self.is_evolving or self.method == "sgd"
         is_last |= self.method == "pretrained" and self.whole_generations > 0
         return {"whole_generations": self.whole_generations} if is_last else {}
 
     @property
+    def is_evolving(self) -> bool:
+        """Whether the method is a genetic algorithm."""
+        return self.method.startswith("ga")
+
+    @property
     def is_of_relatives(self) -> bool:
         """Whether all individuals descend from one network."""
-        return self.method == "ga" and self.crossover == "mean"
+        is_given = self.method == "ga" and self.crossover == "mean"
+        return is_given or self.method == "ga-no-means"
 
     @property
     def rate(self) -> float:
@@ -193,7 +202,7 @@ def check(config: Config) -> Config:
     )
     require_at_least(config, _LOWEST)
     if config.mutation_rate is None:
-        config = replace(config, mutation_rate=0.0 if config.crossover == "mean" else 0.01)
+        config = replace(config, mutation_rate=0.0 if config.is_of_relatives else 0.01)
     if config.learning_rate is None:
         is_fast = config.is_of_relatives and config.activation == "tanh"
         config = replace(config, learning_rate=0.08 if is_fast else 0.05)
@@ -247,4 +256,4 @@ def load_data(config: Config, dataset: Dataset | None = None) -> Dataset:
 
 def population_multiple(config: Config) -> int | None:
     """Factor that the population per device must be a multiple of; None if it is not sharded."""
-    return 2 if config.method == "ga" else None
+    return 2 if config.is_evolving else None

@@ -73,7 +73,7 @@ def schedule(config: Config, examples: int) -> list[Phase]:
     whole = layerwise.whole_phase(config.layers, config.whole_generations, steps)
     if config.whole_generations:
         phases.append(whole)
-    if config.method == "ga":
+    if config.is_evolving:
         return phases
     if config.method == "pca":
         return []
@@ -107,11 +107,14 @@ def ga(config: Config) -> MakeAlgorithm:
     relatives: dict[str, Any] = {}
     if config.is_of_relatives:
         relatives = {"parents": survivors, "own_orders": True, "cross_optimizer": True}
-    crossover = {
+    uniform = partial(gajax.crossover.uniform, rate=config.crossover_rate)
+    crossover: Callable[..., Any] = {
         "mean": gajax.crossover.mean,
-        "uniform": partial(gajax.crossover.uniform, rate=config.crossover_rate),
+        "uniform": uniform,
         "one_point": gajax.crossover.one_point,
     }[config.crossover]
+    if config.method != "ga":
+        crossover = _copies if config.is_of_relatives else uniform
     mutation = {
         "zero": partial(gajax.mutation.zero, rate=config.mutation_rate),
         "gaussian": partial(
@@ -155,6 +158,8 @@ def descent(config: Config) -> MakeAlgorithm:
 
 ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
     "ga": ga,
+    "ga-no-means": ga,
+    "ga-strangers": ga,
     "layerwise": descent,
     "pretrained": descent,
     "sgd": descent,
@@ -164,7 +169,7 @@ ALGORITHMS: dict[str, Callable[..., MakeAlgorithm]] = {
 
 def network_count(config: Config) -> int:
     """Number of networks that the method trains together."""
-    return config.population_size if config.method == "ga" else 1
+    return config.population_size if config.is_evolving else 1
 
 
 def memory_needed(config: Config, images: int) -> int:
@@ -254,6 +259,11 @@ def _optimizer(config: Config, phase: Phase) -> optax.GradientTransformation:
         total = phase.generations * phase.steps
         rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, total // 10), total)
     return OPTIMIZERS[config.optimizer](rate)
+
+
+def _copies(key: Key[Array, ""], *parents: Any) -> tuple[Any, ...]:
+    del key
+    return parents
 
 
 def _identity(values: Array) -> Array:

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 Row = Literal[
     "ga-tanh",
     "ga-relu",
+    "ga-no-means-tanh",
+    "ga-strangers-tanh",
     "layerwise-tanh",
     "layerwise-relu",
     "pretrained-tanh",
@@ -14,6 +16,9 @@ Row = Literal[
     "pca",
 ]
 ROWS: tuple[Row, ...] = get_args(Row)
+
+ABLATIONS: tuple[Row, ...] = ("ga-no-means-tanh", "ga-strangers-tanh")
+"""Rows of the genetic algorithm without a part of it."""
 
 MEASURES = {
     "test_accuracy": ("SVM accuracy", "{:.2%}"),

@@ -56,7 +56,7 @@ def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
 
     def needs(size: int) -> int:
         # Baselines train one network, but as long as a population of the configured size.
-        evolved = replace(config, population_size=size) if config.method == "ga" else config
+        evolved = replace(config, population_size=size) if config.is_evolving else config
         return methods.memory_needed(evolved, images) // shards
 
     widths = " ".join(map(str, config.layers))

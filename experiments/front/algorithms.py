@@ -49,7 +49,7 @@ def densities(config: Config) -> Float[Array, " P"]:
         return gajax.linear_densities(config.size)
     ends = config.lowest_density or 1, 1.0
     if config.method in ON_LADDER:
-        ends = config.highest_density, ends[0]
+        ends = config.highest_density or 1, ends[0]
     return jnp.geomspace(*ends, config.size)
 
 
@@ -147,12 +147,17 @@ def individual(config: Config, params: Params) -> Any:
     return gajax.Individual(params, hyper={"rate": jnp.ones((), jnp.float32)})
 
 
-ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
-    "ladder": ladder,
-    "ladder-no-mixing": partial(ladder, mixing=0.0),
-    "ladder-no-survival": partial(ladder, competes=False),
+CHANGES: dict[str, dict[str, Any]] = {
+    "ladder": {},
+    "ladder-no-mixing": {"mixing": 0.0},
+    "ladder-no-survival": {"competes": False},
     # Strangers that are sparse from the beginning, every lineage by itself.
-    "independent": partial(ladder, mixing=0.0, reach=0.0),
+    "independent": {"mixing": 0.0, "reach": 0.0},
+}
+"""What the methods on a ladder change."""
+
+ALGORITHMS: dict[str, Callable[..., gajax.Algorithm]] = {
+    **{name: partial(ladder, **changes) for name, changes in CHANGES.items()},
     "gemonn": gemonn,
     "nsga2": nsga2,
     "nsga2-gradient": partial(nsga2, optimizer=optax.sgd(PLAIN_RATE)),

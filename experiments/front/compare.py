@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     require(len(given.methods) > 0, "--methods", "an empty list", "at least one")
     common = comparison.shared_config(Config, given)
     numbers = comparison.seeds_of(given)
-    checked = [check(replace(common, method=method)) for method in given.methods]
+    checked = [_checked(common, method) for method in given.methods]
     dataset = load(common.dataset, common.data_dir)
     for config in checked:
         check_dataset(config, dataset)
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     from experiments.running import dry_run
 
     for method in ordered:
-        training.capacity(check(replace(common, method=method)), dataset)
+        training.capacity(_checked(common, method), dataset)
     if given.dry_run:
         rows = {
             method: [_of_method(common, method, seed, existing) for seed in numbers]
@@ -75,19 +75,26 @@ def main(arguments: list[str]) -> None:
         records.draw(check(common), groups, directory)
 
 
+def _checked(common: Config, method: str, seed: int | None = None) -> Config:
+    """The config of a method, without what is for the ladder alone if it is another one."""
+    if not method.startswith("ladder"):
+        common = replace(common, lineage=0.0, rate_genes=False)
+    return check(replace(common, method=method, seed=common.seed if seed is None else seed))
+
+
 def _of_method(common: Config, method: str, seed: int, directory: Path) -> Config:
     """The config of a run, whose budget is the cost of a finished run of the first reference.
 
     Where none has run, that of the common config, which references may go without. InputError if
     there is neither, or if the run of the reference has other settings.
     """
-    own = check(replace(common, seed=seed, method=method))
+    own = _checked(common, method, seed)
     count = REFERENCES.index(method) if method in REFERENCES else len(REFERENCES)
     for reference in REFERENCES[:count]:
         evolved = directory / f"{reference}-{seed}"
         if not run_directory.is_finished(evolved):  # whether or not the settings suit it
             continue
-        if comparison.is_done(check(replace(common, seed=seed, method=reference)), evolved):
+        if comparison.is_done(_checked(common, reference, seed), evolved):
             try:
                 budget = float(files.read_json(evolved / "summary.json")["cost"])
             except (OSError, ValueError, KeyError, TypeError, OverflowError):
@@ -100,5 +107,5 @@ def _of_method(common: Config, method: str, seed: int, directory: Path) -> Confi
     if budget is None:
         expected = f"unless {directory / f'{REFERENCES[0]}-{seed}'} is a finished run with the cost"
         raise InputError(f"--budget must be given {expected} to match")
-    config = check(replace(common, seed=seed, method=method, budget=budget))
+    config = _checked(replace(common, budget=budget), method, seed)
     return replace(config, generations=UNLIMITED_GENERATIONS)

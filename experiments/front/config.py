@@ -49,8 +49,12 @@ class Config(RunConfig):
     lowest_density: float | None = None
     """density of the sparsest network with geometric densities; by default 0.0015 for ladder and
     independent, 0.002 for the others"""
-    highest_density: float = 0.1
-    """density that the densest network of ladder and independent ends with"""
+    highest_density: float | None = None
+    """density that the densest network of ladder and independent ends with; by default 0.1, or
+    0.016 with a lineage"""
+    lineage: float = 0.0
+    """share of the budget in which one network becomes sparse, at first; ladder then starts from
+    it, for those who pay by cost rather than by sequential steps"""
     generations: int = 1_000
     """largest number of generations"""
     budget: float | None = 1.5e6
@@ -105,6 +109,7 @@ class Config(RunConfig):
             "initial_densities",
             "lowest_density",
             "highest_density",
+            "lineage",
             "gradient",
             "stale_parents",
         ),
@@ -175,6 +180,9 @@ HIDDEN = {
 }
 """Default hidden layers."""
 
+LINEAGE_END = 0.02
+"""Density of the last network of a lineage."""
+
 ON_LADDER = ("ladder", "ladder-no-mixing", "ladder-no-survival", "independent")
 """Methods whose networks have densities of their own from beginning to end."""
 
@@ -203,6 +211,7 @@ def _complete(config: ConfigType) -> ConfigType:
         "hidden": HIDDEN[config.model],
         "population_size": 16 if is_on_ladder else 50,
         "lowest_density": 0.0015 if is_on_ladder else 0.002,
+        "highest_density": 0.8 * LINEAGE_END if config.lineage else 0.1,
         "learning_rate": rate,
         "sparse_learning_rate": ratio and ratio * rate,
     }
@@ -236,15 +245,21 @@ def check(config: ConfigType) -> ConfigType:
         require(fewest <= batches <= MAX_COUNT, "--budget", f"{batches:g}", expected)
     require(0 < lowest <= 1, "--lowest-density", lowest, "above 0 and at most 1")
     if config.method in ON_LADDER:
-        highest = config.highest_density
-        expected = f"from {lowest:g}, the lowest density, to 1"
-        require(lowest <= highest <= 1, "--highest-density", highest, expected)
+        highest, most = config.highest_density, LINEAGE_END if config.lineage else 1
+        assert highest is not None
+        expected = f"from {lowest:g}, the lowest density, to {most:g}"
+        require(lowest <= highest <= most, "--highest-density", highest, expected)
         require(
             config.refine_steps > 0,
             "--refine-steps",
             config.refine_steps,
             f"1 or more for {config.method}",
         )
+    lineage, is_bounded = config.lineage, config.budget is not None
+    require(0 <= lineage < 1, "--lineage", lineage, "from 0 to below 1")
+    fits = not lineage or config.method.startswith("ladder") and is_bounded
+    expected = "0" if is_bounded else "0 without a budget"
+    require(fits, "--lineage", lineage, f"{expected} for {config.method}")
     is_evolving = not config.rate_genes or config.method in ON_LADDER
     require(is_evolving, "--rate-genes", True, f"False for {config.method}")
     check_run(config)

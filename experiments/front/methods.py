@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 import gajax
-from experiments.front import baselines
+from experiments.front import baselines, lineage
 from experiments.front.algorithms import (
     ALGORITHMS,
     CHECKS,
@@ -48,7 +48,7 @@ def expected_costs(config: Config, network: Network, examples: int) -> tuple[flo
 
     The latter depends on the densities, of which those of the initial population are known.
     """
-    if config.method not in ALGORITHMS:
+    if config.method not in ALGORITHMS or config.lineage:
         return budget(config), 0.0
     reserve = _refinement_cost(densities(config), config)
     if config.budget is None:
@@ -68,6 +68,14 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     if config.budget is None or config.method not in ALGORITHMS:
         return
     stages = ALGORITHMS[config.method](config, network).stages(config.size, examples)
+    if config.lineage:
+        lowest = generation_cost(stages, 1) / (1 - config.lineage)
+        lowest = max(lowest, lineage.FEWEST * config.batch_size / config.lineage)
+        expected = (
+            f"{math.ceil(lowest):,} or more, with a lineage and a generation of {config.method}"
+        )
+        require(config.budget >= lowest, "--budget", f"{config.budget:,.0f}", expected)
+        return
     reserve = _refinement_cost(densities(config), config)
     lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
     parts = "its first generation" + (" and its final refinement" if reserve else "")
@@ -120,6 +128,9 @@ def evolve(
 
     Several keys, and data with an axis S, evolve several seeds.
     """
+    if config.lineage:
+        yield from lineage.evolve(key, config, network, data, resumed, watch)
+        return
     each = partial(seed_axis.map_seeds, key)
     key_init, key_run, key_refine = seed_axis.split(key, 3)
     individuals = each(lambda key: population(key, config, network), key_init)

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from gajax import bits, breeding, evaluation, gradients, individual, sharding, types
+from gajax import breeding, evaluation, gradients, individual, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
 from gajax.checks import check_bound, check_operators, check_training
@@ -158,7 +158,9 @@ def ga(
             key_parents, key_children = jax.random.split(key)
             children = size - survivors
             positions, eligible = _parents(state, survivors)
-            drawn = draw_parents(key_parents, eligible, -(-children // parents), parents, survivors)
+            drawn = breeding.draw_parents(
+                key_parents, eligible, -(-children // parents), parents, survivors
+            )
             groups = [positions[indices] for indices in drawn]
             parents_of = state.params, None if fresh_optimizer else state.optimizer_state
             produce = partial(breeding.breed, cross, mutate, chunk_size=chunk_size)
@@ -212,18 +214,6 @@ def ga(
         check_bound(crossover, population)
 
     return Algorithm(init, stages, check)
-
-
-def draw_parents(
-    key: Key[Array, ""], count: int | Int[Array, ""], groups: int, parents: int, survivors: int
-) -> list[Int[Array, " K"]]:
-    """The ranks of the parents of each group, drawn uniformly from the first `count` survivors.
-
-    Those of a group differ, as far as there are enough and all survivors are among the first.
-    """
-    places = jnp.broadcast_to(jnp.arange(parents) % survivors, (groups, parents))
-    drawn = bits.permuted(key, jnp.arange(groups), places, survivors)
-    return list((drawn % count).T)
 
 
 def survival_order(loss: Float[Array, " P"], selected: Int[Array, " S"]) -> Int[Array, " P"]:

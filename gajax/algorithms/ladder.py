@@ -53,6 +53,7 @@ def ladder(
     generations: int,
     steps: int = 20,
     grow: float | int = 0.05,
+    start: float | int = 1,
     reach: float | int = 0.5,
     mixing: float | int = 0.5,
     hyper_mutation: Callable[..., Any] = mutation.scale,
@@ -64,8 +65,9 @@ def ladder(
     """Make the algorithm; its population is one individual, the ancestor of all, or P copies of it.
 
     Individual i keeps the share `densities[i]` of the weights, the genes of the leaves that
-    `may_be_zero` names. All start dense; the share falls as in Zhu & Gupta (arXiv 1710.01878) and
-    is reached after the part `reach` of the generations. The algorithm ends after `generations`.
+    `may_be_zero` names. All start with the share `start`; it falls as in Zhu & Gupta (arXiv
+    1710.01878) and is reached after the part `reach` of the generations. The algorithm ends after
+    `generations`.
 
     In a generation every individual has one child: itself, or in every second generation the
     weighted mean of itself and a neighbour on the ladder, which has the weight `mixing`, optimiser
@@ -80,9 +82,9 @@ def ladder(
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, generations=generations, steps=steps, chunk_size=chunk_size)
-    if not densities or not all(0 < density <= 1 for density in densities):
-        raise ValueError(f"densities must be above 0 and at most 1, not {densities}")
-    for name, value in {"grow": grow, "reach": reach, "mixing": mixing}.items():
+    if not densities or not all(0 < density <= start for density in densities):
+        raise ValueError(f"densities must be above 0 and at most {start}, not {densities}")
+    for name, value in {"start": start, "grow": grow, "reach": reach, "mixing": mixing}.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be from 0 to 1, not {value}")
     count = len(densities)
@@ -95,7 +97,7 @@ def ladder(
         sizes = jax.tree.map(lambda leaf, may: may * leaf.size, genes, mask)
         weights = sum(jax.tree.leaves(sizes))
         left = jnp.clip(1 - generation / max(1, reach * generations), 0) ** 3
-        share = jnp.array(densities) * (1 - left) + left
+        share = jnp.array(densities) * (1 - left) + start * left
         part = jnp.where(share < 1, grow * (1 - (generation - 1) / generations), 0)
         whole = jnp.round(share * weights).astype(jnp.int32)
         grown = jnp.round(part * share * weights).astype(jnp.int32)

@@ -11,7 +11,7 @@ from test_pareto import expected_crowding, expected_ranks
 
 import gajax
 from gajax import breeding, mating
-from gajax.algorithms.ga import draw_parents, survival_order
+from gajax.algorithms.ga import survival_order
 
 SIZE = 8
 
@@ -81,7 +81,7 @@ def test_every_pair_and_every_child_has_a_key_of_its_own(operators):
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def drawn_parents(key, count, groups, parents, survivors):
-    return draw_parents(key, count, groups, parents, survivors)
+    return breeding.draw_parents(key, count, groups, parents, survivors)
 
 
 @pytest.mark.parametrize("parents, survivors", [(2, 1), (2, 2), (2, 3), (2, 5), (3, 4), (4, 4)])

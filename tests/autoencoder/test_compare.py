@@ -42,6 +42,7 @@ def comparison(small, small_config, tmp_path_factory):
         "whole_generations": 1,
         "batch_size": 50,
         "optimizer": "adam",
+        "learning_rate": 0.01,
         "seed": 0,
         "svm_c": 5.0,
         "svm_gamma": 1.0,

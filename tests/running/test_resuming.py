@@ -24,6 +24,8 @@ HEAVY = pytest.mark.heavy
 PRETRAINED = ["--method", "pretrained", "--optimizer", "muon"]
 PRUNING = ["--method", "pruning", "--budget", "10000"]
 DESCENT = ["--method", "descent", "--budget", "3000"]
+LADDER = ["--method", "ladder", "--population-size", "3", "--final-refine-steps", "0"]
+LINEAGE = [*LADDER, "--budget", "24000", "--lineage", "0.3"]
 RUNS = [
     pytest.param("mnist_ga", ["--seeds", "1", "4"], 6, id="ga", marks=HEAVY),
     pytest.param("mnist_ga", PRETRAINED, 6, id="pretrained", marks=HEAVY),
@@ -32,6 +34,8 @@ RUNS = [
     pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2", marks=HEAVY),
     pytest.param("gemonn", PRUNING, 9, id="pruning", marks=HEAVY),
     pytest.param("gemonn", DESCENT, 4, id="descent"),
+    pytest.param("gemonn", [*LADDER, "--rate-genes"], 9, id="ladder", marks=HEAVY),
+    pytest.param("gemonn", LINEAGE, 20, id="lineage"),
 ]
 
 
