@@ -38,7 +38,7 @@ def test_commands_and_groups_are_listed_the_common_flags_first(program, commands
 @pytest.mark.parametrize("words", [["gemonn"], ["mnist_ga"], ["gemonn", "compare"]])
 def test_no_default_is_shown_where_there_is_none(words, capsys):
     text = printed(capsys, *words)
-    assert "None)" not in text and "(default: 0." in text
+    assert "None)" not in text and "(default: 1" in text
 
 
 def test_the_defaults_are_those_of_the_preset(capsys):
