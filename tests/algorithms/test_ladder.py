@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gajax
-from gajax import evaluation
+from gajax import evaluation, mutation
 
 BATCH, WEIGHTS, BIASES, EXAMPLES, GENERATIONS, STEPS = 5, 64, 11, 43, 6, 3
 DENSITIES = (0.6, 0.3, 0.28, 0.1)  # 38, 19, 18 and 6 weights
@@ -101,14 +101,14 @@ def trained(params, state, kept, whole, order):
     return params, state
 
 
-def plan(generation):
+def plan(generation, share):
     """The examples that judge, the batches of each child, and the numbers of their weights."""
     per_epoch = EXAMPLES // BATCH  # fewer than a generation wants, 2 + 4 * (1 + 3)
     first = (generation - 1) * per_epoch
     order = np.asarray(evaluation.batch_order(data(), first, per_epoch, batch_size=BATCH))
     batches = 2 + np.arange(P * (1 + STEPS)) % (per_epoch - 2)
     left = max(0, 1 - generation / (0.5 * GENERATIONS)) ** 3
-    shares = np.array(DENSITIES) * (1 - left) + left
+    shares = np.array(DENSITIES) * (1 - left) + share * left
     whole = np.round(shares * WEIGHTS).astype(int)
     grown = np.round(0.2 * (1 - (generation - 1) / GENERATIONS) * shares * WEIGHTS).astype(int)
     return order[:2].reshape(-1), order[batches].reshape(P, 1 + STEPS, BATCH), whole, grown
@@ -119,11 +119,12 @@ def individuals(state, field="params", memory="optimizer_state"):
     return [jax.tree.map(lambda leaf, i=i: leaf[i], pair) for i in range(P)]
 
 
-def test_every_generation_is_what_plain_loops_make_of_the_one_before():
+@pytest.mark.parametrize(("share", "generations"), [(1, GENERATIONS), (0.6, 3)])
+def test_every_generation_is_what_plain_loops_make_of_the_one_before(share, generations):
     ancestor = jax.device_get(gajax.take(gajax.init(3, draw, 1), 0))
     before, sides = [(ancestor, jax.device_get(OPTIMIZER.init(ancestor)))] * P, set()
-    for generation, (state, info) in enumerate(run(), 1):
-        judged, order, whole, grown = plan(generation)
+    for generation, (state, info) in enumerate(run(start=share)[:generations], 1):
+        judged, order, whole, grown = plan(generation, share)
         children = individuals(state, "offspring", "offspring_state")
         for i, child in enumerate(children):
             partners = {i} if generation % 2 else {max(i - 1, 0), min(i + 1, P - 1)}
@@ -149,7 +150,7 @@ def test_every_generation_is_what_plain_loops_make_of_the_one_before():
         before = individuals(state)
         for one, j in zip(before, best, strict=True):
             jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), one, candidates[j])
-    assert generation == GENERATIONS and sides == {-1, 0, 1}
+    assert generation == generations and sides == {-1, 0, 1}
 
 
 def test_costs_and_the_end():
@@ -165,6 +166,32 @@ def run_to(generations):
     return list(
         gajax.evolve(algorithm(), 1, gajax.init(3, draw, 1), data(), generations=generations)
     )
+
+
+def test_children_have_mutated_means_of_the_learning_rates_of_their_parents():
+    """A rate of 0 moves nothing; each child halves or doubles what it inherits."""
+    ancestor = gajax.init(3, draw, 1)
+    rates = {"rate": jnp.array([0.01])}
+    options = {"optimizer": lambda hyper: optax.sgd(hyper["rate"]), "competes": False}
+    options["hyper_mutation"] = partial(mutation.scale, factor=2.0)
+    setting = algorithm(**options), 4, gajax.Individual(ancestor, hyper=rates), data()
+    before, seen = np.full(P, 0.01), set()
+    for generation, (state, _) in enumerate(gajax.evolve(*setting), 1):
+        after = np.asarray(state.params.hyper["rate"])
+        for i in range(P):
+            partners = {i} if generation % 2 else {max(i - 1, 0), min(i + 1, P - 1)}
+            inherited = np.array([(before[i] + before[j]) / 2 for j in partners])
+            ratios = after[i] / inherited
+            assert np.isclose(ratios[:, None], [0.5, 2]).any(), (generation, i)
+            seen |= set(ratios.round(2))
+        before = after
+    assert {0.5, 2} <= seen
+    options["mixing"] = 0
+    still = gajax.Individual(ancestor, hyper={"rate": jnp.zeros(1)})
+    for state, _ in gajax.evolve(algorithm(**options), 4, still, data()):
+        moved = weights(jax.device_get(gajax.take(state.params.params, 0)))
+        kept = moved[moved != 0]
+        assert np.isin(kept, weights(gajax.take(ancestor, 0))).all()
 
 
 def test_one_ancestor_or_as_many_copies_of_it_are_the_same():
@@ -188,6 +215,8 @@ def test_without_mixing_lineages_stay_apart_and_without_competition_children_rep
     [
         ({"densities": ()}, "densities must be above 0 and at most 1, not ()"),
         ({"densities": (0.5, 1.5)}, "densities must be above 0 and at most 1, not (0.5, 1.5)"),
+        ({"start": 0.2}, "densities must be above 0 and at most 0.2, not"),
+        ({"start": 1.5}, "start must be from 0 to 1, not 1.5"),
         ({"grow": -0.1}, "grow must be from 0 to 1, not -0.1"),
         ({"mixing": 2.0}, "mixing must be from 0 to 1, not 2.0"),
         ({"reach": 1.01}, "reach must be from 0 to 1, not 1.01"),
