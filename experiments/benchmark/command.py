@@ -15,7 +15,7 @@ from experiments.running.parsing import parse
 if TYPE_CHECKING:
     from experiments.benchmark.measure import Row
 
-Number = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]
+Number = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]
 Name = Literal[
     "products",
     "training",
@@ -27,6 +27,7 @@ Name = Literal[
     "saving",
     "compiling",
     "estimators",
+    "fronts",
 ]
 COLUMNS = ("row", "measurement", "size", "ms", "floor, ms", "share", "rivals, notes")
 
@@ -49,7 +50,16 @@ class Config:
 
 def rows(config: Config) -> Iterator[Row]:
     """Measure the requested parts in order."""
-    from experiments.benchmark import compiling, evolution, fits, growth, saving, sorting, training
+    from experiments.benchmark import (
+        compiling,
+        evolution,
+        fits,
+        fronts,
+        growth,
+        saving,
+        sorting,
+        training,
+    )
     from experiments.benchmark.measure import QUICK, Sizes
     from experiments.running.progress import Progress
 
@@ -64,6 +74,7 @@ def rows(config: Config) -> Iterator[Row]:
         saving.checkpoints_of_experiments,
         compiling.first_generations,
         fits.estimators,
+        fronts.fronts,
     )
     names = get_args(Name)
     asked = {(get_args(Number) + names).index(word) % len(names) for word in config.only or names}

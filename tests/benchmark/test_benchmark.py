@@ -138,6 +138,18 @@ def test_estimators_are_fitted_anew_and_again(monkeypatch, tmp_path):
     assert [*first["rivals"]] == ["scikit-learn MLP"]
 
 
+def test_fronts_are_measured_beside_one_network(tmp_path):
+    path = tmp_path / "figures.json"
+    # In a process of its own: with the checks of these tests, its many programs take minutes.
+    words = "-m experiments.benchmark --quick --only fronts --out".split()
+    subprocess.run([sys.executable, *words, path], check=True, capture_output=True)
+    (row,) = json.loads(path.read_text())
+    assert (row["row"], row["name"], row["size"]) == (11, "front", "3 networks, 44 steps")
+    (rival,) = row["rivals"]
+    assert rival.startswith("one network, 60 batches, log hypervolume 0.")
+    assert row["rivals"][rival] > 0 < row["seconds"] and row["note"].startswith("log hyper")
+
+
 def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
     pytest.importorskip("pymoo")
     path = tmp_path / "figures.json"
