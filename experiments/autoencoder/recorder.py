@@ -65,7 +65,7 @@ class Recorder:
                     "median_rmse": float(median),
                     "worst_rmse": float(worst),
                     "best_density": float(density),
-                    "surviving_children": int(getattr(step.state, "children", 0)),
+                    "surviving_children": int(np.sum(getattr(step.state, "is_child", 0))),
                     "failed": int(info.failed),
                 }
             )

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from gajax import breeding, evaluation, gradients, individual, sharding, types
 from gajax import context as contexts
@@ -43,7 +43,7 @@ class GAState(NamedTuple):
     loss: Float[Array, " P"]
     metrics: dict[str, Float[Array, " P"]]
     total: Measured  # sums over the batches of this training, or means so far of this scoring
-    children: Int[Array, ""]  # of the last generation that survive
+    is_child: Bool[Array, " P"]  # survivors that were born in this generation
     failed: Int[Array, ""]
 
 
@@ -126,7 +126,7 @@ def ga(
             loss=jnp.full(size, jnp.inf, float),
             metrics=total.metrics,
             total=evaluation.zero(total),
-            children=jnp.int32(0),
+            is_child=jnp.zeros(size, bool),
             failed=jnp.int32(0),
         )
 
@@ -183,7 +183,8 @@ def ga(
             position_of_rank, rank_at_position = _layout(size, survivors)
             loss, metrics = populations.take(sharding.replicate(state.total), position_of_rank)
             order = survival_order(loss, selection(key, loss, survivors))
-            is_child = (order[:survivors] >= survivors) & (generation > 0)
+            is_survivor = jnp.arange(size) < survivors
+            is_child = is_survivor & (order >= survivors) & (generation > 0)
             order = order[rank_at_position]
             surviving = position_of_rank[order][jnp.sort(position_of_rank[:survivors])]
             optimizer_state = sharding.take((state.optimizer_state,), surviving)
@@ -193,7 +194,7 @@ def ga(
                 loss=loss[order],
                 metrics=populations.take(metrics, order),
                 total=evaluation.zero(state.total),
-                children=jnp.sum(is_child, dtype=jnp.int32),
+                is_child=is_child[rank_at_position],
                 failed=evaluation.failures(loss),
             )
 

@@ -162,7 +162,7 @@ def test_only_the_rows_asked_for_stand_beside_their_rivals(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--only", "11"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
+    "arguments", [["--only", "12"], ["--only", "sort"], ["--repeats", "0"], ["--out", "no/such/x"]]
 )
 def test_mistakes_are_told_before_anything_is_measured(arguments, monkeypatch):
     monkeypatch.setattr(benchmark, "rows", lambda config: pytest.fail("measured"))
@@ -194,7 +194,7 @@ def test_a_row_tells_floor_share_rivals_and_memory():
 @pytest.mark.parametrize("layers", [(784, 500), (784, 100, 20)])
 def test_operations_are_those_the_compiler_counts(layers):
     model = TiedAutoencoder(layers)
-    loss_fn = layerwise.reconstruction_loss(model, layerwise.whole_phase(layers, 1), "image")
+    loss_fn = layerwise.reconstruction_loss(model, layerwise.whole_phase(layers, 1, 1), "image")
     params = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jax.numpy.zeros(layers[0]))["params"]
     )

@@ -73,7 +73,7 @@ def test_estimate_for_the_genetic_algorithm_is_near_what_is_compiled(optimizer):
     config = replace(TRAINING, optimizer=optimizer)
     phase = methods.schedule(config, IMAGES)[0]
     loss_fn = layerwise.reconstruction_loss(methods.autoencoder(config), phase, "image")
-    algorithm = methods.ga(config, IMAGES)(loss_fn, phase)
+    algorithm = methods.ga(config)(loss_fn, phase)
     data = gajax.Data({"inputs": EXAMPLES["images"]}, KEY, ({},))
     network = {"blocks_0": {"kernel": jax.ShapeDtypeStruct((784, 100), jnp.float32)}}
     common = algorithm, network, config.population_size, data
