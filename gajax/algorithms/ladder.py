@@ -22,6 +22,7 @@ from gajax.checks import check_training
 from gajax.context import Loss, Measured
 from gajax.individual import Individual, genes_of, with_genes
 from gajax.operators import mutation
+from gajax.operators.crossover import weighted_mean
 from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
 _JUDGED = 2  # batches that parents and children compete on
@@ -150,7 +151,7 @@ def ladder(
             partner = jnp.clip(here + jnp.where(generation % 2, 0, side), 0, count - 1)
             parents = state.params, state.optimizer_state
             partners = sharding.take((parents,), partner)
-            children = jax.tree.map(partial(_mean, mixing), parents, partners)
+            children = weighted_mean((1 - mixing, mixing), parents, partners)
             whole, grown = counts(state.params, generation)
 
             def prune(child: tuple[Any, Array]) -> tuple[Any, Any]:
@@ -249,10 +250,3 @@ def ladder(
         individual.leaf_mask(populations.take(genes_of(population), 0), may_be_zero)
 
     return Algorithm(init, stages, check)
-
-
-def _mean(weight: float | int, first: Array, second: Array) -> Array:
-    """The mean in which the second has that weight; the first where it holds whole numbers."""
-    if not jnp.issubdtype(first.dtype, jnp.floating):
-        return first
-    return ((1 - weight) * first + weight * second).astype(first.dtype)

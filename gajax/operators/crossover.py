@@ -6,8 +6,10 @@ individuals; bind its rate with `functools.partial` and vmap it over pairs. The 
 crossover (SBX) lie around them, and those of `mean` between them.
 """
 
-from collections.abc import Callable
-from typing import Literal
+import operator
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -63,16 +65,20 @@ def mean(
     count = len(parents)
     weights = jax.random.dirichlet(key, jnp.full(count, concentration, jnp.float32), (count,))
 
-    def child(weights: Array) -> Params:
-        def of_leaf(*leaves: Array) -> Array:
-            if not jnp.issubdtype(leaves[0].dtype, jnp.floating):
-                return leaves[0]
-            total = sum(weight * leaf for weight, leaf in zip(weights, leaves, strict=True))
-            return jnp.asarray(total, leaves[0].dtype)
+    return tuple(weighted_mean(row, *parents) for row in weights)
 
-        return jax.tree.map(of_leaf, *parents)
 
-    return tuple(map(child, weights))
+def weighted_mean(weights: Iterable[Any], *trees: PyTree) -> Any:
+    """The mean of trees with these weights; leaves of whole numbers are those of the first tree."""
+    weights = tuple(weights)
+
+    def of_leaf(*leaves: Array) -> Array:
+        if not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+            return leaves[0]
+        parts = (weight * leaf for weight, leaf in zip(weights, leaves, strict=True))
+        return reduce(operator.add, parts).astype(leaves[0].dtype)
+
+    return jax.tree.map(of_leaf, *trees)
 
 
 def sbx(
