@@ -56,9 +56,12 @@ def evolve(
         shapes = jax.eval_shape(_results, gajax.state_shapes(*setting))
         before, loss, ancestor = resumed.take(shapes)
     else:
+        density = None
         for state, info in steps.evolve(setting, resumed=resumed, watch=watch):
             saved = state, {"phase": "lineage", **steps.facts(info)}
-            yield Step(info, state.params, measures.densities(state.params), saved=saved)
+            if density is None or info.done:  # like the losses, updated after each move
+                density = measures.densities(state.params)
+            yield Step(info, state.params, density, saved=saved)
         before, loss, ancestor = jax.tree.map(jnp.copy, _results(state))
     density = measures.densities(before)
     ancestor = jax.vmap(partial(individual, config))(ancestor)
