@@ -80,6 +80,10 @@ def test_a_comparison_has_the_published_rows_and_pca_unless_told(monkeypatch, tm
     rivals = product(("layerwise", "sgd"), ("tanh", "relu"), ("steps", "cost"))
     evolved = [("ga", "tanh", "steps"), ("ga", "relu", "steps")]
     assert runs == [*evolved, *rivals, ("pca", "tanh", "steps")]
+    runs.clear()
+    compare.main(["--rows", "ga-tanh", "--ablate", "--out", str(tmp_path)])
+    methods_run = [("ga", "tanh"), ("ga-no-means", "tanh"), ("ga-strangers", "tanh")]
+    assert runs == [(*names, "steps") for names in methods_run]
 
 
 def test_rows_are_all_methods_and_seeds(comparison):

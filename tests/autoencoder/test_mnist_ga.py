@@ -59,6 +59,17 @@ def test_metrics_have_a_row_for_each_generation_of_each_phase(small_run, small_c
     assert found == wanted
 
 
+def test_individuals_descend_from_one_network_and_their_means_survive(small_run, small_config):
+    first, *_ = [row for row in rows(small_run) if int(row["generation"]) == 0]
+    assert first["best_rmse"] == first["worst_rmse"], "copies"
+    survivors = small_config.population_size // 2
+    children = [int(row["surviving_children"]) for row in rows(small_run)]
+    assert max(children) <= survivors and sum(children) > len(children) * survivors / 3
+    strangers = replace(small_config, method="ga-strangers", generations=(1, 1))
+    row, *_ = mnist_ga.train(replace(strangers, whole_generations=0)).rows
+    assert row["best_rmse"] < row["worst_rmse"]
+
+
 def test_cost_is_what_the_method_promises(small_run, small_config):
     found = summary(small_run)
     schedule = methods.schedule(small_config, 5_000)
