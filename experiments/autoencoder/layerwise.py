@@ -194,9 +194,9 @@ def train(
 ) -> Iterator[Step]:
     """Train in phases and yield every step; the last one holds the result.
 
-    Each layer starts from a new population of so many `ancestors`, or of copies of one; after its
-    phase, its best individual is frozen and encodes the inputs of the next layer. The phase of all
-    layers starts from the frozen layers and the population of the last layer.
+    Each layer starts from `ancestors` new networks, or from a population of copies if there is only
+    one; after its phase, its best individual is frozen and encodes the inputs of the next layer.
+    The phase of all layers starts from the frozen layers and the population of the last layer.
     `make_algorithm(loss_fn, phase)` makes the algorithm of a phase. Epoch e of phase p has the same
     order of examples for every method. Several keys train several seeds. With a checkpoint, the
     first step is the saved one.

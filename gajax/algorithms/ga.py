@@ -71,15 +71,15 @@ def ga(
     """Make the algorithm; its population has more than `survivors` individuals.
 
     Generation 0 scores and ranks the initial population. Each later one trains the survivors for
-    `epochs` passes over the data, or so many `batches`, fills the other places with their children,
-    and scores and ranks all on the first `score_examples` examples (None: all).
+    `epochs` passes over the data, or for `batches` batches, fills the other places with their
+    children, and scores and ranks all on the first `score_examples` examples (None: all).
     `selection` decides who survives. Individuals with a non-finite loss or gene are neither
     survivors nor parents while there are others.
 
-    So many `parents` at a time, different survivors drawn uniformly, have as many children, by
-    `crossover(key, *parents)` and then mutation: two, or any number for `gajax.crossover.mean`.
-    Survivors see the same batches, or each its own with `own_orders`, which makes the mean of
-    relatives better than they are.
+    Groups of `parents` different survivors, drawn uniformly, have one child per parent, by
+    `crossover(key, *parents)` and then mutation. Groups have two parents, or any number for
+    `gajax.crossover.mean`. All survivors see the same batches; with `own_orders` each sees batches
+    of its own, which makes the mean of relatives better than they are.
 
     Without a loss no individual learns, and `gajax.tell` gives the losses that rank them. With one,
     the survivors learn by it, and `gajax.tell` may still give other losses to rank by.
