@@ -15,8 +15,8 @@ from experiments.classify.config import ClassifyConfig
 from experiments.datasets.catalog import Dataset
 from experiments.front import measures, networks, training
 from experiments.front.networks import Network
-from experiments.front.records import NAMES
 from experiments.front.results import Results
+from experiments.front.rows import NAMES
 from experiments.running import run_directory
 from experiments.running.progress import Progress
 from gajax.types import Params

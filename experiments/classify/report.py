@@ -13,7 +13,7 @@ import numpy as np
 from experiments.classify import figures
 from experiments.classify.pretraining import DENSE, NO_PRETRAINING
 from experiments.datasets.catalog import DATASETS
-from experiments.front.records import NAMES
+from experiments.front.rows import NAMES
 from experiments.reporting import significance, tables
 from experiments.running import comparison, files
 from experiments.running.cli import printable, show

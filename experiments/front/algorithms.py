@@ -151,6 +151,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "ladder": {},
     "ladder-no-mixing": {"mixing": 0.0},
     "ladder-no-survival": {"competes": False},
+    "ladder-lineage": {},  # its initial population differs
     # Strangers that are sparse from the beginning, every lineage by itself.
     "independent": {"mixing": 0.0, "reach": 0.0},
 }

@@ -16,6 +16,7 @@ Method = Literal[
     "ladder",
     "ladder-no-mixing",
     "ladder-no-survival",
+    "ladder-lineage",
     "gemonn",
     "nsga2",
     "nsga2-gradient",
@@ -32,7 +33,8 @@ class Config(RunConfig):
     """Settings of a run."""
 
     method: Method = "ladder"
-    """ladder and gemonn evolve a front, also without some parts; the others are baselines"""
+    """ladder and gemonn evolve a front; ladder also without mixing or survival, or with a lineage
+    before it; the others are baselines"""
     model: Literal["autoencoder", "deep-autoencoder", "lenet", "lstm", "mlp"] = "autoencoder"
     """network to train: the first two reconstruct images, the others classify them"""
     hidden: tuple[int, ...] | None = None
@@ -52,9 +54,10 @@ class Config(RunConfig):
     highest_density: float | None = None
     """density that the densest network of ladder and independent ends with; by default 0.1, or
     0.016 with a lineage"""
-    lineage: float = 0.0
+    lineage: float | None = None
     """share of the budget in which one network becomes sparse, at first; ladder then starts from
-    it, for those who pay by cost rather than by sequential steps"""
+    it, for those who pay by cost rather than by sequential steps; by default 0.3 for ladder-lineage
+    and 0 for the others"""
     generations: int = 1_000
     """largest number of generations"""
     budget: float | None = 1.5e6
@@ -183,7 +186,7 @@ HIDDEN = {
 LINEAGE_END = 0.02
 """Density of the last network of a lineage."""
 
-ON_LADDER = ("ladder", "ladder-no-mixing", "ladder-no-survival", "independent")
+ON_LADDER = ("ladder", "ladder-no-mixing", "ladder-no-survival", "ladder-lineage", "independent")
 """Methods whose networks have densities of their own from beginning to end."""
 
 MIN_BATCHES = {"descent": 1, "pruning": 52, "regrowth": 48}
@@ -207,11 +210,15 @@ def _complete(config: ConfigType) -> ConfigType:
     elif config.method in ("pruning", "regrowth"):
         rate, ratio = 1e-3, 1
     rate = rate if config.learning_rate is None else config.learning_rate
+    lineage = config.lineage
+    if lineage is None:
+        lineage = 0.3 if config.method == "ladder-lineage" else 0.0
     defaults = {
+        "lineage": lineage,
         "hidden": HIDDEN[config.model],
         "population_size": 16 if is_on_ladder else 50,
         "lowest_density": 0.0015 if is_on_ladder else 0.002,
-        "highest_density": 0.8 * LINEAGE_END if config.lineage else 0.1,
+        "highest_density": 0.8 * LINEAGE_END if lineage else 0.1,
         "learning_rate": rate,
         "sparse_learning_rate": ratio and ratio * rate,
     }
@@ -256,6 +263,9 @@ def check(config: ConfigType) -> ConfigType:
             f"1 or more for {config.method}",
         )
     lineage, is_bounded = config.lineage, config.budget is not None
+    is_needed = config.method == "ladder-lineage" and not is_bounded
+    require(not is_needed, "--budget", None, "a number for ladder-lineage, which has a share of it")
+    assert lineage is not None
     require(0 <= lineage < 1, "--lineage", lineage, "from 0 to below 1")
     fits = not lineage or config.method.startswith("ladder") and is_bounded
     expected = "0" if is_bounded else "0 without a budget"

@@ -81,7 +81,7 @@ def evolve(
 
 def ladder_of(config: Config, network: Network) -> gajax.Algorithm:
     """The ladder, with what the one network leaves of the budget."""
-    assert config.budget is not None
+    assert config.budget is not None and config.lineage is not None
     rest = replace(config, budget=(1 - config.lineage) * config.budget)
     return ladder(rest, network, **CHANGES[config.method], start=LINEAGE_END)
 
@@ -92,7 +92,8 @@ def lineage_of(config: Config, network: Network) -> tuple[gajax.Algorithm, int]:
     It takes many more steps than the ladder, for which its learning rates are lower and Adam's
     memory of squares is longer.
     """
-    assert config.budget is not None and config.sparse_learning_rate is not None
+    assert config.budget is not None and config.lineage is not None
+    assert config.sparse_learning_rate is not None
     batches = int(config.lineage * config.budget / config.batch_size)
     bounds = np.arange(len(DENSITIES) + 1) * batches // len(DENSITIES)
     schedule = tuple(zip(DENSITIES, np.diff(bounds).tolist(), strict=True))

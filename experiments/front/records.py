@@ -12,6 +12,7 @@ from experiments.front import baselines, figures, report
 from experiments.front.config import Config
 from experiments.front.measures import log_hypervolume
 from experiments.front.methods import METHODS
+from experiments.front.rows import ROWS, TUNING, Row
 from experiments.reporting.tables import write_tables
 from experiments.running import comparison, files
 from experiments.running.cli import printable, show
@@ -25,21 +26,9 @@ MEASURES = {
     "cost": ("cost", "{:.3g}"),
     "sequential_steps": ("sequential steps", "{:,.0f}"),
     "seconds": ("seconds", "{:.0f}"),
+    "tuning_cost": ("cost of tuning", "{:.3g}"),
 }
 _COMMON = ("cost", "sequential_steps", "seconds")
-NAMES = {
-    "ladder": "ladder",
-    "ladder-no-mixing": "ladder without mixing",
-    "ladder-no-survival": "ladder without survival",
-    "independent": "independent networks",
-    "gemonn": "GEMONN",
-    "nsga2": "NSGA-II",
-    "nsga2-gradient": "NSGA-II(+gradient)",
-    "nsga2-gradient-0": "NSGA-II(+gradient_0)",
-    "pruning": "pruning snapshots",
-    "regrowth": "regrowth snapshots",
-}
-
 Record = dict[str, Any]
 """Results of one method and seed for the table and the figures."""
 
@@ -63,7 +52,10 @@ def table(directory: Path) -> dict[str, list[Record]]:
     records = read_all(directory)
     records.sort(key=itemgetter("order", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
-    views = write_tables({"": groups}, MEASURES, directory)
+    measures = dict(MEASURES)
+    if not any("tuning_cost" in record for record in records):
+        del measures["tuning_cost"]
+    views = write_tables({"": groups}, measures, directory)
     show(*views, f"written to {printable(directory)}")
     return groups
 
@@ -79,10 +71,16 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     columns = files.read_columns(directory / "metrics.csv", [*progress, *titles])
     costs = columns["cost"]
     common = {name: summary[name] for name in ("seed", *_COMMON)}
-    common |= {"order": 100 * list(METHODS).index(method), "zero_loss": zero_loss}
+    row = ROWS.get(directory.name.rpartition("-")[0], Row(method))
+    if row.method != method:
+        raise ValueError
+    common |= {"order": 100 * list(ROWS).index(row.name), "zero_loss": zero_loss}
+    if row.is_tuned:
+        tried = directory.parent.joinpath(TUNING).glob(f"{row.name}-*/summary.json")
+        common["tuning_cost"] = math.fsum(files.read_json(path)["cost"] for path in tried)
     if not names:
         front = report.load_front(directory / "front.csv")
-        record = _record(common, NAMES[method], front, (costs, columns["best_loss"]))
+        record = _record(common, row.title, front, (costs, columns["best_loss"]))
         return [{**record, "progress": tuple(np.array(columns[name]) for name in progress)}]
     population = report.load_front(directory / "population.csv")
     records = []

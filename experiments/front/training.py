@@ -80,7 +80,7 @@ def capacity(config: Config, dataset: Dataset) -> memory.Capacity:
     methods.require_budget(config, network, images)
     # With a reserve for the final refinement, seeds differ in their number of generations.
     is_separate = config.budget is not None and methods.is_refined(config)
-    is_separate |= config.lineage > 0
+    is_separate |= bool(config.lineage)
     return available._replace(runs=1) if is_separate or shards > 1 else available
 
 

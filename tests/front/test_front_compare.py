@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,13 +13,15 @@ from experiments.datasets.catalog import load
 from experiments.front import baselines, methods, report, training
 from experiments.front import compare as front_compare
 from experiments.front.config import Config, check
+from experiments.front.rows import Row
+from experiments.front.rows import rows_of as rows_of_comparison
 from experiments.running import dry_run
 from experiments.running.cli import InputError
 from experiments.running.run_directory import save_config
 
 FLAGS = "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2 --quiet".split()
 FLAGS += ["--budget", "20000"]
-METHODS = ["--methods", "gemonn", "nsga2-gradient-0", "descent", "pruning"]
+METHODS = ["--budgets", "cost", "--methods", "gemonn", "nsga2-gradient-0", "descent", "pruning"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +49,7 @@ def test_every_method_has_a_row_and_spends_the_same(compared):
     assert names == [
         *("GEMONN", "NSGA-II(+gradient_0)"),
         *("SGD 0.1", "SGD 0.01", "SGD 0.001", "Adam 0.1", "Adam 0.01", "Adam 0.001"),
-        "pruning snapshots",
+        "pruning",
     ]
     spent = float(rows_of(compared)[0]["cost"])
     assert 16_000 < spent <= 20_000
@@ -71,34 +74,40 @@ def test_each_descent_keeps_its_own_loss(compared):
 
 def test_runs_that_are_there_are_not_repeated(compared):
     before = {path: path.stat().st_mtime_ns for path in compared.glob("*/summary.json")}
-    front_compare.main([*FLAGS, "--methods", "gemonn", "pruning", "--out", str(compared)])
+    flags = [*FLAGS, "--budgets", "cost", "--methods", "gemonn", "pruning"]
+    front_compare.main([*flags, "--out", str(compared)])
     assert before == {path: path.stat().st_mtime_ns for path in compared.glob("*/summary.json")}
     assert len(rows_of(compared)) == 9
 
 
 def test_runs_of_other_settings_are_refused(compared):
     with pytest.raises(InputError, match="--out must not hold runs with other settings"):
-        front_compare.main([*FLAGS, "--learning-rate", "0.5", "--out", str(compared)])
+        front_compare.main([*FLAGS, *METHODS, "--learning-rate", "0.5", "--out", str(compared)])
 
 
 @pytest.mark.parametrize("budget", [None, 9e5])
 def test_rivals_get_what_gemonn_has_spent(budget, tmp_path):
     common = check(Config(budget=budget, generations=5, discard_state=True))
     evolved = tmp_path / "gemonn-3"
-    own = front_compare._of_method(common, "gemonn", 3, tmp_path)
+
+    def config_of(method, **changes):
+        changed = replace(common, **changes)
+        return front_compare._config_of(changed, Row(method), 3, tmp_path, most=500)
+
+    own = config_of("gemonn")
     assert own.budget == budget and own.generations == 5
     if budget:
-        assert front_compare._of_method(common, "nsga2", 3, tmp_path).budget == budget
+        assert config_of("nsga2").budget == budget
     evolved.mkdir()
     save_config(own, evolved / "config.json")
-    (evolved / "summary.json").write_text('{"cost": 123456.5}')
-    rival = front_compare._of_method(common, "nsga2", 3, tmp_path)
+    (evolved / "summary.json").write_text('{"cost": 123456.5, "sequential_steps": 60}')
+    rival = config_of("nsga2")
     assert rival.budget == 123456.5 and rival.generations > 1_000 and rival.method == "nsga2"
     with pytest.raises(InputError, match="--out must not hold runs with other settings"):
-        front_compare._of_method(replace(common, generations=6), "nsga2", 3, tmp_path)
+        config_of("nsga2", generations=6)
     (evolved / "summary.json").write_text("{}")
     with pytest.raises(InputError, match="--out must hold only intact runs"):
-        front_compare._of_method(common, "nsga2", 3, tmp_path)
+        config_of("nsga2")
 
 
 @pytest.mark.parametrize(
@@ -182,3 +191,72 @@ def test_a_budget_that_is_a_number_of_generations_but_for_rounding_pays_for_them
         expected, _ = methods.expected_costs(limited, network, 500)
         assert expected == pytest.approx(budget)
         methods.require_budget(limited, network, 500)
+
+
+TUNED = "--methods gemonn pruning --tune --rates 0.001 0.1 --sparse-rates 0.02".split()
+
+
+@pytest.fixture(scope="module")
+def tuned(compared, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("compare") / "tuned"
+    shutil.copytree(compared, directory)  # which has gemonn and pruning
+    front_compare.main([*FLAGS, *TUNED, "--out", str(directory)])
+    return directory
+
+
+def summary_of(run):
+    return json.loads((run / "summary.json").read_text())
+
+
+def config_of(run):
+    return json.loads((run / "config.json").read_text())
+
+
+def test_larger_batches_make_the_steps_of_the_reference_at_its_cost(tuned):
+    reference, large = (summary_of(tuned / f"{name}-0") for name in ("gemonn", "pruning-steps"))
+    assert config_of(tuned / "pruning-steps-0")["batch_size"] == 6 * 50  # the whole population's
+    assert large["sequential_steps"] == reference["sequential_steps"]
+    assert large["cost"] == 300 * reference["sequential_steps"]
+    assert summary_of(tuned / "pruning-0")["sequential_steps"] > 3 * large["sequential_steps"]
+
+
+@pytest.mark.parametrize("row", ["pruning", "pruning-steps"])
+def test_rates_are_chosen_on_held_out_images_of_the_first_seed(row, tuned):
+    tried = [tuned / "tuning" / f"{row}-tuned-{dense}-0.02" for dense in ("0.001", "0.1")]
+    configs, summaries = map(config_of, tried), [summary_of(run) for run in tried]
+    assert [(c["validation"], c["seed"], c["learning_rate"]) for c in configs] == [
+        (50, 0, 0.001),
+        (50, 0, 0.1),
+    ]
+    scores = [summary["validation_log_hypervolume"] for summary in summaries]
+    assert scores[0] != scores[1]
+    chosen = config_of(tuned / f"{row}-tuned-0")
+    assert chosen["learning_rate"] == (0.001, 0.1)[scores[1] > scores[0]]
+    assert (chosen["sparse_learning_rate"], chosen["validation"]) == (0.02, 0)
+    title = {"pruning": "pruning, tuned", "pruning-steps": "pruning, large batches, tuned"}[row]
+    costs = [line["tuning_cost"] for line in rows_of(tuned) if line["method"] == title]
+    assert costs == [str(sum(summary["cost"] for summary in summaries))]
+
+
+def test_a_batch_is_no_larger_than_the_images_that_are_not_held_out(tmp_path):
+    common = check(Config(population_size=20))
+    config = front_compare._config_of(common, Row("regrowth", "steps"), 0, tmp_path, most=1_000)
+    assert (config.batch_size, config.budget) == (1_000, common.budget)
+
+
+@pytest.mark.parametrize("flags", ["--rates 0 0.1", "--sparse-rates -1", "--rates"])
+def test_rates_that_are_none_are_refused(flags, tmp_path):
+    name = flags.split()[0]
+    with pytest.raises(InputError, match=f"{name}"):
+        front_compare.main([*FLAGS, *flags.split(), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_grid_is_tried_before_all_seeds():
+    rows = rows_of_comparison(["ladder", "regrowth"], ["steps"], tune=True)
+    runs = front_compare._runs(rows, [4, 2], lambda *_: None, {"a": {}, "b": {}})
+    assert [name for name, _ in runs] == [
+        *("ladder-4", "regrowth-steps-4"),
+        *("tuning/regrowth-steps-tuned-a", "tuning/regrowth-steps-tuned-b"),
+        *("regrowth-steps-tuned-4", "ladder-2", "regrowth-steps-2", "regrowth-steps-tuned-2"),
+    ]

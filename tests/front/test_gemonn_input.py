@@ -27,6 +27,7 @@ WRONG = [
     ("--refine-every 0", "--refine-every must be 1 or more, not 0"),
     ("--final-refine-steps -5", "--final-refine-steps must be 0 or more, not -5"),
     ("--lowest-density 0", "--lowest-density must be above 0 and at most 1, not 0.0"),
+    ("--method ladder-lineage --budget None", "--budget must be a number for ladder-lineage"),
     ("--lineage 1", "--lineage must be from 0 to below 1, not 1.0"),
     ("--lineage 0.5 --method gemonn", "--lineage must be 0 for gemonn, not 0.5"),
     ("--lineage 0.5 --budget None", "--lineage must be 0 without a budget for ladder, not 0.5"),

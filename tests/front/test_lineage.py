@@ -66,3 +66,11 @@ def test_only_a_ladder_with_a_budget_has_a_lineage():
     for change in ({"method": "gemonn"}, {"budget": None}, {"lineage": 1.0}):
         with pytest.raises(InputError, match="--lineage must be"):
             check(replace(CONFIG, **change))
+
+
+def test_the_method_with_a_lineage_gives_it_a_share_of_the_budget():
+    config = check(gemonn.Config(method="ladder-lineage"))
+    assert (config.lineage, config.highest_density) == (0.3, 0.016)
+    assert check(gemonn.Config(lineage=0.3)) == replace(config, method="ladder")
+    assert check(gemonn.Config(method="ladder-lineage", lineage=0.5)).lineage == 0.5
+    assert check(gemonn.Config(method="gemonn")).lineage == check(gemonn.Config()).lineage == 0
