@@ -31,8 +31,8 @@ class Config(RunConfig):
     equal: Literal["steps", "cost"] = "steps"
     """budget in which gradient descent equals ga: sequential steps, or cost"""
     dataset: Name = "mnist5k"
-    """data set: mnist5k is built in and most others are generated from it; mnist, fashion_mnist and
-    cifar10 are downloaded once"""
+    """data set: mnist5k and digits are built in, and most others are generated from mnist5k; mnist,
+    fashion_mnist and cifar10 are downloaded once"""
     validation: int = 0
     """number of training images held out for choosing settings"""
     layers: tuple[int, ...] = (784, 500, 250, 100, 50)

@@ -21,7 +21,7 @@ Generated = Literal[
     "rectangles_images",
     "convex",
 ]
-Name = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Generated]
+Name = Literal["mnist5k", "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_gray", Generated]
 
 _MNIST5K = Path(__file__).parent / "embedded" / "mnist5k.npz"
 
@@ -45,13 +45,35 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
 
 
 def _mnist5k(data_dir: Path | None) -> Dataset:
-    if data_dir is not None:
-        raise InputError(
-            f"--data-dir {data_dir} does not apply to --dataset mnist5k, which is embedded: "
-            "leave it out or choose --dataset mnist."
-        )
+    _refuse_data_dir(data_dir, "mnist5k, which is embedded")
     with np.load(_MNIST5K, allow_pickle=False) as arrays:
         return Dataset("mnist5k", "embedded", *(arrays[field] for field in Dataset._fields[2:]))
+
+
+_DIGITS = 1_200
+"""Training images of `digits`; the other 597 are by other writers."""
+
+
+def _digits(data_dir: Path | None) -> Dataset:
+    """The digits of scikit-learn, 8 x 8 pixels, in their order."""
+    from sklearn.datasets import load_digits  # late, because few runs need it
+
+    _refuse_data_dir(data_dir, "digits, which is part of scikit-learn")
+    values, targets = load_digits(return_X_y=True)
+    images = np.rint(values * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = targets.astype(np.int32)
+    train, test = slice(_DIGITS), slice(_DIGITS, None)
+    splits = images[train], labels[train], images[test], labels[test]
+    return Dataset("digits", "scikit-learn", *splits)
+
+
+def _refuse_data_dir(data_dir: Path | None, given: str) -> None:
+    """Raise InputError if there is a folder of data files for a set without them."""
+    if data_dir is not None:
+        raise InputError(
+            f"--data-dir {data_dir} does not apply to --dataset {given}: "
+            "leave it out or choose --dataset mnist."
+        )
 
 
 def _mnist(data_dir: Path | None) -> Dataset:
@@ -65,11 +87,7 @@ def _fashion_mnist(data_dir: Path | None) -> Dataset:
 
 
 def _cifar10(data_dir: Path | None) -> Dataset:
-    if data_dir is not None:
-        raise InputError(
-            f"--data-dir {data_dir} does not apply to --dataset cifar10, which is not published "
-            "as IDX files: leave it out."
-        )
+    _refuse_data_dir(data_dir, "cifar10, which is not published as IDX files")
     return _from_tfds("cifar10")
 
 
@@ -112,6 +130,7 @@ _SIZE_DIVISOR, _MIN_TRAINING_IMAGES = 12, 1_000
 
 DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
     "mnist5k": _mnist5k,
+    "digits": _digits,
     "mnist": _mnist,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,

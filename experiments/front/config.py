@@ -40,8 +40,8 @@ class Config(RunConfig):
     hidden: tuple[int, ...] | None = None
     """widths of the hidden layers, or of the LSTM state; fixed for lenet"""
     dataset: Name = "mnist5k"
-    """data set: mnist5k is built in and most others are generated from it; mnist, fashion_mnist and
-    cifar10 are downloaded once"""
+    """data set: mnist5k and digits are built in, and most others are generated from mnist5k; mnist,
+    fashion_mnist and cifar10 are downloaded once"""
     validation: int = 0
     """number of training images held out to evaluate the front on as well"""
     population_size: int | None = None
@@ -183,6 +183,9 @@ HIDDEN = {
 }
 """Default hidden layers."""
 
+LENET_SIDE = 12
+"""Fewest pixels of a side of an image, of which two convolutions and poolings leave one."""
+
 LINEAGE_END = 0.02
 """Density of the last network of a lineage."""
 
@@ -279,6 +282,10 @@ def check(config: ConfigType) -> ConfigType:
 def check_dataset(config: Config, dataset: Dataset) -> None:
     """Raise InputError if the config does not fit the data."""
     images = check_images(config, len(dataset.train_images))
+    height, width = dataset.train_images.shape[1:3]
+    is_large = config.model != "lenet" or min(height, width) >= LENET_SIDE
+    expected = f"another model for images of {height} x {width} pixels, below {LENET_SIDE}"
+    require(is_large, "--model", "lenet", expected)
     parts = 1  # of the images, of which one is a batch: that which judges, and others to learn from
     if config.method in ON_LADDER:
         parts = 3

@@ -21,6 +21,7 @@ from dataset_files import (
     make_arrays,
     write_idx_files,
 )
+from sklearn.datasets import load_digits
 
 from experiments.datasets import catalog as datasets
 from experiments.datasets import command
@@ -66,7 +67,7 @@ def test_embed_takes_even_steps_and_is_deterministic(tmp_path):
     assert sorted(indices[labels == 3]) == [3 + 60 * step for step in range(100)]
 
 
-@pytest.mark.parametrize("name", ["mnist5k", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist5k", "digits", "cifar10"])
 def test_data_dir_does_not_apply(name, tmp_path):
     with pytest.raises(InputError) as error:
         datasets.load(name, tmp_path)
@@ -202,3 +203,16 @@ def test_official_mnist_and_the_set_embedded_from_it(tmp_path):
         for field, array in datasets.load("mnist5k")._asdict().items():
             if field not in ("name", "source"):
                 assert np.array_equal(made[field], array)
+
+
+def test_digits_are_those_of_scikit_learn():
+    dataset = datasets.load("digits")
+    values, targets = load_digits(return_X_y=True)
+    images = np.concatenate([dataset.train_images, dataset.test_images])
+    labels = np.concatenate([dataset.train_labels, dataset.test_labels])
+    assert images.shape == (1797, 8, 8, 1) and len(dataset.test_images) == 597
+    assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
+    np.testing.assert_array_equal(labels, targets)
+    np.testing.assert_allclose(images.reshape(-1, 64) / 255, values / 16, atol=0.002)
+    for part in (dataset.train_labels, dataset.test_labels):
+        assert np.bincount(part).min() > len(part) / 12
