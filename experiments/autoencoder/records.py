@@ -1,5 +1,6 @@
 """Tables and figure of a comparison of autoencoders."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from experiments.autoencoder.rows import (
     PUBLISHED,
     ROWS,
     SECTIONS,
+    TUNED,
     is_baseline,
     name_of,
     row_of,
@@ -36,17 +38,30 @@ def table(directory: Path) -> None:
             raise comparison.damaged_run(summary["directory"] / "summary.json") from None
         accuracy, rmse = PUBLISHED.get(row, (None, None))
         published = {"published_accuracy": accuracy, "published_rmse": rmse}
-        groups.setdefault(name_of(row, budget), []).append({**summary, **published})
+        is_tuned = summary["directory"].name.rpartition("-")[0].endswith(TUNED)
+        name = name_of(row, budget, is_tuned=is_tuned)
+        if is_tuned:
+            published["tuning_cost"] = comparison.tuning_cost(directory, name)
+        groups.setdefault(name, []).append({**summary, **published})
     for summaries in groups.values():
         summaries.sort(key=lambda summary: summary["seed"])
     sections = {}
     for budget, title in SECTIONS.items():
-        names = [name_of(row, budget) for row in ROWS]
+        names = _names([budget])
         present = {name: groups[name] for name in names if name in groups}
         if any(is_baseline(name) for name in present):
             sections[title] = present
     views = write_tables(sections or {"": groups}, MEASURES, directory)
-    names = [name_of(row, budget) for row in ROWS for budget in SECTIONS]
-    ordered = {name: groups[name] for name in names if name in groups}
+    ordered = {name: groups[name] for name in _names(SECTIONS) if name in groups}
     figures.features(directory / "compare.png", ordered)
     show(*views, f"written to {printable(directory)}")
+
+
+def _names(budgets: Iterable[str]) -> list[str]:
+    """The names of all rows at these budgets, in the order of the table."""
+    return [
+        name_of(row, budget, is_tuned=is_tuned)
+        for row in ROWS
+        for budget in budgets
+        for is_tuned in (False, True)
+    ]

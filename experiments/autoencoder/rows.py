@@ -30,6 +30,7 @@ MEASURES = {
     "cost": ("cost", "{:.3g}"),
     "sequential_steps": ("sequential steps", "{:,.0f}"),
     "seconds": ("seconds", "{:.0f}"),
+    "tuning_cost": ("cost of tuning", "{:.3g}"),
 }
 
 PUBLISHED = {
@@ -42,6 +43,9 @@ PUBLISHED = {
 }
 """SVM accuracy and RMSE on full MNIST (David & Greental)."""
 
+TUNED = "-tuned"
+"""Ends the names of rows that are tuned."""
+
 SECTIONS = {"steps": "At equal sequential steps", "cost": "At equal cost"}
 
 
@@ -50,9 +54,12 @@ def row_of(method: str, activation: str) -> str:
     return method if method == "pca" else f"{method}-{activation}"
 
 
-def name_of(row: str, budget: str) -> str:
-    """The name of a row at a budget in tables and run directories."""
-    return f"{row}-{budget}" if is_baseline(row) else row
+def name_of(row: str, budget: str, *, is_tuned: bool = False) -> str:
+    """The name of a row at a budget in tables and run directories.
+
+    `is_tuned` says that its learning rate was chosen from a grid on held-out images.
+    """
+    return f"{row}-{budget}" + TUNED * is_tuned if is_baseline(row) else row
 
 
 def is_baseline(row: str) -> bool:

@@ -1,15 +1,16 @@
 """Compute fronts by several methods at equal cost, and compare them in a table and figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import get_args
 
 from experiments.datasets.catalog import load
 from experiments.front.config import PRESETS, Config, Method, check, check_dataset
-from experiments.front.rows import TUNING, Budget, Row, rows_of
+from experiments.front.rows import Budget, Row, rows_of
 from experiments.running import comparison, files, run_directory
 from experiments.running.cli import InputError, flag, require
 
@@ -18,9 +19,6 @@ REFERENCES = ("ladder", "gemonn")
 
 UNLIMITED_GENERATIONS = 1_000_000
 """Generations of the other methods, which end by their budget."""
-
-HELD_OUT = 10
-"""One image in so many is held out to choose learning rates by, unless `--validation` is given."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,12 @@ def main(arguments: list[str]) -> None:
     for config in checked:
         check_dataset(config, dataset)
     existing = given.out or Path("--out")  # directory of earlier runs
-    images = len(dataset.train_images)
-    held_out = common.validation or images // HELD_OUT
-    config_of = partial(_config_of, common, most=images - held_out)
-    grid = _grid(given, held_out)
+    held_out = common.validation or len(dataset.train_images) // comparison.HELD_OUT
+    if given.tune:
+        check_dataset(replace(checked[0], validation=held_out), dataset)
+    config_of = partial(_config_of, common, most=len(dataset.train_images) - held_out)
+    entries = _entries(given, rows, held_out, config_of)
+    todo = [(entry, seed) for seed in numbers for entry in entries]
     if rows[0].method not in REFERENCES:  # fail before anything is written
         for seed in numbers:
             config_of(rows[0], seed, existing)
@@ -85,25 +85,40 @@ def main(arguments: list[str]) -> None:
     for row in rows:
         training.capacity(_checked(common, row.method), dataset)
     if given.dry_run:
-        plans = {
-            row.name: [make(existing) for name, make in _runs([row], numbers, config_of, grid)]
-            for row in rows
-        }
-        return dry_run.describe(given, plans, dataset, training.TRAINING, together=False)
+        configs = comparison.configs_by_row(todo, existing)
+        return dry_run.describe(given, configs, dataset, training.TRAINING, together=False)
     with comparison.open_directory(given, "gemonn-compare") as directory:
         records.read_all(directory)  # existing runs must be intact
-        todo = _runs(rows, numbers, config_of, grid)
-        for number, (name, make) in enumerate(todo, 1):
-            config = make(directory)
-            title = comparison.title(name, config.seed, number, len(todo))
-            run = partial(training.run, config, dataset, title=title)
-            comparison.run_once(config, directory / name, run)
+        comparison.run_all(
+            comparison.runs_of(todo),
+            directory,
+            lambda config, title, path: training.run(config, dataset, path, title),
+        )
         groups = records.table(directory)
         records.draw(check(common), groups, directory)
 
 
-Make = Callable[[Path], Config]
-"""The config of a run in the directory of the comparison, which may depend on runs before it."""
+def _entries(
+    given: CompareConfig,
+    rows: Sequence[Row],
+    held_out: int,
+    config_of: Callable[[Row, int, Path], Config],
+) -> list[comparison.Row]:
+    """The rows with their configs and grids."""
+    grid = {
+        f"{dense:g}-{sparse:g}": {"learning_rate": dense, "sparse_learning_rate": sparse}
+        for dense, sparse in product(given.rates, given.sparse_rates)
+    }
+    return [
+        comparison.Row(
+            row.name,
+            partial(config_of, row),
+            grid if row.is_tuned else {},
+            {"validation": held_out},
+            itemgetter("validation_log_hypervolume"),
+        )
+        for row in rows
+    ]
 
 
 def _checked(common: Config, method: str, seed: int | None = None) -> Config:
@@ -146,53 +161,3 @@ def _config_of(common: Config, row: Row, seed: int, directory: Path, *, most: in
         budget = budget if steps is None else float(steps * batch_size)
         common = replace(common, batch_size=batch_size, budget=budget)
     return replace(_checked(common, row.method, seed), generations=UNLIMITED_GENERATIONS)
-
-
-def _grid(given: CompareConfig, held_out: int) -> dict[str, dict[str, float]]:
-    """The settings to choose from, by the names of their runs."""
-    return {
-        f"{dense:g}-{sparse:g}": {
-            "learning_rate": dense,
-            "sparse_learning_rate": sparse,
-            "validation": held_out,
-        }
-        for dense, sparse in product(given.rates, given.sparse_rates)
-    }
-
-
-def _runs(
-    rows: Sequence[Row],
-    numbers: Sequence[int],
-    config_of: Callable[[Row, int, Path], Config],
-    grid: Mapping[str, dict[str, float]],
-) -> list[tuple[str, Make]]:
-    """The name and the config of each run; rates are chosen once, by runs of the first seed."""
-    runs: list[tuple[str, Make]] = []
-    for seed in numbers:
-        for row in rows:
-            make = partial(config_of, row, seed)
-            if row.is_tuned:
-                tried = {str(TUNING / f"{row.name}-{name}"): grid[name] for name in grid}
-                if seed == numbers[0]:
-                    runs += [(name, partial(_changed, make, tried[name])) for name in tried]
-                make = partial(_tuned, make, tried)
-            runs.append((f"{row.name}-{seed}", make))
-    return runs
-
-
-def _changed(make: Make, changes: dict[str, float], directory: Path) -> Config:
-    return check(replace(make(directory), **changes))
-
-
-def _tuned(make: Make, tried: Mapping[str, dict[str, float]], directory: Path) -> Config:
-    """The config with the rates that are best on held-out images, any if none has been tried."""
-    scores = {}
-    for name in tried:
-        path = directory / name / "summary.json"
-        if path.exists():
-            try:
-                scores[name] = float(files.read_json(path)["validation_log_hypervolume"])
-            except (OSError, ValueError, KeyError, TypeError, OverflowError):
-                raise comparison.damaged_run(path) from None
-    best = max(scores, key=lambda name: scores[name], default=next(iter(tried)))
-    return _changed(make, {**tried[best], "validation": make(directory).validation}, directory)

@@ -12,7 +12,7 @@ from experiments.front import baselines, figures, report
 from experiments.front.config import Config
 from experiments.front.measures import log_hypervolume
 from experiments.front.methods import METHODS
-from experiments.front.rows import ROWS, TUNING, Row
+from experiments.front.rows import ROWS, Row
 from experiments.reporting.tables import write_tables
 from experiments.running import comparison, files
 from experiments.running.cli import printable, show
@@ -52,10 +52,7 @@ def table(directory: Path) -> dict[str, list[Record]]:
     records = read_all(directory)
     records.sort(key=itemgetter("order", "seed"))
     groups = {name: list(group) for name, group in groupby(records, itemgetter("method"))}
-    measures = dict(MEASURES)
-    if not any("tuning_cost" in record for record in records):
-        del measures["tuning_cost"]
-    views = write_tables({"": groups}, measures, directory)
+    views = write_tables({"": groups}, MEASURES, directory)
     show(*views, f"written to {printable(directory)}")
     return groups
 
@@ -76,8 +73,7 @@ def _read(summary: dict[str, Any]) -> list[Record]:
         raise ValueError
     common |= {"order": 100 * list(ROWS).index(row.name), "zero_loss": zero_loss}
     if row.is_tuned:
-        tried = directory.parent.joinpath(TUNING).glob(f"{row.name}-*/summary.json")
-        common["tuning_cost"] = math.fsum(files.read_json(path)["cost"] for path in tried)
+        common["tuning_cost"] = comparison.tuning_cost(directory.parent, row.name)
     if not names:
         front = report.load_front(directory / "front.csv")
         record = _record(common, row.title, front, (costs, columns["best_loss"]))

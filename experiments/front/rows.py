@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from experiments.front.config import Method
@@ -11,9 +10,6 @@ Budget = Literal["cost", "steps"]
 
 OF_ONE_NETWORK = ("pruning", "regrowth")
 """Methods that can have the cost of a population either in more steps or in larger batches."""
-
-TUNING = Path("tuning")
-"""Folder of a comparison with the runs on a grid of learning rates."""
 
 TUNABLE = ("independent", *OF_ONE_NETWORK)
 """Baselines with a learning rate at density 1 and one at density 0.002."""

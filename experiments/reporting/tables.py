@@ -30,9 +30,10 @@ def write_tables(
     """Write `compare.csv`, a row per summary, and `compare.md`, a row per group.
 
     Returns the tables of `compare.md` for printing: means over the seeds, with standard deviations
-    if there are several. Missing values are skipped. `sections` maps titles to the groups of a
-    table; sections may share groups. If groups of a section have seeds in common, a second table
-    shows the significance of their differences from the first group in the first measure.
+    if there are several. Missing values are skipped, and a measure without any has no column in
+    `compare.md`. `sections` maps titles to the groups of a table; sections may share groups. If
+    groups of a section have seeds in common, a second table shows the significance of their
+    differences from the first group in the first measure.
     """
     file = io.StringIO()
     columns = ["method", "seed", *measures]
@@ -45,8 +46,14 @@ def write_tables(
         for name in [name for name in groups if name not in written]:
             writer.writerows({**summary, "method": name} for summary in groups[name])
         written |= {*groups}
-        titles = ["method", "seeds", *(title for title, _ in measures.values())]
-        rows = [_row(name, summaries, measures) for name, summaries in groups.items()]
+        every = [summary for summaries in groups.values() for summary in summaries]
+        shown = {
+            name: look
+            for name, look in measures.items()
+            if any(summary.get(name) is not None for summary in every)
+        }
+        titles = ["method", "seeds", *(title for title, _ in shown.values())]
+        rows = [_row(name, summaries, shown) for name, summaries in groups.items()]
         tables.append((heading, titles, rows))
         if differing := significance.rows(groups, measure, style):
             against = f"{title}, difference from {next(iter(groups))}"

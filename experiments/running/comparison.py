@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from experiments.running import cache, devices, files, resuming, run_directory, seeds
 from experiments.running.cli import InputError, require
@@ -14,6 +15,33 @@ from experiments.running.config import RunConfig
 from experiments.running.parsing import load_config, parse
 
 ConfigType = TypeVar("ConfigType", bound=RunConfig)
+
+TUNING = "tuning"
+"""Folder of a comparison with the runs on a grid of settings."""
+
+HELD_OUT = 10
+"""One image in so many is held out to choose settings by, unless `--validation` is given."""
+
+Make = Callable[[Path], Any]
+"""The config of a run in the directory of the comparison, which may depend on runs before it."""
+
+
+class Row(NamedTuple):
+    """A row of a comparison.
+
+    Attributes:
+      name: in run directories.
+      config_of: `config_of(seed, directory)`, the config of a run.
+      grid: changes of the config by name, from which the best are chosen if there are any.
+      trial: further changes of the runs that they are chosen by.
+      score: of the summary of such a run; the highest is the best.
+    """
+
+    name: str
+    config_of: Callable[[int, Path], Any]
+    grid: Mapping[str, Mapping[str, Any]] = {}
+    trial: Mapping[str, Any] = {}
+    score: Callable[[Mapping[str, Any]], float] = len
 
 
 def parse_config(
@@ -80,9 +108,74 @@ def is_done(config: RunConfig, directory: Path) -> bool:
     return True
 
 
-def title(name: str, seed: int, number: int, total: int) -> str:
-    """The title of the progress of a run, which is one of several."""
-    return f"{name}, seed {seed} ({number} of {total}): "
+def runs_of(todo: Iterable[tuple[Row, int]]) -> list[tuple[str, Make]]:
+    """The name and the config of each run, of rows and seeds.
+
+    A grid is run where its row first comes, and all seeds have the changes that are chosen by it.
+    """
+    runs: dict[str, Make] = {}
+    for row, seed in todo:
+        make = partial(row.config_of, seed)
+        if row.grid:
+            for name in row.grid:
+                trial = partial(_changed, make, {**row.trial, **row.grid[name]})
+                runs.setdefault(_tuning_path(row, name), trial)
+            make = partial(_tuned, make, row)
+        runs[f"{row.name}-{seed}"] = make
+    return [*runs.items()]
+
+
+def configs_by_row(todo: Iterable[tuple[Row, int]], directory: Path) -> dict[str, list[Any]]:
+    """The configs of the runs of each row, those on a grid first."""
+    grouped: dict[str, list[tuple[Row, int]]] = {}
+    for row, seed in todo:
+        grouped.setdefault(row.name, []).append((row, seed))
+    return {
+        name: [make(directory) for _, make in runs_of(pairs)] for name, pairs in grouped.items()
+    }
+
+
+def run_all(
+    runs: Sequence[tuple[str, Make]],
+    directory: Path,
+    train: Callable[[Any, str, Path], object],
+) -> None:
+    """Call `train(config, title, directory)` for all runs that are not finished yet."""
+    for number, (name, make) in enumerate(runs, 1):
+        config = make(directory)
+        shown = name.removesuffix(f"-{config.seed}")
+        title = f"{shown}, seed {config.seed} ({number} of {len(runs)}): "
+        run_once(config, directory / name, partial(train, config, title))
+
+
+def tuning_cost(directory: Path, name: str) -> float:
+    """The cost of all runs on the grid of a row."""
+    paths = directory.joinpath(TUNING).glob(f"{name}-*/summary.json")
+    return math.fsum(_read(path, lambda summary: summary["cost"]) for path in paths)
+
+
+def _tuning_path(row: Row, name: str) -> str:
+    return f"{TUNING}/{row.name}-{name}"
+
+
+def _changed(make: Make, changes: Mapping[str, Any], directory: Path) -> Any:
+    return replace(make(directory), **changes)
+
+
+def _tuned(make: Make, row: Row, directory: Path) -> Any:
+    """The config with the best changes, or the first where none has been tried, as in a dry run."""
+    paths = {name: directory / _tuning_path(row, name) / "summary.json" for name in row.grid}
+    scores = {name: _read(path, row.score) for name, path in paths.items() if path.exists()}
+    best = max(scores, key=lambda name: scores[name], default=next(iter(row.grid)))
+    return replace(make(directory), **row.grid[best])
+
+
+def _read(path: Path, measure: Callable[[Mapping[str, Any]], Any]) -> float:
+    """A measure of a summary; InputError if it is damaged."""
+    try:
+        return float(measure(files.read_json(path)))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        raise damaged_run(path) from None
 
 
 def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import asdict, replace
 from itertools import product
 from statistics import mean
@@ -202,3 +203,44 @@ def test_what_is_not_finite_has_no_deviation(values, cell, tmp_path):
     summaries = [{"method": "a", "seed": seed, "x": x} for seed, x in enumerate(values)]
     write_tables({"": {"a": summaries}}, {"x": ("x", "{:.2f}")}, tmp_path)
     assert f"| a | 2 | {cell} |" in (tmp_path / "compare.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def tuned(comparison, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("compare") / "tuned"
+    shutil.copytree(comparison[0], directory)
+    arguments = [name if name != str(comparison[0]) else str(directory) for name in comparison[1]]
+    mnist_ga.main([*arguments, "--budgets", "steps", "--tune", "--rates", "1e-6", "0.01"])
+    return directory
+
+
+def test_rates_are_chosen_on_held_out_images(tuned):
+    rates = {"1e-06": 1e-6, "0.01": 0.01}
+    name = "layerwise-relu-steps-tuned"
+    tried = {rate: tuned / "tuning" / f"{name}-{rate}" for rate in rates}
+    errors, costs = {}, []
+    for rate, run in tried.items():
+        config, summary = (
+            json.loads((run / f"{file}.json").read_text()) for file in ("config", "summary")
+        )
+        assert (config["learning_rate"], config["validation"]) == (rates[rate], 50)
+        errors[rate] = summary["validation_rmse"]
+        costs.append(summary["cost"])
+    assert errors["0.01"] < errors["1e-06"]
+    for seed in (0, 1):
+        config = json.loads((tuned / f"{name}-{seed}" / "config.json").read_text())
+        assert (config["learning_rate"], config["validation"]) == (0.01, 0)
+    cells = {row["method"]: row["tuning_cost"] for row in read(tuned)}
+    assert float(cells[name]) == sum(costs) and cells["layerwise-relu-steps"] == ""
+    assert "cost of tuning" in (tuned / "compare.md").read_text()
+
+
+def test_without_tuning_no_column_tells_its_cost(comparison):
+    assert "cost of tuning" not in (comparison[0] / "compare.md").read_text()
+
+
+@pytest.mark.parametrize("flags", [["--rates"], ["--rates", "0.1", "-1"]])
+def test_rates_that_are_none_are_refused(flags, tmp_path):
+    with pytest.raises(InputError, match="--rates"):
+        compare.main([*flags, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

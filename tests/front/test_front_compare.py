@@ -14,7 +14,6 @@ from experiments.front import baselines, methods, report, training
 from experiments.front import compare as front_compare
 from experiments.front.config import Config, check
 from experiments.front.rows import Row
-from experiments.front.rows import rows_of as rows_of_comparison
 from experiments.running import dry_run
 from experiments.running.cli import InputError
 from experiments.running.run_directory import save_config
@@ -250,13 +249,3 @@ def test_rates_that_are_none_are_refused(flags, tmp_path):
     with pytest.raises(InputError, match=f"{name}"):
         front_compare.main([*FLAGS, *flags.split(), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
-
-
-def test_the_grid_is_tried_before_all_seeds():
-    rows = rows_of_comparison(["ladder", "regrowth"], ["steps"], tune=True)
-    runs = front_compare._runs(rows, [4, 2], lambda *_: None, {"a": {}, "b": {}})
-    assert [name for name, _ in runs] == [
-        *("ladder-4", "regrowth-steps-4"),
-        *("tuning/regrowth-steps-tuned-a", "tuning/regrowth-steps-tuned-b"),
-        *("regrowth-steps-tuned-4", "ladder-2", "regrowth-steps-2", "regrowth-steps-tuned-2"),
-    ]
