@@ -27,11 +27,19 @@ from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import Watch
 from gajax.individual import all_but_biases, genes_of
 
-DENSITIES = (1.0, 0.3, 0.15, 0.08, 0.05, 0.03, LINEAGE_END)
-"""Densities of the one network, of which each gets the same number of batches."""
+DENSITIES = {1.0: 1, 0.3: 1, 0.1: 1, 0.05: 2, 0.03: 3, LINEAGE_END: 3}
+"""Densities of the one network, and their shares of its batches."""
 
-FEWEST = 4 * len(DENSITIES)
+FEWEST = 4 * sum(DENSITIES.values())
 """Fewest batches of the one network."""
+
+AVERAGE = 0.99
+"""Decay of the average of its weights over batches."""
+
+
+def batch_sizes(config: Config) -> tuple[int, int]:
+    """Those of the one network and of the ladder: at equal cost smaller ones give more steps."""
+    return max(1, config.batch_size // 4), max(1, config.batch_size // 2)
 
 
 def evolve(
@@ -82,35 +90,39 @@ def evolve(
 def ladder_of(config: Config, network: Network) -> gajax.Algorithm:
     """The ladder, with what the one network leaves of the budget."""
     assert config.budget is not None and config.lineage is not None
-    rest = replace(config, budget=(1 - config.lineage) * config.budget)
+    _, batch_size = batch_sizes(config)
+    rest = replace(config, budget=(1 - config.lineage) * config.budget, batch_size=batch_size)
     return ladder(rest, network, **CHANGES[config.method], start=LINEAGE_END)
 
 
 def lineage_of(config: Config, network: Network) -> tuple[gajax.Algorithm, int]:
     """The algorithm of the one network, and the number of its generations.
 
-    It takes many more steps than the ladder, for which its learning rates are lower and Adam's
-    memory of squares is longer.
+    It takes many more steps than the ladder, for which its learning rate at density 1 is lower and
+    Adam's memory of squares is longer.
     """
     assert config.budget is not None and config.lineage is not None
     assert config.sparse_learning_rate is not None
-    batches = int(config.lineage * config.budget / config.batch_size)
-    bounds = np.arange(len(DENSITIES) + 1) * batches // len(DENSITIES)
+    batch_size, _ = batch_sizes(config)
+    batches = int(config.lineage * config.budget / batch_size)
+    shares = np.cumsum([0, *DENSITIES.values()])
+    bounds = shares * batches // shares[-1]
     schedule = tuple(zip(DENSITIES, np.diff(bounds).tolist(), strict=True))
     moves = gajax.pruning_moves(schedule, regrow=REGROWTH_SHARE, interval=REGROWTH_INTERVAL)
     is_adam = config.optimizer == "adam"
-    direction = optax.scale_by_adam() if is_adam else DIRECTIONS[config.optimizer]
-    rates = config.rate / 10, config.sparse_learning_rate / 2
+    direction = optax.scale_by_adam(b2=0.99) if is_adam else DIRECTIONS[config.optimizer]
+    rates = config.rate / 5, config.sparse_learning_rate
     scale = gajax.scale_by_density(*rates, may_be_zero=all_but_biases)
     algorithm = gajax.pruning(
         network.loss_fn,
         optimizer=optax.chain(direction, scale),
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         moves=moves,
+        average=AVERAGE,
     )
     return algorithm, len(moves)
 
 
 def _results(state: Any) -> tuple[Any, Any, Any]:
     """The network at each density, their losses, and the last one, from which others descend."""
-    return state.params, state.loss, state.network
+    return state.params, state.loss, gajax.take(state.params, jnp.array([-1]))

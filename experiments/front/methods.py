@@ -70,7 +70,8 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     stages = ALGORITHMS[config.method](config, network).stages(config.size, examples)
     if config.lineage:
         lowest = generation_cost(stages, 1) / (1 - config.lineage)
-        lowest = max(lowest, lineage.FEWEST * config.batch_size / config.lineage)
+        fewest = lineage.FEWEST * lineage.batch_sizes(config)[0]
+        lowest = max(lowest, fewest / config.lineage)
         expected = (
             f"{math.ceil(lowest):,} or more, with a lineage and a generation of {config.method}"
         )

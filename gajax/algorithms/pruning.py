@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from gajax import context as contexts
@@ -50,6 +51,7 @@ class PruningState(NamedTuple):
     network: Any  # [1, ...], what is trained
     alive: PyTree[Bool[Array, "..."]]  # [1, ...], false for pruned weights
     optimizer_state: Any  # [1, ...]
+    average: Any  # [1, ...], of its genes over batches; None without one
     total: Measured  # [1], sums over the batches of this generation
     failed: Int[Array, ""]
 
@@ -85,6 +87,7 @@ def pruning(
     optimizer: types.Optimizer,
     batch_size: int,
     moves: tuple[Move, ...],
+    average: float = 0.0,
     value_and_grad: Loss | None = None,
     may_be_zero: types.LeafPredicate = individual.all_but_biases,
 ) -> Algorithm:
@@ -93,7 +96,9 @@ def pruning(
     `moves` are those of `pruning_moves`, one for each generation. A move keeps the weights of
     largest magnitude in all leaves together. Those that grow have the largest gradients among the
     pruned ones, on a batch that is used for nothing else and counted as any other; they start at
-    zero. Pruned weights enter neither the moments nor the updates.
+    zero. Pruned weights enter neither the moments nor the updates. With `average`, the network of a
+    density is the exponential average of its genes, with this decay after each batch, which has a
+    lower loss where learning rates are high; training goes on from the genes themselves.
 
     Weights are the genes of the leaves that `may_be_zero` names, and the densities of the moves are
     shares of the weights alone, where `gajax.density` counts all genes.
@@ -108,10 +113,15 @@ def pruning(
     firsts = starts + [move.grow > 0 for move in moves]  # the batches that are trained on
     if (firsts >= stops).any() or (starts[1:] != stops[:-1]).any():
         raise ValueError("moves must follow one another, each with a batch to train on")
+    if not 0 <= average < 1:
+        raise ValueError(f"average must be from 0 to below 1, not {average}")
     if (densities <= 0).any() or (np.diff(densities) > 0).any():
         raise ValueError("the densities of moves must be above 0 and fall from 1")
     longest = int((stops - firsts).max())
-    learn = partial(gradients.gradient_steps, value_and_grad, sparsity.of_alive(optimizer))
+    learner = sparsity.of_alive(optimizer)
+    if average:
+        learner = _averaging(learner, average)
+    learn = partial(gradients.gradient_steps, value_and_grad, learner)
 
     def weight_mask(genes: Params) -> PyTree[bool]:
         return individual.leaf_mask(populations.take(genes, 0), may_be_zero)
@@ -137,6 +147,7 @@ def pruning(
             network=population,
             alive=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), genes),
             optimizer_state=gradients.init_optimizer(optimizer, population),
+            average=genes if average else None,
             total=total,
             failed=jnp.int32(0),
         )
@@ -165,18 +176,25 @@ def pruning(
         first = jnp.asarray(firsts)[generation - 1]
         order = evaluation.batch_order(data, first, longest, batch_size=batch_size)
         memory = state.alive, state.optimizer_state
+        memory = (memory, state.average) if average else memory
         keys = contexts.keys_of(loss_fn, key, 1)
         trained = learn(
             state.network, memory, data, order, start, stop, keys=keys, total=state.total
         )
-        network, (_, optimizer_state), total = trained
-        return state._replace(network=network, optimizer_state=optimizer_state, total=total)
+        network, memory, total = trained
+        memory, averaged = memory if average else (memory, None)
+        return state._replace(
+            network=network, optimizer_state=memory[1], average=averaged, total=total
+        )
 
     def record(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:
         is_trained = jnp.arange(len(state.loss)) >= jnp.asarray(rows)[generation - 1]
         batches = jnp.asarray(stops - starts)[generation - 1]
         mean = jax.tree.map(lambda total: total / batches, state.total)
-        new, old = (state.network, *mean), (state.params, state.loss, state.metrics)
+        network = state.network
+        if average:
+            network = with_genes(network, sparsity.keep(state.alive, state.average))
+        new, old = (network, *mean), (state.params, state.loss, state.metrics)
         params, loss, metrics = populations.where(is_trained, new, old)
         return state._replace(
             params=params,
@@ -206,3 +224,23 @@ def pruning(
         weight_mask(genes_of(population))
 
     return Algorithm(init, stages, check)
+
+
+def _averaging(optimizer: types.Optimizer, decay: float) -> types.Optimizer:
+    """The optimiser, for a state that is a pair of its own and of an average of the genes."""
+
+    def averaged(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+        inner = optax.with_extra_args_support(inner)
+
+        def update(updates: Params, state: Any, params: Any = None, **extra: Any) -> Any:
+            inner_state, average = state
+            updates, inner_state = inner.update(updates, inner_state, params, **extra)
+            genes = optax.apply_updates(params, updates)
+            average = optax.incremental_update(genes, average, 1 - decay)
+            return updates, (inner_state, average)
+
+        return optax.GradientTransformationExtraArgs(inner.init, update)
+
+    if isinstance(optimizer, optax.GradientTransformation):
+        return averaged(optimizer)
+    return lambda hyper: averaged(optimizer(hyper))

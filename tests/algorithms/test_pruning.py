@@ -53,9 +53,9 @@ def algorithm(name="pruning", loss_fn=loss_fn, **changed):
     return gajax.pruning(loss_fn, **options)
 
 
-def run(name, **options):
+def run(name, average=0.0, **options):
     """Copies of all that is yielded, for the next state reuses the memory."""
-    arguments = algorithm(name), jax.random.key(4), population(), data()
+    arguments = algorithm(name, average=average), jax.random.key(4), population(), data()
     return [(jax.device_get(s), info) for s, info in gajax.evolve(*arguments, **options)]
 
 
@@ -82,7 +82,7 @@ def flat(params):
     return kernels(jax.tree.map(lambda leaf: leaf[None], params))[0]
 
 
-def oracle(moves):
+def oracle(moves, average=0.0):
     """Snapshots, losses and masks at the end of every generation, batch by batch in NumPy."""
     order = iter(np.asarray(evaluation.batch_order(data(), 0, 20, batch_size=BATCH)))
     differentiate, update = jax.jit(jax.value_and_grad(loss_fn)), jax.jit(OPTIMIZER.update)
@@ -94,7 +94,7 @@ def oracle(moves):
 
     params = gajax.take(population(), 0)
     state, alive = OPTIMIZER.init(params), np.ones(WEIGHTS, bool)
-    snapshots, losses = [params] * 3, [np.inf] * 3
+    snapshots, losses, averaged = [params] * 3, [np.inf] * 3, params
     for move in moves:
         left = round(move.density * WEIGHTS)
         grow = round(move.grow * left)
@@ -113,19 +113,25 @@ def oracle(moves):
             updates, state = update(gradient, state, params)
             updates = put(updates, np.where(alive, flat(updates), 0))
             params = optax.apply_updates(params, updates)
+            averaged = jax.tree.map(
+                lambda old, new: average * old + (1 - average) * new, averaged, params
+            )
             seen.append(loss)
         for row in range(move.row, 3):
-            snapshots[row], losses[row] = params, np.mean(seen)
+            snapshots[row] = put(averaged, np.where(alive, flat(averaged), 0))
+            losses[row] = np.mean(seen)
         yield [*snapshots], [*losses], alive
 
 
+@pytest.mark.parametrize("average", [0.0, 0.7])
 @both
-def test_every_generation_is_that_of_a_loop_in_numpy(name):
-    steps = run(name)
+def test_every_generation_is_that_of_a_loop_in_numpy(name, average):
+    steps = run(name, average)
     assert len(steps) == len(MOVES[name]) == 5
     before = np.ones(WEIGHTS, bool)
     revived = 0
-    for (state, info), (snapshots, losses, alive) in zip(steps, oracle(MOVES[name]), strict=True):
+    expected = oracle(MOVES[name], average)
+    for (state, info), (snapshots, losses, alive) in zip(steps, expected, strict=True):
         expected = jax.tree.map(lambda *leaves: np.stack(leaves), *snapshots)
         jax.tree.map(assert_close, state.params, expected)
         np.testing.assert_allclose(info.loss, losses, rtol=1e-5)
@@ -260,3 +266,9 @@ def test_moves_reach_each_density_and_then_exchange_weights():
     shares = [0.0, *[0.3, 0.225, 0.15, 0.075] * 2, 0.3]
     np.testing.assert_allclose([move.grow for move in exchanges], shares)
     assert [move.stop for move in exchanges[5:]] == [140, 160, 180, 201, 204]
+
+
+@pytest.mark.parametrize("average", [1.0, -0.1, 1.5])
+def test_a_decay_out_of_its_range_is_refused(average):
+    with pytest.raises(ValueError, match=f"^average must be from 0 to below 1, not {average}$"):
+        algorithm(average=average)

@@ -17,6 +17,9 @@ CONFIG = gemonn.Config(
     hidden=(8,), population_size=3, batch_size=25, refine_steps=3, lineage=0.5, budget=2e4
 )
 
+ONES = len(lineage.DENSITIES)
+"""Individuals that are the one network at a density."""
+
 
 @pytest.fixture(scope="module")
 def watched():
@@ -33,8 +36,8 @@ def watched():
 def test_the_budget_is_shared_and_not_exceeded(watched):
     steps, results = watched
     spent = np.cumsum([step.info.gradient_examples for _, step in steps])
-    first = next(i for i, (_, step) in enumerate(steps) if len(step.density) > 7)
-    assert spent[first - 1] == 0.5 * CONFIG.budget // 25 * 25
+    first = next(i for i, (_, step) in enumerate(steps) if len(step.density) > ONES)
+    assert spent[first - 1] == 0.5 * CONFIG.budget // 6 * 6  # a quarter of the batch size
     assert 0.9 * CONFIG.budget < results.summary["cost"] <= CONFIG.budget
 
 
@@ -43,21 +46,21 @@ def test_the_front_has_the_network_at_each_density_and_its_descendants(watched):
     done = [(params, step) for params, step in steps if step.info.done]
     generations = [int(step.info.generation) for _, step in done]
     assert generations == sorted(set(generations)), "generations go on"
-    before = [params for params, step in done if len(step.density) == 7][-1]
+    before = [params for params, step in done if len(step.density) == ONES][-1]
     after, last = done[-1]
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:7]), before, after)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[:ONES]), before, after)
     weights = [(kernel != 0).mean() for kernel in after["blocks_0"]["kernel"]]
-    np.testing.assert_allclose(weights[:7], lineage.DENSITIES, atol=1e-3)
+    np.testing.assert_allclose(weights[:ONES], [*lineage.DENSITIES], atol=1e-3)
     ladder = np.geomspace(0.016, 0.0015, 3)
-    assert (np.array(weights[7:]) <= ladder + 1e-3).all()
-    assert len(last.info.loss) == len(last.density) == 10
-    assert len(results.members.density) == 10
+    assert (np.array(weights[ONES:]) <= ladder + 1e-3).all()
+    assert len(last.info.loss) == len(last.density) == ONES + 3
+    assert len(results.members.density) == ONES + 3
 
 
 def test_a_ladder_descends_from_the_last_network(watched):
     """Weights that are not among the last network's have grown since, as a share of .05."""
     after = [params for params, step in watched[0] if step.info.done][-1]
-    last, *others = np.asarray(after["blocks_0"]["kernel"])[6:]
+    last, *others = np.asarray(after["blocks_0"]["kernel"])[ONES - 1 :]
     for kernel in others:
         assert (last != 0)[kernel != 0].mean() > 0.7
 
