@@ -24,6 +24,14 @@ def ask(
 
     Raises:
       ValueError: for an algorithm that takes no losses from outside, or has ended.
+
+    Example:
+      >>> algorithm = gajax.ga(None, survivors=2, batch_size=1, mutation=lambda key, genes: genes)
+      >>> population = gajax.init(0, lambda key: jax.random.normal(key, (3,)), size=6)
+      >>> state, position = gajax.start(algorithm, 1, population), gajax.Position(0)
+      >>> state, asked, position = gajax.ask(algorithm, 1, state, position)
+      >>> asked.shape, position
+      ((6, 3), Position(generation=0, stage=0, turn=0))
     """
     stages, data = _stages(algorithm, state, position, data), loop.with_key(data)
     state = loop.copy(state)
@@ -51,6 +59,16 @@ def tell(
 
     Raises:
       ValueError: where `ask` did not give this position, or there is not a loss for each.
+
+    Example:
+      >>> algorithm = gajax.ga(None, survivors=2, batch_size=1, mutation=lambda key, genes: genes)
+      >>> population = jnp.arange(6.0)[:, None]
+      >>> state, position = gajax.start(algorithm, 1, population), gajax.Position(0)
+      >>> state, asked, position = gajax.ask(algorithm, 1, state, position)
+      >>> losses = [float((genes[0] - 2) ** 2) for genes in asked]
+      >>> state, position = gajax.tell(algorithm, 1, state, position, losses)
+      >>> gajax.best(state), position.generation
+      (Array([2.], dtype=float32), 1)
     """
     stages, data = _stages(algorithm, state, position, data), loop.with_key(data)
     outside = stages[position.stage].outside if position.stage < len(stages) else None

@@ -24,6 +24,14 @@ def of_individuals(
 
     Each child inherits the state and the hyper-parameters of one parent, the first those of the
     first; `hyper_mutation(key, hyper)` changes the latter.
+
+    Example:
+      >>> cross, mutate = gajax.breeding.of_individuals(
+      ...     gajax.crossover.mean, gajax.mutation.zero, gajax.mutation.scale
+      ... )
+      >>> parents = [gajax.Individual(jnp.ones(3), state=number) for number in range(2)]
+      >>> [child.state for child in cross(jax.random.key(0), *parents)]
+      [0, 1]
     """
 
     def cross(key: Key[Array, ""], *parents: Any, guides: tuple[Any, ...] = ()) -> tuple[Any, ...]:
@@ -46,6 +54,11 @@ def draw_parents(
     """The ranks of the parents of each group, drawn uniformly from the first `count` survivors.
 
     Those of a group differ, as far as there are enough and all survivors are among the first.
+
+    Example:
+      >>> mothers, fathers = gajax.breeding.draw_parents(jax.random.key(0), 4, 3, 2, 4)
+      >>> mothers.shape, bool((mothers != fathers).all())
+      ((3,), True)
     """
     places = jnp.broadcast_to(jnp.arange(parents) % survivors, (groups, parents))
     drawn = bits.permuted(key, jnp.arange(groups), places, survivors)
@@ -69,6 +82,19 @@ def breed(
     `crossover(key, *parents)` gives as many children as there are parents, `mutation(key, child)`
     changes each. Within a mesh each device first gets the parents of its share of the children; a
     group whose children belong to two devices has them on both.
+
+    Example:
+      >>> population, parents = jnp.arange(4.0)[:, None], (jnp.array([0, 2]), jnp.array([1, 3]))
+      >>> children = gajax.breeding.breed(
+      ...     gajax.crossover.uniform,
+      ...     lambda key, child: child,
+      ...     jax.random.key(0),
+      ...     population,
+      ...     parents,
+      ...     4,
+      ... )
+      >>> sorted(children[:, 0].tolist())  # the genes of each couple are in its two children
+      [0.0, 1.0, 2.0, 3.0]
     """
     devices = sharding.device_count()
     sharding.check(count, "number of children")

@@ -162,6 +162,16 @@ class EvolvedClassifier(ClassifierMixin, _EvolvedNetwork):
 
     Raises:
       ValueError: by `fit`, where an argument is out of its range or no loss is finite.
+
+    Example:
+      >>> from sklearn.datasets import load_iris
+      >>> from sklearn.preprocessing import scale
+      >>> from gajax.estimator import EvolvedClassifier
+      >>> inputs, labels = load_iris(return_X_y=True)
+      >>> model = EvolvedClassifier(hidden=(8,), method="pruning", epochs=3, random_state=0)
+      >>> model = model.fit(scale(inputs), labels)
+      >>> model.predict_proba(scale(inputs)).shape, model.density_ <= 0.2
+      ((150, 3), True)
     """
 
     def fit(self, X, y):
@@ -187,6 +197,13 @@ class EvolvedRegressor(RegressorMixin, _EvolvedNetwork):
 
     It learns standardised targets and predicts in their own units. The loss is the mean squared
     error in standard deviations.
+
+    Example:
+      >>> from gajax.estimator import EvolvedRegressor
+      >>> inputs = np.linspace(-1, 1, 60)[:, None]
+      >>> model = EvolvedRegressor(hidden=(8,), method="pruning", epochs=3, random_state=0)
+      >>> model.fit(inputs, np.sin(inputs[:, 0])).predict(inputs).shape
+      (60,)
     """
 
     def __sklearn_tags__(self):

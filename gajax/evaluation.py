@@ -25,7 +25,12 @@ SCORE_BATCH = 1_000
 
 
 def example_count(data: Data) -> int:
-    """Number of examples N; ValueError where the leaves disagree about it or there are none."""
+    """Number of examples N; ValueError where the leaves disagree about it or there are none.
+
+    Example:
+      >>> gajax.evaluation.example_count(gajax.Data({"x": np.zeros((7, 2)), "y": np.zeros(7)}, 0))
+      7
+    """
     return populations.size(data.examples)
 
 
@@ -43,6 +48,12 @@ def batch_order(
     Epoch after epoch, each in its own random order; within an epoch no example comes twice, and
     fewer than B of them, those that fill no batch, are left out. Of several sequences, each has
     orders of its own.
+
+    Example:
+      >>> data = gajax.Data(jnp.zeros(6), order_key=jax.random.key(0))
+      >>> order = gajax.evaluation.batch_order(data, 0, 3, batch_size=2)
+      >>> order.shape, sorted(order.reshape(-1).tolist())
+      ((3, 2), [0, 1, 2, 3, 4, 5])
     """
     examples = example_count(data)
     epoch, index = jnp.divmod(first + jnp.arange(count), examples // batch_size)
@@ -51,12 +62,24 @@ def batch_order(
 
 
 def batch_at(examples: PyTree, order: Int[Array, "T B"], index: int | Int[Array, ""]) -> Any:
-    """The examples of one batch; behind the last one, the first comes again."""
+    """The examples of one batch; behind the last one, the first comes again.
+
+    Example:
+      >>> order = jnp.array([[2, 0], [1, 3]])
+      >>> gajax.evaluation.batch_at(10 * jnp.arange(4), order, 1)
+      Array([10, 30], dtype=int32)
+    """
     return jax.tree.map(lambda leaf: leaf[order[index % len(order)]], examples)
 
 
 def no_total(function: Loss | None, population: Any, data: Data, batch_size: int) -> Measured:
-    """Zeros for the losses and metrics that a loss, or its gradient, has on such a batch."""
+    """Zeros for the losses and metrics that a loss, or its gradient, has on such a batch.
+
+    Example:
+      >>> loss_fn = lambda params, batch: 0.0
+      >>> gajax.evaluation.no_total(loss_fn, jnp.ones((3, 2)), gajax.Data(jnp.zeros(4), 0), 2)
+      Measured(loss=Array([0., 0., 0.], dtype=float32), metrics={})
+    """
     loss = jnp.zeros(populations.size(population))
     if not isinstance(function, WithContext):
         return Measured(loss, {})
@@ -72,12 +95,23 @@ def no_total(function: Loss | None, population: Any, data: Data, batch_size: int
 
 
 def zero(total: Measured) -> Measured:
-    """Zeros in the place of sums, each device's individuals with it."""
+    """Zeros in the place of sums, each device's individuals with it.
+
+    Example:
+      >>> total = gajax.context.Measured(jnp.ones(3), {})
+      >>> gajax.evaluation.zero(total).loss
+      Array([0., 0., 0.], dtype=float32)
+    """
     return sharding.place(jax.tree.map(jnp.zeros_like, total))
 
 
 def score_batches(examples: int) -> int:
-    """Number of batches that `score` cuts so many examples into."""
+    """Number of batches that `score` cuts so many examples into.
+
+    Example:
+      >>> gajax.evaluation.score_batches(2_500)
+      3
+    """
     return -(-examples // SCORE_BATCH)
 
 
@@ -98,6 +132,12 @@ def score(
     The first so many examples are cut into batches of `SCORE_BATCH`, the last one smaller where
     they do not divide; `start` and `stop` count these batches. Each individual may have a `stop`
     and a key of its own.
+
+    Example:
+      >>> loss_fn = lambda params, batch: jnp.mean(batch * params)
+      >>> data = gajax.Data(jnp.arange(4.0), 0)
+      >>> gajax.evaluation.score(loss_fn, jnp.array([1.0, 2.0]), data, 0, 1, examples=2).loss
+      Array([0.5, 1. ], dtype=float32)
     """
     whole, rest = divmod(examples, SCORE_BATCH)
 
@@ -136,7 +176,13 @@ def losses(
     key: Key[Array, ""] | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, " P"]:
-    """Mean loss of every individual over all examples; `key` is for a loss that takes one."""
+    """Mean loss of every individual over all examples; `key` is for a loss that takes one.
+
+    Example:
+      >>> loss_fn = lambda params, batch: jnp.mean((batch - params) ** 2)
+      >>> gajax.evaluation.losses(loss_fn, jnp.array([0.0, 1.0]), gajax.Data(jnp.ones(4), 0))
+      Array([1., 0.], dtype=float32)
+    """
     return measure(loss_fn, population, data, key=key, chunk_size=chunk_size).loss
 
 
@@ -148,7 +194,14 @@ def measure(
     key: Key[Array, ""] | None = None,
     chunk_size: int | None = None,
 ) -> Measured:
-    """Mean loss and metrics of every individual over all examples."""
+    """Mean loss and metrics of every individual over all examples.
+
+    Example:
+      >>> loss_fn = lambda params, batch: jnp.mean((batch - params) ** 2)
+      >>> population, data = jnp.array([0.0, 1.0]), gajax.Data(jnp.ones(4), order_key=0)
+      >>> gajax.evaluation.measure(loss_fn, population, data).loss
+      Array([1., 0.], dtype=float32)
+    """
     examples = example_count(data)
     options = {"examples": examples, "chunk_size": chunk_size}
     if key is not None:
@@ -166,7 +219,16 @@ def batch_losses(
     keys: Key[Array, " P"] | None = None,
     chunk_size: int | None = None,
 ) -> tuple[Measured, PyTree[Int8[Array, "P ..."]]]:
-    """Loss of every individual on one batch and, with `gradient_fn`, the signs of its gradient."""
+    """Loss of every individual on one batch and, with `gradient_fn`, the signs of its gradient.
+
+    Example:
+      >>> loss_fn = lambda params, batch: jnp.mean((batch - params) ** 2)
+      >>> gradient_fn, population = jax.value_and_grad(loss_fn), jnp.array([0.0, 2.0])
+      >>> evaluate = gajax.evaluation.batch_losses
+      >>> measured, signs = evaluate(loss_fn, population, jnp.ones(4), gradient_fn=gradient_fn)
+      >>> measured.loss, signs
+      (Array([1., 1.], dtype=float32), Array([-1,  1], dtype=int8))
+    """
 
     def evaluate(arguments, batch, *shared):
         individual, key = arguments
@@ -193,6 +255,12 @@ def map_until(
 
     One for all is not mapped: under vmap, a loop that may end at another moment for each individual
     selects between old and new values in every turn.
+
+    Example:
+      >>> add = lambda start, stop: start + stop
+      >>> stops = jnp.array([1, 2, 3])
+      >>> gajax.evaluation.map_until(stops, add, jnp.zeros(3), chunk_size=None)
+      Array([1., 2., 3.], dtype=float32)
     """
     if jnp.ndim(stop) == 0:
         return map_individuals(function, individuals, stop, *common, chunk_size=chunk_size)
@@ -204,11 +272,22 @@ def map_until(
 
 
 def of_finite(individual: Any, total: Measured) -> Measured:
-    """With a loss of NaN where a gene of the individual is not finite."""
+    """With a loss of NaN where a gene of the individual is not finite.
+
+    Example:
+      >>> total = gajax.context.Measured(jnp.float32(1), {})
+      >>> float(gajax.evaluation.of_finite(jnp.array([1.0, jnp.inf]), total).loss)
+      nan
+    """
     loss = jnp.where(is_finite(individual), total.loss, jnp.nan).astype(float)
     return total._replace(loss=loss)
 
 
 def failures(loss: Float[Array, " P"]) -> Int[Array, ""]:
-    """Number of losses that are not finite."""
+    """Number of losses that are not finite.
+
+    Example:
+      >>> int(gajax.evaluation.failures(jnp.array([1.0, jnp.nan, jnp.inf])))
+      2
+    """
     return jnp.sum(~jnp.isfinite(loss), dtype=jnp.int32)

@@ -32,6 +32,12 @@ class Fit(NamedTuple):
       position: where the run goes on.
 
     The history is empty where a state was resumed from that had nothing left to do.
+
+    Example:
+      >>> history = {"generation": np.array([0, 1]), "loss": np.array([[2.0, 3.0], [1.0, 2.5]])}
+      >>> fit = gajax.Fit(state=None, history=history, position=gajax.Position(2))
+      >>> fit.history["loss"].min(axis=1)  # the best of each generation
+      array([2., 1.])
     """
 
     state: Any
@@ -69,7 +75,7 @@ def fit(
         compiled program only.
 
     Ctrl-C raises KeyboardInterrupt at once, and the state is lost. A run that must survive it keeps
-    its state in files, and resumes from the last one to the bit:
+    its state in files, and resumes from the last one to the bit::
 
         def keep(state, info):
             gajax.save(state, f"{info.generation}.safetensors", {"next": info.position.generation})
@@ -78,7 +84,7 @@ def fit(
         state = gajax.load("20.safetensors", shapes)
         gajax.fit(..., resume_from=(state, gajax.Position(21)), callback=keep)
 
-    Loggers are callbacks too, TensorBoard and, without a network, Weights & Biases:
+    Loggers are callbacks too, TensorBoard and, without a network, Weights & Biases::
 
         writer = tensorboardX.SummaryWriter("logs")
         def log(state, info):
@@ -87,6 +93,17 @@ def fit(
         run = wandb.init(project="gajax", mode="offline")
         def log(state, info):
             run.log({"loss/best": info.loss.min()}, step=info.generation)
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params - 1) ** 2)
+      >>> data = gajax.Data(jnp.eye(4), order_key=0)
+      >>> population = gajax.init(1, lambda key: jax.random.normal(key, (4,)), size=6)
+      >>> algorithm = gajax.descent(loss_fn, optimizer=optax.sgd(0.1), batch_size=2)
+      >>> fit = gajax.fit(algorithm, 2, population, data, generations=2)
+      >>> fit = gajax.fit(algorithm, 2, population, data, generations=3, resume_from=fit)
+      >>> fit.history["generation"].tolist(), fit.history["loss"].shape
+      ([1, 2, 3], (3, 6))
     """
     is_shown = sys.stderr.isatty() if progress is None else progress
     line = _Line(sys.stderr if is_shown else None, generations)

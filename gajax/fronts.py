@@ -43,6 +43,11 @@ class Refine(NamedTuple):
       optimizer: wrap it by `sparse`, or zeros will not stay zero.
       steps: batches that every child learns from, one after another.
       interval: generations from one refinement to the next.
+
+    Example:
+      >>> refine = gajax.Refine(gajax.sparse(optax.adam(1e-2)), steps=20)
+      >>> refine.interval
+      1
     """
 
     optimizer: Optimizer
@@ -51,19 +56,41 @@ class Refine(NamedTuple):
 
 
 class FrontState(NamedTuple):
-    """The individual of lowest loss stands first."""
+    """The individual of lowest loss stands first.
 
-    params: Any  # [P, ...]
-    signs: Any  # [P, ...], of the gradient at each gene, or None
-    loss: Float[Array, " P"]  # on the batch of the last generation, or of its birth
-    metrics: dict[str, Float[Array, " P"]]  # likewise
-    objectives: dict[str, Float[Array, " P"]]  # those beside the loss
-    level: Int[Array, " P"]  # order by rank and crowding, 0 the best
-    offspring: Any  # [P, ...]
-    optimizer_state: Any  # [P, ...], of the offspring while they are refined
-    offspring_signs: Any  # [P, ...]
+    Attributes:
+      params: the individuals, [P, ...].
+      signs: of the gradient at each gene, [P, ...], or None.
+      loss: on the batch of the last generation, or of its birth, [P].
+      metrics: likewise, a dict of [P].
+      objectives: those beside the loss, a dict of [P].
+      level: order by rank and crowding, 0 the best, [P].
+      offspring: the children of this generation, [P, ...].
+      optimizer_state: that of the offspring while they are refined, [P, ...].
+      offspring_signs: those of the offspring, [P, ...], or None.
+      offspring_measured: losses and metrics of the offspring.
+      parent_measured: what the parents compete with.
+      failed: individuals whose loss or genes are not finite, [].
+
+    Example:
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=0)
+      >>> algorithm = gajax.gemonn(lambda w, x: (x @ w).mean(), batch_size=4)
+      >>> state = gajax.state_shapes(algorithm, 0, jnp.ones((5, 2)), data)
+      >>> state.density.shape, state.signs.dtype, state.level.shape
+      ((5,), dtype('int8'), (5,))
+    """
+
+    params: Any
+    signs: Any
+    loss: Float[Array, " P"]
+    metrics: dict[str, Float[Array, " P"]]
+    objectives: dict[str, Float[Array, " P"]]
+    level: Int[Array, " P"]
+    offspring: Any
+    optimizer_state: Any
+    offspring_signs: Any
     offspring_measured: Measured
-    parent_measured: Measured  # what the parents compete with
+    parent_measured: Measured
     failed: Int[Array, ""]
 
     @property
@@ -94,6 +121,23 @@ def front(
     generation. Parents and children are judged on one batch, which no child has learned from; with
     `stale_parents` parents keep the loss of the batch that they were born on. `guided` evaluates
     the signs of gradients too, and gives those of both parents to the crossover behind the genes.
+
+    Example:
+      >>> algorithm = gajax.fronts.front(
+      ...     lambda w, x: (x @ w).mean(),
+      ...     objectives=gajax.fronts.DENSITY,
+      ...     crossover=gajax.crossover.sbx,
+      ...     mutation=gajax.mutation.polynomial,
+      ...     hyper_mutation=gajax.mutation.scale,
+      ...     value_and_grad=None,
+      ...     guided=False,
+      ...     batch_size=4,
+      ...     refine=None,
+      ...     stale_parents=False,
+      ...     chunk_size=None,
+      ... )
+      >>> [stage.name for stage in algorithm.stages(6, 8)(1)]
+      ['breed', 'evaluate_offspring', 'evaluate_parents', 'select']
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, chunk_size=chunk_size)

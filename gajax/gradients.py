@@ -113,6 +113,13 @@ def tied(loss_fn: Callable[..., Float[Array, ""]]) -> ValueAndGrad:
     For an autoencoder whose decoder uses the encoder's weights: both arguments get the same
     parameters, and the gradient is the sum of both parts, or zero where their signs disagree
     (Yang et al., IEEE TNNLS 33(9), on GEMONN).
+
+    Example:
+      >>> def loss_fn(encoder, decoder, batch):
+      ...     return jnp.mean((jnp.tanh(batch @ encoder) @ decoder.T - batch) ** 2)
+      >>> loss, gradient = gajax.tied(loss_fn)(jnp.ones((4, 2)), jnp.eye(4))
+      >>> gradient.shape
+      (4, 2)
     """
     both = jax.value_and_grad(loss_fn, argnums=(0, 1))
 

@@ -36,6 +36,15 @@ def save(
       ValueError: where a leaf is no array, has a type that the format lacks, such as random keys,
         or shares its path with another one.
       ImportError: where safetensors is missing.
+
+    Example:
+      >>> import tempfile
+      >>> network = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     gajax.save(network, f"{folder}/network.safetensors", {"loss": 0.1})
+      ...     loaded = gajax.load(f"{folder}/network.safetensors", like=network)
+      >>> loaded["bias"]
+      Array([0., 0., 0.], dtype=float32)
     """
     safetensors = _safetensors()
     leaves = _named(individual)
@@ -60,6 +69,15 @@ def load(path: str | os.PathLike, like: Any) -> Any:
         types than `like`.
       OSError: where there is no such file.
       ImportError: where safetensors is missing.
+
+    Example:
+      >>> import tempfile
+      >>> shapes = jax.eval_shape(lambda: {"kernel": jnp.ones((2, 3))})
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     gajax.save({"kernel": jnp.ones((2, 3))}, f"{folder}/network.safetensors")
+      ...     loaded = gajax.load(f"{folder}/network.safetensors", shapes)
+      >>> type(loaded["kernel"]).__name__, loaded["kernel"].shape
+      ('ndarray', (2, 3))
     """
     safetensors, expected = _safetensors(), _named(like)
     if os.path.exists(path) and not os.path.isfile(path):  # reading from others may block
@@ -95,7 +113,7 @@ def load(path: str | os.PathLike, like: Any) -> Any:
 def export(individual: Any, path: str | os.PathLike, form: str = "dense") -> None:
     """Write an individual as an archive that NumPy alone reads, without pickle: an .npz file.
 
-    It is read by `file = np.load(path)`, a leaf of it, such as `name = "params/dense/kernel"`, by
+    It is read by `file = np.load(path)`, a leaf of it, such as `name = "params/dense/kernel"`, by::
 
         file[name]                                                        # "dense"
         BCOO((file[f"{name}/data"], file[f"{name}/indices"]),             # "bcoo",
@@ -109,6 +127,15 @@ def export(individual: Any, path: str | os.PathLike, form: str = "dense") -> Non
     float16 as "csr", because SciPy lacks it.
 
     ValueError where the form is another, a leaf is no array or shares its path with another one.
+
+    Example:
+      >>> import tempfile
+      >>> network = {"kernel": jnp.array([[0.0, 2.0], [0.0, 0.0]])}
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     gajax.export(network, f"{folder}/network.npz", "bcoo")
+      ...     with np.load(f"{folder}/network.npz") as file:
+      ...         print(file["kernel/indices"].tolist(), file["kernel/data"].tolist())
+      [[0, 1]] [2.0]
     """
     if form not in _FORMS:
         raise ValueError(f"form must be one of {', '.join(_FORMS)}, not {form!r}")

@@ -35,7 +35,14 @@ NO_DATA = Data(np.zeros(1, np.float32), 0)
 
 
 def start(algorithm: Algorithm, key: Any, population: Any, data: Data = NO_DATA) -> Any:
-    """The algorithm's state before its first generation."""
+    """The algorithm's state before its first generation.
+
+    Example:
+      >>> algorithm = gajax.ga(None, survivors=2, batch_size=1)
+      >>> state = gajax.start(algorithm, 0, jnp.arange(6.0)[:, None])
+      >>> state.params.shape, state.loss.tolist()
+      ((6, 1), [inf, inf, inf, inf, inf, inf])
+    """
     key, data = as_key(key), with_key(data)
     _check(algorithm, key, population, data)
     return programs.start(algorithm, key, population, data)
@@ -86,6 +93,17 @@ def evolve(
 
     Raises:
       ValueError: where an argument is out of its range or contradicts another.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params - 1) ** 2)
+      >>> data = gajax.Data(jnp.eye(4), order_key=0)
+      >>> population = gajax.init(1, lambda key: jax.random.normal(key, (4,)), size=6)
+      >>> algorithm = gajax.descent(loss_fn, optimizer=optax.sgd(0.1), batch_size=2)
+      >>> for state, info in gajax.evolve(algorithm, 2, population, data, generations=2):
+      ...     print(info.generation, info.position)
+      1 Position(generation=2, stage=0, turn=0)
+      2 Position(generation=3, stage=0, turn=0)
     """
     key, data = as_key(key), with_key(data)
     require_at_least(0, generations=generations)
@@ -132,13 +150,27 @@ def evolve(
 
 
 def best(state: Any) -> Params:
-    """The individual of lowest loss, or the first where no loss is finite, without its axis P."""
+    """The individual of lowest loss, or the first where no loss is finite, without its axis P.
+
+    Example:
+      >>> algorithm = gajax.ga(None, survivors=2, batch_size=1)
+      >>> state = gajax.start(algorithm, 0, jnp.arange(3.0)[:, None])
+      >>> gajax.best(state._replace(loss=jnp.array([0.3, 0.1, jnp.nan])))
+      Array([1.], dtype=float32)
+    """
     index = jnp.argmin(jnp.where(jnp.isfinite(state.loss), state.loss, jnp.inf))
     return populations.take(state.params, index)
 
 
 def state_shapes(algorithm: Algorithm, key: Any, population: Params, data: Data) -> Any:
-    """The state of a run with these arguments, as a tree of `jax.ShapeDtypeStruct`."""
+    """The state of a run with these arguments, as a tree of `jax.ShapeDtypeStruct`.
+
+    Example:
+      >>> algorithm = gajax.ga(None, survivors=2, batch_size=1)
+      >>> data = gajax.Data(jnp.zeros(1), order_key=0)
+      >>> gajax.state_shapes(algorithm, 0, jnp.ones((6, 3)), data).params
+      ShapeDtypeStruct(shape=(6, 3), dtype=float32)
+    """
     return jax.eval_shape(
         partial(programs.start, algorithm), as_key(key), population, with_key(data)
     )

@@ -26,6 +26,12 @@ class ModuleFunctions(NamedTuple):
       init: `init(key) -> Individual`, for `gajax.init`.
       merge: `merge(params, context) -> module`; None in place of a context is one for inference.
       state: `state(module) -> state`, what `Output` takes; () for modules that keep none.
+
+    Example:
+      >>> from flax import nnx
+      >>> functions = gajax.models.nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
+      >>> functions._fields
+      ('init', 'merge', 'state')
     """
 
     init: Callable[[Key[Array, ""]], Individual]
@@ -39,6 +45,14 @@ def nnx(make: Callable[["flax.nnx.Rngs"], "flax.nnx.Module"]) -> ModuleFunctions
     Genes are its `nnx.Param`s, its state is every other variable but random keys. `merge` gives a
     module in training or evaluation mode whose random streams, such as that of dropout, start from
     the key of the context, and whose variables are those of the context's state.
+
+    Example:
+      >>> from flax import nnx
+      >>> network = gajax.models.nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
+      >>> individual = network.init(jax.random.key(0))
+      >>> context = gajax.Context(None, individual.state, hyper=(), is_training=False)
+      >>> network.merge(individual.params, context)(jnp.ones((5, 3))).shape
+      (5, 2)
     """
     from flax import nnx as flax_nnx
 
@@ -80,6 +94,13 @@ def equinox(make: Callable[[Key[Array, ""]], Any]) -> ModuleFunctions:
     returns a module and its `equinox.nn.State`, as `equinox.nn.make_with_state` does, that is the
     state of the individual: give `context.state` to the module, and what it returns to `Output`.
     `merge` gives a module in training or inference mode.
+
+    Example:
+      >>> import equinox as eqx
+      >>> network = gajax.models.equinox(lambda key: eqx.nn.Linear(3, 2, key=key))
+      >>> individual = network.init(jax.random.key(0))
+      >>> network.merge(individual.params)(jnp.ones(3)).shape
+      (2,)
     """
     import equinox as eqx
 

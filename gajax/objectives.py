@@ -19,7 +19,12 @@ from gajax.types import LeafPredicate, Params, require_at_least
 
 
 def at_least_two_axes(path: str, leaf: Any) -> bool:
-    """The predicate of a model whose kernels are all leaves but the vectors and scalars."""
+    """The predicate of a model whose kernels are all leaves but the vectors and scalars.
+
+    Example:
+      >>> gajax.objectives.at_least_two_axes("hidden/kernel", jnp.ones((3, 2)))
+      True
+    """
     del path
     return leaf.ndim >= 2
 
@@ -31,6 +36,11 @@ def active_units(
 
     The output of any other unit does not depend on the input (structured sparsity: Wen et al.,
     arXiv 1608.03665). ValueError where no leaf is a kernel.
+
+    Example:
+      >>> params = {"kernel": jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]), "bias": jnp.ones(3)}
+      >>> float(gajax.objectives.active_units(params))
+      2.0
     """
     active = []
     for kernel in _kernels(params, is_kernel).values():
@@ -51,6 +61,11 @@ def macs(
     which each of its weights is used: height x width of a convolution's output, or the number of
     tokens. Those of two axes need none where that is 1. ValueError where a path is that of no
     kernel, a kernel of more axes has no positions, or no leaf is a kernel.
+
+    Example:
+      >>> params = {"conv": jnp.ones((3, 3, 1, 2)), "dense": jnp.array([[1.0, 0.0]])}
+      >>> float(gajax.objectives.macs(params, {"conv": 10}))
+      181.0
     """
     kernels = _kernels(params, is_kernel)
     require_at_least(0, **{f"positions[{path!r}]": count for path, count in positions.items()})
@@ -76,6 +91,11 @@ def nm_violations(
     0 where all kernels have N:M sparsity (Mishra et al., arXiv 2104.08378). A group consists of
     consecutive weights along the input axis; the last one may have fewer than `m`. ValueError where
     `n` is below 1 or above `m`, or no leaf is a kernel.
+
+    Example:
+      >>> kernel = jnp.array([1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 4.0])[:, None]
+      >>> float(gajax.objectives.nm_violations({"kernel": kernel}, n=2, m=4))
+      0.5
     """
     require_at_least(1, n=n)
     require_at_least(n, m=m)

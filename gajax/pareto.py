@@ -21,6 +21,11 @@ def ranks(objectives: Real[Array, "P M"]) -> Int[Array, " P"]:
     """Rank of every point's front, 0 for those that no point dominates.
 
     Two objectives take O(P log P) time, other numbers of them O(P x P); both take O(P) memory.
+
+    Example:
+      >>> points = jnp.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [3.0, 3.0]])
+      >>> gajax.pareto.ranks(points)
+      Array([0, 0, 0, 1], dtype=int32)
     """
     finite = _finite(objectives)
     objectives = jnp.where(finite[:, None], objectives, 0)
@@ -36,6 +41,11 @@ def crowding(
 
     Summed over the objectives; infinite at the ends of a front, 0 for copies and for points that
     are not finite. An objective that is the same all over a front adds nothing.
+
+    Example:
+      >>> points = jnp.array([[0.0, 4.0], [1.0, 2.0], [2.0, 1.0], [4.0, 0.0]])
+      >>> gajax.pareto.crowding(points)
+      Array([ inf, 1.25, 1.25,  inf], dtype=float32)
     """
     rank = ranks(objectives) if rank is None else rank
     finite = _finite(objectives)
@@ -67,7 +77,12 @@ def _gaps(values: Float[Array, " P"], front: Int[Array, " P"]) -> Float[Array, "
 
 
 def levels(rank: Int[Array, " P"], distance: Float[Array, " P"]) -> Int[Array, " P"]:
-    """Place of every point by rank, then by crowding, 0 the best; equal points share a place."""
+    """Place of every point by rank, then by crowding, 0 the best; equal points share a place.
+
+    Example:
+      >>> gajax.pareto.levels(jnp.array([0, 1, 0, 0]), jnp.array([jnp.inf, jnp.inf, 0.5, jnp.inf]))
+      Array([0, 2, 1, 0], dtype=int32)
+    """
     order = sorting.lexsort(-distance, rank, below=len(rank) + 1)
     rank, distance = rank[order], distance[order]
     is_next = (rank[1:] != rank[:-1]) | (distance[1:] != distance[:-1])
@@ -79,6 +94,11 @@ def survivors(objectives: Real[Array, "P M"], count: int) -> Int[Array, " count"
     """The `count` points of lowest rank and, within the last front, of largest crowding distance.
 
     Best first; points that are equal in both stand in the order given.
+
+    Example:
+      >>> points = jnp.array([[0.0, 4.0], [1.0, 2.9], [2.0, 2.0], [4.0, 0.0], [5.0, 5.0]])
+      >>> sorted(gajax.pareto.survivors(points, 3).tolist())
+      [0, 2, 3]
     """
     rank = ranks(objectives)
     return sorting.lexsort(-crowding(objectives, rank), rank, below=len(rank) + 1)[:count]
@@ -90,6 +110,11 @@ def knee(objectives: Real[Array, "P M"]) -> Int[Array, ""]:
     These have the largest value of each objective; for two objectives they are the ends of the
     front and the hyperplane is a line. Objectives are measured as shares of the front's range, so
     their units do not matter. The first point of the front where no other is off the hyperplane.
+
+    Example:
+      >>> points = jnp.array([[0.0, 1.0], [0.2, 0.3], [0.5, 0.2], [1.0, 0.0]])
+      >>> int(gajax.pareto.knee(points))
+      1
     """
     front = (ranks(objectives) == 0) & _finite(objectives)
     # An eighth, so that no range overflows, and no inverse of one vanishes.
@@ -114,6 +139,11 @@ def hypervolume(
 
     Two objectives take O(P log P) time, three O(P x P); both take O(P) memory. ValueError for
     other numbers of objectives, or a reference of another.
+
+    Example:
+      >>> points = jnp.array([[0.0, 0.5], [0.5, 0.0]])
+      >>> float(gajax.pareto.hypervolume(points, (1.0, 1.0)))
+      0.75
     """
     reference = jnp.asarray(reference, jnp.float32)
     count = objectives.shape[1]

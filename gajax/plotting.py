@@ -62,6 +62,12 @@ def plot(
     Raises:
       ValueError: where there is no finite loss, or losses of several seeds.
       ImportError: where matplotlib is missing.
+
+    Example:
+      >>> history = {"generation": np.array([0, 1]), "loss": np.array([[2.0, 3.0], [1.0, 2.5]])}
+      >>> figure = gajax.plot(history)  # or gajax.plot(history, "history.png")
+      >>> figure.axes[0].get_xlabel()
+      'generation'
     """
     try:
         from matplotlib import style

@@ -23,7 +23,12 @@ from gajax.types import LeafPredicate, Params, as_key, require_at_least
 
 
 def linear_densities(size: int) -> Float[Array, " P"]:
-    """Densities spread evenly from 1/P to 1 (Yang et al., IEEE TNNLS 33(9))."""
+    """Densities spread evenly from 1/P to 1 (Yang et al., IEEE TNNLS 33(9)).
+
+    Example:
+      >>> gajax.linear_densities(4)
+      Array([0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
     return jnp.arange(1, size + 1) / size
 
 
@@ -39,6 +44,15 @@ def init(
 
     With `densities`, such as `linear_densities(size)`, individual i keeps each gene that may become
     zero with probability `densities[i]`; the others are zero.
+
+    Example:
+      >>> init_fn = lambda key: {"kernel": jax.random.normal(key, (4, 2)), "bias": jnp.zeros(2)}
+      >>> population = gajax.init(0, init_fn, size=3)
+      >>> jax.tree.map(jnp.shape, population)
+      {'bias': (3, 2), 'kernel': (3, 4, 2)}
+      >>> sparse = gajax.init(0, init_fn, 3, densities=jnp.array([0.0, 0.5, 1.0]))
+      >>> gajax.density(sparse).tolist()[0]
+      0.0
     """
     key = as_key(key)
     if densities is None:
@@ -77,6 +91,13 @@ def sparse_copies(
     `linear_densities`) of largest magnitude. Where that is all of them, it is the network itself;
     the genes of all others get normal noise of `noise` times the root mean square of their leaf's,
     so that they differ in more than their zeros.
+
+    Example:
+      >>> network = jnp.arange(1.0, 9.0)
+      >>> densities = jnp.array([0.25, 1.0])
+      >>> gajax.sparse_copies(0, network, 2, densities=densities, noise=0.0)
+      Array([[0., 0., 0., 0., 0., 0., 7., 8.],
+             [1., 2., 3., 4., 5., 6., 7., 8.]], dtype=float32)
     """
     densities = _one_for_each(densities if densities is not None else linear_densities(size), size)
     source, params = params, genes_of(params)
@@ -109,6 +130,10 @@ def default_chunk_size(genes: int, count: int) -> int:
     takes time to compile. A GPU or TPU wants large products, but no more than fill it, so that what
     they need on the way stays small beside a large population. Where a divisor of the count is near
     that size it is taken, for a last smaller chunk would be compiled apart.
+
+    Example:
+      >>> gajax.population.default_chunk_size(genes=100, count=8)
+      8
     """
     at_once, whole = (2**15, 2**17) if jax.default_backend() == "cpu" else (2**27, 2**27)
     if genes * count <= whole:
@@ -131,6 +156,10 @@ def map_individuals(
 
     Within a mesh every device does so with its own individuals; what all of them need, such as a
     batch, must come as `common` there, not by closing over it.
+
+    Example:
+      >>> gajax.population.map_individuals(jnp.sum, jnp.ones((3, 2)), chunk_size=2)
+      Array([2., 2., 2.], dtype=float32)
     """
     require_at_least(1, chunk_size=chunk_size)
 
@@ -150,7 +179,12 @@ def map_individuals(
 
 
 def size(population: PyTree, axis: int = 0) -> int:
-    """Number of individuals; ValueError where the leaves disagree about it or there are none."""
+    """Number of individuals; ValueError where the leaves disagree about it or there are none.
+
+    Example:
+      >>> gajax.size({"kernel": jnp.ones((5, 2)), "bias": jnp.zeros(5)})
+      5
+    """
     sizes = {leaf.shape[axis : axis + 1] for leaf in jax.tree.leaves(population)}
     if len(sizes) != 1 or () in sizes:
         raise ValueError(f"the leaves must share one leading axis, not {sizes or 'none'}")
@@ -158,12 +192,24 @@ def size(population: PyTree, axis: int = 0) -> int:
 
 
 def take(population: Any, indices: int | Int[Array, "*K"] | slice) -> Any:
-    """The individuals at `indices`, in that order."""
+    """The individuals at `indices`, in that order.
+
+    Example:
+      >>> gajax.take({"bias": jnp.arange(3.0)}, 1)
+      {'bias': Array(1., dtype=float32)}
+      >>> gajax.take({"bias": jnp.arange(3.0)}, jnp.array([2, 0]))
+      {'bias': Array([2., 0.], dtype=float32)}
+    """
     return jax.tree.map(lambda leaf: leaf[indices], population)
 
 
 def concatenate(*populations: Any) -> Any:
-    """One population of all the individuals, in the order given."""
+    """One population of all the individuals, in the order given.
+
+    Example:
+      >>> gajax.concatenate(jnp.zeros((2, 4)), jnp.ones((1, 4))).shape
+      (3, 4)
+    """
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *populations)
 
 
@@ -174,12 +220,23 @@ def _one_for_each(densities: Float[Array, "..."], size: int) -> Float[Array, " P
 
 
 def density(population: Params) -> Float[Array, " P"]:
-    """Share of the genes of each individual that are not zero, biases included."""
+    """Share of the genes of each individual that are not zero, biases included.
+
+    Example:
+      >>> gajax.density({"kernel": jnp.array([[1.0, 0.0], [2.0, 3.0]])})
+      Array([0.5, 1. ], dtype=float32)
+    """
     return map_individuals(individual.density, population)
 
 
 def where(mask: Bool[Array, " P"], population: Any, others: Any) -> Any:
-    """The individuals of the population where the mask is true, else those of `others`."""
+    """The individuals of the population where the mask is true, else those of `others`.
+
+    Example:
+      >>> gajax.population.where(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2)))
+      Array([[1., 1.],
+             [0., 0.]], dtype=float32)
+    """
 
     def choose(leaf: Array, other: Array) -> Array:
         return jnp.where(mask.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)

@@ -54,6 +54,16 @@ def run_generations(
 
     The memory of the state is reused. Returns the state, and the losses, failures and examples that
     `evolve` makes its infos of.
+
+    Example:
+      >>> loss_fn = lambda params, batch: (batch @ params).mean()
+      >>> algorithm = gajax.descent(loss_fn, optimizer=optax.sgd(0.1), batch_size=4)
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=jax.random.key(0))
+      >>> state = gajax.start(algorithm, 0, jnp.ones((3, 2)), data)
+      >>> stages = algorithm.stages(3, 8)(1)
+      >>> state, report = gajax.run_generations(stages, jax.random.key(0), state, data, 1, count=2)
+      >>> report.loss.shape
+      (3,)
     """
     parts = tuple(
         (index, stage.run, stage.cost, 0, stage.turns) for index, stage in enumerate(stages)

@@ -22,6 +22,12 @@ class Front:
       individuals: a population of K.
       objectives: the columns that are minimised, by name, `loss` last.
       metrics: what `context.Output` has named.
+
+    Example:
+      >>> objectives = {"density": np.array([0.1, 0.2, 1.0]), "loss": np.array([0.9, 0.2, 0.1])}
+      >>> front = gajax.Front(jnp.eye(3), objectives, metrics={})
+      >>> len(front), front.take(1)
+      (3, Array([0., 1., 0.], dtype=float32))
     """
 
     individuals: Any  # [K, ...]
@@ -66,6 +72,15 @@ def front(state: Any, objectives: Mapping[str, Any] | None = None) -> Front:
     Raises:
       ValueError: where the state has several seeds, or no objectives beside the loss and none are
         given.
+
+    Example:
+      >>> algorithm = gajax.ga(None, survivors=2, batch_size=1)
+      >>> state = gajax.start(algorithm, 0, jnp.array([[1.0, 1.0], [0.0, 1.0], [0.0, 2.0]]))
+      >>> state = state._replace(loss=jnp.array([0.1, 0.2, 0.3]))
+      >>> gajax.front(state, {"density": gajax.density(state.params)})
+         density  loss
+      0      0.5   0.2
+      1        1   0.1
     """
     if state.loss.ndim != 1:
         raise ValueError(f"the state must be of one seed, not of {len(state.loss)}")

@@ -21,13 +21,27 @@ AXIS = "population"
 
 
 def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:  # pyright: ignore[reportInvalidTypeForm]
-    """A mesh of these devices (None: all, those of other hosts too) for `jax.set_mesh`."""
+    """A mesh of these devices (None: all, those of other hosts too) for `jax.set_mesh`.
+
+    Example:
+      >>> mesh = gajax.sharding.mesh()
+      >>> mesh.axis_names, mesh.size == len(jax.devices())
+      (('population',), True)
+    """
     chosen = np.array(jax.devices() if devices is None else devices)
     return Mesh(chosen, (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def device_count() -> int:
-    """Devices that share the population: 1 outside a mesh, and in what one of them does alone."""
+    """Devices that share the population: 1 outside a mesh, and in what one of them does alone.
+
+    Example:
+      >>> gajax.sharding.device_count()
+      1
+      >>> with jax.set_mesh(gajax.sharding.mesh()):
+      ...     gajax.sharding.device_count() == len(jax.devices())
+      True
+    """
     active = jax.sharding.get_abstract_mesh()
     if AXIS not in active.axis_names:
         return 1
@@ -36,7 +50,11 @@ def device_count() -> int:
 
 
 def check(size: int, name: str = "population size") -> None:
-    """ValueError where so many individuals cannot be shared equally by the active devices."""
+    """ValueError where so many individuals cannot be shared equally by the active devices.
+
+    Example:
+      >>> gajax.sharding.check(10)
+    """
     devices = device_count()
     if size % devices:
         below = size // devices * devices
@@ -50,6 +68,10 @@ def place(population: PyTree) -> PyTree:
     """The population with an equal share of the individuals on each device of the mesh.
 
     On several hosts, within a compiled program alone.
+
+    Example:
+      >>> gajax.sharding.place(jnp.ones((4, 2))).shape
+      (4, 2)
     """
     for leaf in jax.tree.leaves(population):
         check(leaf.shape[0])
@@ -57,12 +79,22 @@ def place(population: PyTree) -> PyTree:
 
 
 def replicate(tree: PyTree) -> PyTree:
-    """The tree with a copy on each device of the mesh; on several hosts, as `place` does."""
+    """The tree with a copy on each device of the mesh; on several hosts, as `place` does.
+
+    Example:
+      >>> gajax.sharding.replicate({"loss": jnp.zeros(4)})["loss"].shape
+      (4,)
+    """
     return _put(tree, PartitionSpec())
 
 
 def gather(tree: PyTree) -> PyTree:
-    """The tree as arrays of NumPy, whole on every host; all hosts must call it."""
+    """The tree as arrays of NumPy, whole on every host; all hosts must call it.
+
+    Example:
+      >>> gajax.sharding.gather({"loss": jnp.zeros(2)})
+      {'loss': array([0., 0.], dtype=float32)}
+    """
 
     def whole(leaf: Any) -> np.ndarray:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
@@ -89,6 +121,10 @@ def on_shards(
 
     Arrays that all individuals need must come as `common`: what a device computes cannot close over
     arrays that lie on all of them.
+
+    Example:
+      >>> gajax.sharding.on_shards(lambda share, scale: scale * share, jnp.ones(4), common=(2.0,))
+      Array([2., 2., 2., 2.], dtype=float32)
     """
     if device_count() == 1:
         return function(*populations, *common)
@@ -106,13 +142,23 @@ def on_shards(
 
 
 def first(population: PyTree, count: int) -> PyTree:
-    """The first individuals of every device, `count` in all."""
+    """The first individuals of every device, `count` in all.
+
+    Example:
+      >>> gajax.sharding.first(jnp.arange(4), 2)  # within a mesh, so many in all
+      Array([0, 1], dtype=int32)
+    """
     share = count // device_count()
     return on_shards(lambda tree: jax.tree.map(lambda leaf: leaf[:share], tree), population)
 
 
 def replace_first(population: PyTree, others: PyTree) -> PyTree:
-    """The population with `others` in place of the first individuals of every device."""
+    """The population with `others` in place of the first individuals of every device.
+
+    Example:
+      >>> gajax.sharding.replace_first(jnp.zeros(4), jnp.ones(2))
+      Array([1., 1., 0., 0.], dtype=float32)
+    """
     return on_shards(
         lambda *trees: jax.tree.map(lambda old, new: old.at[: len(new)].set(new), *trees),
         population,
@@ -121,7 +167,12 @@ def replace_first(population: PyTree, others: PyTree) -> PyTree:
 
 
 def replace_last(population: PyTree, others: PyTree) -> PyTree:
-    """The population with `others` in place of the last individuals of every device."""
+    """The population with `others` in place of the last individuals of every device.
+
+    Example:
+      >>> gajax.sharding.replace_last(jnp.zeros(4), jnp.ones(1))
+      Array([0., 0., 0., 1.], dtype=float32)
+    """
     return on_shards(
         lambda *trees: jax.tree.map(lambda old, new: old.at[-len(new) :].set(new), *trees),
         population,
@@ -136,6 +187,10 @@ def take(sources: tuple[PyTree, ...], indices: Int[Array, " K"]) -> PyTree:
     individuals as that one ends up with, for shapes are fixed and they might all come from there:
     K x (devices - 1) / devices of them arrive at each, and none ever holds more than three times
     its share of the result.
+
+    Example:
+      >>> gajax.sharding.take((jnp.arange(3), 10 * jnp.arange(3)), jnp.array([4, 0]))
+      Array([10,  0], dtype=int32)
     """
     if not jax.tree.leaves(sources):  # such as the state of an optimiser that keeps none
         return sources[0]

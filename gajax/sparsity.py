@@ -25,6 +25,12 @@ def sparse(
     norm that clipping looks at, and the updates after it, so that neither momentum nor weight
     decay revives them. Leaves that may not become zero move as ever, zero-initialised biases among
     them, which would never train otherwise. vmap `init` and `update` over a population.
+
+    Example:
+      >>> params, optimizer = jnp.array([1.0, 0.0]), gajax.sparse(optax.sgd(0.1))
+      >>> updates, _ = optimizer.update(jnp.ones(2), optimizer.init(params), params)
+      >>> optax.apply_updates(params, updates)
+      Array([0.9, 0. ], dtype=float32)
     """
     inner = optax.with_extra_args_support(inner)
 
@@ -58,6 +64,12 @@ def scale_by_density(
     `at`, and log-linear in the density of the leaves that may become zero in between and beyond:
     sparse networks have larger weights, which need larger steps. For Adam write
     `optax.chain(optax.scale_by_adam(), gajax.scale_by_density(1e-3, 3e-2))`.
+
+    Example:
+      >>> rate, params = gajax.scale_by_density(0.1, 0.9, at=0.25), jnp.array([1.0, 1.0, 0.0, 0.0])
+      >>> updates, _ = rate.update(jnp.ones(4), rate.init(params), params)
+      >>> bool(jnp.allclose(updates, -0.3))  # .5 is half-way from 1 to .25
+      True
     """
 
     def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:

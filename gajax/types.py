@@ -41,6 +41,11 @@ class Data(NamedTuple):
       order_key: decides the order of the examples and nothing else, so that methods given the same
         key see the same batches; whatever `as_key` takes.
       shared: further arguments of the loss that belong to no example, such as frozen layers.
+
+    Example:
+      >>> data = gajax.Data({"images": np.zeros((9, 28, 28)), "labels": np.zeros(9)}, order_key=0)
+      >>> data.shared
+      ()
     """
 
     examples: PyTree
@@ -78,6 +83,12 @@ class Stage(NamedTuple):
       cost: `cost(state, generation, start, stop) -> (gradient examples, forward examples)` of some
         turns where they depend on the state; the numbers above are then the largest possible.
       outside: for a stage whose losses `gajax.tell` can give.
+
+    Example:
+      >>> def score(key, state, data, generation, start, stop):
+      ...     return state
+      >>> gajax.Stage(score, turns=4, forward_examples=4_000).name
+      'score'
     """
 
     run: Callable[..., Any]
@@ -113,6 +124,12 @@ class Algorithm(NamedTuple):
         give the same objects, so that nothing is compiled twice.
       check: `check(population, data)` raises ValueError where these, or what the algorithm was made
         of, do not fit together.
+
+    Example:
+      >>> def init(key, population, data):
+      ...     return population
+      >>> gajax.Algorithm(init, lambda size, examples: lambda generation: ()).stages(8, 100)(1)
+      ()
     """
 
     init: Callable[[Key[Array, ""], Params, Data], Any]
@@ -127,6 +144,10 @@ class Position(NamedTuple):
       generation: number of the generation.
       stage: index of the stage among those of the generation.
       turn: the first turn of the stage that has not been done.
+
+    Example:
+      >>> gajax.Position(3)  # the beginning of generation 3
+      Position(generation=3, stage=0, turn=0)
     """
 
     generation: int
@@ -153,6 +174,14 @@ class Info(NamedTuple):
       sequential_steps: batches that had to follow one another; scoring a population counts as one,
         for its batches may all run at once.
       position: where the run goes on.
+
+    Example:
+      >>> algorithm = gajax.ga(lambda w, x: (x @ w).mean(), survivors=2, batch_size=4)
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=0)
+      >>> steps = gajax.evolve(algorithm, 0, jnp.ones((4, 2)), data, generations=0)
+      >>> state, info = next(steps)
+      >>> info.generation, info.done, info.loss, info.failed.item()
+      (0, True, array([2., 2., 2., 2.], dtype=float32), 0)
     """
 
     generation: int

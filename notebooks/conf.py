@@ -30,21 +30,21 @@ copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor outputs
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-maximum_signature_line_length = 88
 napoleon_attr_annotations = False  # signatures have them
 napoleon_use_ivar = True  # attributes as a list, for they have no entries of their own
 python_use_unqualified_type_names = True
 
-html_theme = "sphinx_book_theme"
+html_theme = "pydata_sphinx_theme"
 html_title = "gajax"
 html_theme_options = {
-    "home_page_in_toc": False,
-    "pygments_light_style": "a11y-high-contrast-light",
-    "pygments_dark_style": "a11y-high-contrast-dark",
-    "show_navbar_depth": 1,
-    "use_download_button": False,
-    "use_fullscreen_button": False,
+    "navbar_center": [],
+    "navbar_persistent": ["search-button-field"],
+    "footer_start": [],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
 }
+html_sidebars = {"**": ["contents"]}
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_show_sourcelink = False

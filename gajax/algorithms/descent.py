@@ -16,13 +16,30 @@ from gajax.types import Algorithm, Data, Optimizer, Plan, Stage
 
 
 class DescentState(NamedTuple):
-    """The individuals keep the order that they were given in."""
+    """The individuals keep the order that they were given in.
 
-    params: Any  # [P, ...]
-    optimizer_state: Any  # [P, ...]
-    loss: Float[Array, " P"]  # mean over the batches of the last whole generation
-    metrics: dict[str, Float[Array, " P"]]  # likewise
-    total: Measured  # sums over the batches of this generation
+    Attributes:
+      params: the individuals, [P, ...].
+      optimizer_state: that of each, [P, ...].
+      loss: mean over the batches of the last whole generation, [P].
+      metrics: likewise, a dict of [P].
+      total: sums over the batches of this generation.
+      failed: individuals whose loss or genes are not finite, [].
+
+    Example:
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=0)
+      >>> loss_fn = lambda params, batch: (batch @ params).mean()
+      >>> algorithm = gajax.descent(loss_fn, optimizer=optax.sgd(0.1), batch_size=4)
+      >>> state = gajax.state_shapes(algorithm, 0, jnp.ones((5, 2)), data)
+      >>> state.params.shape, state.loss.shape, state.failed.shape
+      ((5, 2), (5,), ())
+    """
+
+    params: Any
+    optimizer_state: Any
+    loss: Float[Array, " P"]
+    metrics: dict[str, Float[Array, " P"]]
+    total: Measured
     failed: Int[Array, ""]
 
 
@@ -42,6 +59,17 @@ def descent(
     A generation takes so many `batches` (None: those of `epochs` passes over the data); the first
     is generation 1, as there is no initial scoring. The loss it reports is the mean over its
     batches, each taken before its step.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params - 1) ** 2)
+      >>> data = gajax.Data(jax.random.normal(jax.random.key(0), (64, 4)), order_key=0)
+      >>> population = gajax.init(1, lambda key: jax.random.normal(key, (4,)), size=8)
+      >>> algorithm = gajax.descent(loss_fn, optimizer=optax.sgd(0.1), batch_size=16)
+      >>> for state, info in gajax.evolve(algorithm, 2, population, data, generations=2):
+      ...     print(info.generation, info.loss.shape, info.gradient_examples)
+      1 (8,) 512
+      2 (8,) 512
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, epochs=epochs, batches=batches, chunk_size=chunk_size)

@@ -36,14 +36,30 @@ class GAState(NamedTuple):
     """The survivors stand first, the best of them at index 0.
 
     Within a mesh, every device's share of the survivors stands first in its share of all.
+
+    Attributes:
+      params: the individuals, [P, ...].
+      optimizer_state: that of each, [P, ...]; meaningless for one that has not survived.
+      loss: of the last scoring, [P].
+      metrics: likewise, a dict of [P].
+      total: sums over the batches of this training, or means so far of this scoring.
+      is_child: whether a survivor was born in this generation, [P].
+      failed: individuals whose loss or genes are not finite, [].
+
+    Example:
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=0)
+      >>> algorithm = gajax.ga(lambda w, x: (x @ w).mean(), survivors=2, batch_size=4)
+      >>> state = gajax.state_shapes(algorithm, 0, jnp.ones((5, 2)), data)
+      >>> state.params.shape, state.loss.shape, state.is_child.dtype
+      ((5, 2), (5,), dtype('bool'))
     """
 
-    params: Any  # [P, ...]
-    optimizer_state: Any  # [P, ...]; that of an individual that has not survived is meaningless
+    params: Any
+    optimizer_state: Any
     loss: Float[Array, " P"]
     metrics: dict[str, Float[Array, " P"]]
-    total: Measured  # sums over the batches of this training, or means so far of this scoring
-    is_child: Bool[Array, " P"]  # survivors that were born in this generation
+    total: Measured
+    is_child: Bool[Array, " P"]
     failed: Int[Array, ""]
 
 
@@ -88,6 +104,18 @@ def ga(
     so that moments and schedules go on. With `cross_optimizer` the crossover gets the optimiser
     states of the parents behind their genes, which means need; with `fresh_optimizer` all start
     each generation with a new one, as in the original.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params - 1) ** 2)
+      >>> data = gajax.Data(jax.random.normal(jax.random.key(0), (64, 4)), order_key=0)
+      >>> population = gajax.init(1, lambda key: jax.random.normal(key, (4,)), size=8)
+      >>> algorithm = gajax.ga(loss_fn, optimizer=optax.sgd(0.1), survivors=4, batch_size=16)
+      >>> for state, info in gajax.evolve(algorithm, 2, population, data, generations=2):
+      ...     print(info.generation, info.loss.shape, info.sequential_steps)
+      0 (8,) 1
+      1 (8,) 5
+      2 (8,) 5
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, survivors=survivors, epochs=epochs, score_examples=score_examples)

@@ -39,6 +39,20 @@ def gemonn(
     functions of the genes. The parents are scored anew on that batch; with `stale_parents` they
     keep the loss of the batch they were born on, as in the published method. `refine` gives the
     children gradient steps before they compete, on further batches.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((jnp.tanh(batch @ params) @ params.T - batch) ** 2)
+      >>> data = gajax.Data(jax.random.normal(jax.random.key(0), (64, 4)), order_key=0)
+      >>> densities = gajax.linear_densities(6)
+      >>> init_fn = lambda key: jax.random.normal(key, (4, 2))
+      >>> population = gajax.init(1, init_fn, 6, densities=densities)
+      >>> algorithm = gajax.gemonn(loss_fn, batch_size=16)
+      >>> for state, info in gajax.evolve(algorithm, 2, population, data, generations=2):
+      ...     print(info.generation, state.objectives["density"].shape)
+      0 (6,)
+      1 (6,)
+      2 (6,)
     """
     return fronts.front(
         loss_fn,

@@ -29,16 +29,38 @@ _JUDGED = 2  # batches that parents and children compete on
 
 
 class LadderState(NamedTuple):
-    """The individuals stand in the order of the densities of the ladder."""
+    """The individuals stand in the order of the densities of the ladder.
 
-    params: Any  # [P, ...]
-    optimizer_state: Any  # [P, ...]
-    loss: Float[Array, " P"]  # on the examples that decided in the last generation
-    metrics: dict[str, Float[Array, " P"]]  # likewise
-    objectives: dict[str, Float[Array, " P"]]  # the density
-    offspring: Any  # [P, ...]
-    offspring_state: Any  # [P, ...], what their optimiser keeps
-    alive: PyTree[Bool[Array, "P ..."]]  # the genes of the offspring that may differ from zero
+    Attributes:
+      params: the individuals, [P, ...].
+      optimizer_state: that of each, [P, ...].
+      loss: on the examples that decided in the last generation, [P].
+      metrics: likewise, a dict of [P].
+      objectives: the density, a dict of [P].
+      offspring: the children of this generation, [P, ...].
+      offspring_state: the optimiser states of these, [P, ...].
+      alive: the genes of the offspring that may differ from zero, [P, ...].
+      offspring_measured: losses and metrics of the offspring.
+      parent_measured: those of the parents.
+      failed: offspring whose loss or genes are not finite, [].
+
+    Example:
+      >>> data = gajax.Data(jnp.ones((12, 2)), order_key=0)
+      >>> settings = {"optimizer": optax.sgd(0.1), "batch_size": 4, "generations": 1}
+      >>> algorithm = gajax.ladder(lambda w, x: (x @ w).mean(), densities=(1.0, 0.5), **settings)
+      >>> state = gajax.state_shapes(algorithm, 0, jnp.ones((1, 2)), data)
+      >>> state.params.shape, state.objectives["density"].shape
+      ((2, 2), (2,))
+    """
+
+    params: Any
+    optimizer_state: Any
+    loss: Float[Array, " P"]
+    metrics: dict[str, Float[Array, " P"]]
+    objectives: dict[str, Float[Array, " P"]]
+    offspring: Any
+    offspring_state: Any
+    alive: PyTree[Bool[Array, "P ..."]]
     offspring_measured: Measured
     parent_measured: Measured
     failed: Int[Array, ""]
@@ -80,6 +102,23 @@ def ladder(
 
     Raises:
       ValueError: where a density is not in (0, 1], or a number is out of its range.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((jnp.tanh(batch @ params) @ params.T - batch) ** 2)
+      >>> data = gajax.Data(jax.random.normal(jax.random.key(0), (64, 4)), order_key=0)
+      >>> ancestor = gajax.init(1, lambda key: jax.random.normal(key, (4, 2)), size=1)
+      >>> algorithm = gajax.ladder(
+      ...     loss_fn,
+      ...     densities=(0.75, 0.5, 0.25),
+      ...     optimizer=optax.adam(0.01),
+      ...     batch_size=8,
+      ...     generations=4,
+      ...     steps=2,
+      ... )
+      >>> for state, info in gajax.evolve(algorithm, 2, ancestor, data, together=4):
+      ...     print(state.objectives["density"])
+      [0.5  0.5  0.25]
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, generations=generations, steps=steps, chunk_size=chunk_size)

@@ -34,6 +34,18 @@ def nsga2(
     scored anew on that batch; with `stale_parents` they keep the loss of the batch they were born
     on. `refine` gives the children gradient steps before they compete, on further batches;
     `value_and_grad` serves nothing else.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params - 1) ** 2)
+      >>> data = gajax.Data(jnp.eye(4), order_key=0)
+      >>> population = gajax.init(1, lambda key: jax.random.normal(key, (4,)), size=6)
+      >>> algorithm = gajax.nsga2(loss_fn, batch_size=4)
+      >>> for state, info in gajax.evolve(algorithm, 2, population, data, generations=2):
+      ...     print(info.generation, info.gradient_examples, info.forward_examples)
+      0 0 24
+      1 0 48
+      2 0 48
     """
     return fronts.front(
         loss_fn,

@@ -43,16 +43,36 @@ class Move(NamedTuple):
 
 
 class PruningState(NamedTuple):
-    """There are K individuals, one for each density of the schedule, in its order."""
+    """There are K individuals, one for each density of the schedule, in its order.
 
-    params: Any  # [K, ...], the network at the end of its density or, until then, as it is now
-    loss: Float[Array, " K"]  # mean over the batches of the last generation it was trained in
-    metrics: dict[str, Float[Array, " K"]]  # likewise
-    network: Any  # [1, ...], what is trained
-    alive: PyTree[Bool[Array, "..."]]  # [1, ...], false for pruned weights
-    optimizer_state: Any  # [1, ...]
-    average: Any  # [1, ...], of its genes over batches; None without one
-    total: Measured  # [1], sums over the batches of this generation
+    Attributes:
+      params: the network at the end of each density or, until then, as it is now, [K, ...].
+      loss: mean over the batches of the last generation that each was trained in, [K].
+      metrics: likewise, a dict of [K].
+      network: what is trained, [1, ...].
+      alive: false for pruned weights, [1, ...].
+      optimizer_state: that of the network, [1, ...].
+      average: of its genes over batches, [1, ...]; None without one.
+      total: sums over the batches of this generation.
+      failed: individuals whose loss or genes are not finite, [].
+
+    Example:
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=0)
+      >>> moves = gajax.pruning_moves([(1.0, 4), (0.5, 4), (0.25, 4)])
+      >>> settings = {"optimizer": optax.sgd(0.1), "batch_size": 4, "moves": moves}
+      >>> algorithm = gajax.pruning(lambda w, x: (x @ w).mean(), **settings)
+      >>> gajax.state_shapes(algorithm, 0, jnp.ones((1, 2)), data).params.shape
+      (3, 2)
+    """
+
+    params: Any
+    loss: Float[Array, " K"]
+    metrics: dict[str, Float[Array, " K"]]
+    network: Any
+    alive: PyTree[Bool[Array, "..."]]
+    optimizer_state: Any
+    average: Any
+    total: Measured
     failed: Int[Array, ""]
 
 
@@ -65,6 +85,16 @@ def pruning_moves(
     mean with the density before. With `regrow` it is reached in one move, and then weights are
     exchanged about every `interval` batches: they grow as a share of the weights that falls
     linearly from `regrow` to 0 over the batches of a density.
+
+    Example:
+      >>> for move in gajax.pruning_moves([(1.0, 100), (0.25, 50)]):
+      ...     print(move.start, move.stop, move.density)
+      0 100 1.0
+      100 125 0.5
+      125 150 0.25
+      >>> moves = gajax.pruning_moves([(1.0, 9), (0.25, 40)], regrow=0.2, interval=20)
+      >>> [move.grow for move in moves]
+      [0, 0.2, 0.1]
     """
     (before, stop), *rest = schedule
     moves = [Move(0, 0, stop, before)]
@@ -106,6 +136,18 @@ def pruning(
     Raises:
       ValueError: where the population has not one individual, a number is out of its range, a
         move has no batch to train on, or a density is not in (0, 1] or above the one before.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params["kernel"] - 1) ** 2)
+      >>> data = gajax.Data(jax.random.normal(jax.random.key(0), (64, 4)), order_key=0)
+      >>> network = gajax.init(1, lambda key: {"kernel": jax.random.normal(key, (4,))}, size=1)
+      >>> moves = gajax.pruning_moves([(1.0, 4), (0.5, 4)])
+      >>> algorithm = gajax.pruning(loss_fn, optimizer=optax.sgd(0.1), batch_size=16, moves=moves)
+      >>> for state, info in gajax.evolve(algorithm, 2, network, data):
+      ...     pass
+      >>> gajax.density(state.params).tolist()  # the network at each density of the schedule
+      [1.0, 0.5]
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     rows, starts, stops = np.array([move[:3] for move in moves]).T

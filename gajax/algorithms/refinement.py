@@ -21,14 +21,31 @@ _SPARSE = 0.05
 
 
 class RefinementState(NamedTuple):
-    """The individuals keep the order that they were given in."""
+    """The individuals keep the order that they were given in.
 
-    params: Any  # [P, ...], of the best moment of each individual so far
-    loss: Float[Array, " P"]  # of these, on the examples that decide
-    metrics: dict[str, Float[Array, " P"]]  # likewise
-    current: Any  # [P, ...], what learns
-    optimizer_state: Any  # [P, ...]
-    budget: Int[Array, " P"]  # gradient steps of each individual
+    Attributes:
+      params: the best moment of each individual so far, [P, ...].
+      loss: of these, on the examples that decide, [P].
+      metrics: likewise, a dict of [P].
+      current: what learns, [P, ...].
+      optimizer_state: that of each, [P, ...].
+      budget: gradient steps of each individual, [P].
+      failed: individuals whose loss or genes are not finite, [].
+
+    Example:
+      >>> data = gajax.Data(jnp.ones((8, 2)), order_key=0)
+      >>> settings = {"optimizer": optax.sgd(0.1), "batch_size": 4, "steps": 4}
+      >>> algorithm = gajax.refinement(lambda w, x: (x @ w).mean(), **settings)
+      >>> gajax.state_shapes(algorithm, 0, jnp.ones((3, 2)), data).budget.shape
+      (3,)
+    """
+
+    params: Any
+    loss: Float[Array, " P"]
+    metrics: dict[str, Float[Array, " P"]]
+    current: Any
+    optimizer_state: Any
+    budget: Int[Array, " P"]
     failed: Int[Array, ""]
 
 
@@ -64,6 +81,19 @@ def refinement(
     generations; then the algorithm ends. Generation 0 scores all individuals on the first
     `score_examples` examples, each later one those that have moved, and each individual ends as
     what it was at its lowest loss there: as if refined ones and parents competed once more.
+
+    Example:
+      >>> def loss_fn(params, batch):
+      ...     return jnp.mean((batch @ params - 1) ** 2)
+      >>> data = gajax.Data(jax.random.normal(jax.random.key(0), (64, 4)), order_key=0)
+      >>> population = jnp.array([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+      >>> optimizer = gajax.sparse(optax.sgd(0.1))
+      >>> settings = {"batch_size": 16, "steps": 4, "checks": 2}
+      >>> algorithm = gajax.refinement(loss_fn, optimizer=optimizer, **settings)
+      >>> for state, info in gajax.evolve(algorithm, 2, population, data):
+      ...     pass
+      >>> gajax.density(state.params).tolist(), state.budget.tolist()
+      ([0.25, 0.5], [2, 4])
     """
     value_and_grad = value_and_grad or contexts.value_and_grad(loss_fn)
     types.require_at_least(1, steps=steps, score_examples=score_examples, checks=checks)

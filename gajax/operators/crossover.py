@@ -32,6 +32,12 @@ def uniform(
 
     A rate of 0.2 gives a first child that takes a gene from its mother with probability 0.8, as in
     the public code of David & Greental (arXiv 1711.07655).
+
+    Example:
+      >>> first, second = jnp.zeros(6), jnp.ones(6)
+      >>> children = gajax.crossover.uniform(jax.random.key(0), first, second, rate=0.2)
+      >>> (children[0] + children[1]).tolist()
+      [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
     return _exchange(individual.random_masks(key, rate, first), first, second)
@@ -42,6 +48,12 @@ def one_point(key: Key[Array, ""], first: Params, second: Params) -> tuple[Param
 
     The cut never falls outside the chromosome: each child has at least one gene of each parent,
     unless there is only one gene.
+
+    Example:
+      >>> first, second = jnp.zeros(6), jnp.ones(6)
+      >>> older, younger = gajax.crossover.one_point(jax.random.key(0), first, second)
+      >>> older[0].item(), older[-1].item(), younger[0].item(), younger[-1].item()
+      (0.0, 1.0, 1.0, 0.0)
     """
     count = individual.genes(first)
     cut = jax.random.randint(key, (), 1, max(2, count))
@@ -61,6 +73,12 @@ def mean(
     Source: intermediate recombination of evolution strategies (Beyer, "Toward a theory of evolution
     strategies: on the benefits of sex", Evolutionary Computation 3(1)) and Wortsman et al., "Model
     soups" (arXiv 2203.05482).
+
+    Example:
+      >>> parents = [jnp.full(4, value) for value in (1.0, 2.0, 3.0)]
+      >>> children = gajax.crossover.mean(jax.random.key(0), *parents)
+      >>> len(children), all(bool(((1 < child) & (child < 3)).all()) for child in children)
+      (3, True)
     """
     count = len(parents)
     weights = jax.random.dirichlet(key, jnp.full(count, concentration, jnp.float32), (count,))
@@ -69,7 +87,12 @@ def mean(
 
 
 def weighted_mean(weights: Iterable[Any], *trees: PyTree) -> Any:
-    """The mean of trees with these weights; leaves of whole numbers are those of the first tree."""
+    """The mean of trees with these weights; leaves of whole numbers are those of the first tree.
+
+    Example:
+      >>> gajax.crossover.weighted_mean((0.25, 0.75), jnp.zeros(2), jnp.ones(2))
+      Array([0.75, 0.75], dtype=float32)
+    """
     weights = tuple(weights)
 
     def of_leaf(*leaves: Array) -> Array:
@@ -89,6 +112,12 @@ def sbx(
     The larger the distribution index, the nearer a child stays to its own parent. Genes are cut
     off at plus and minus `bound`. A gene that is zero in both parents stays zero. Source: Deb &
     Agrawal, "Simulated binary crossover for continuous search space", Complex Systems 9(2).
+
+    Example:
+      >>> first, second = jnp.array([1.0, 0.0]), jnp.array([3.0, 0.0])
+      >>> older, younger = gajax.crossover.sbx(jax.random.key(0), first, second)
+      >>> (older + younger).round(4).tolist()  # their mean is that of the parents
+      [4.0, 0.0]
     """
 
     def cross(word: Array, first: Array, second: Array, limit: Array) -> tuple[Array, Array]:
@@ -123,6 +152,14 @@ def gradient_guided_sbx(
 
     The signs are -1, 0 or 1, of any dtype. One random word is drawn for each gene of the pair.
     Source: Yang et al., IEEE TNNLS 33(9), on GEMONN.
+
+    Example:
+      >>> first, second = jnp.array([1.0, 0.0]), jnp.array([3.0, 0.0])
+      >>> signs = jnp.array([1, 0]), jnp.array([-1, 0])  # apart lowers the loss
+      >>> cross = gajax.crossover.gradient_guided_sbx
+      >>> older, younger = cross(jax.random.key(0), first, second, *signs)
+      >>> bool(older[0] <= 1), bool(younger[0] >= 3), older[1].item()
+      (True, True, 0.0)
     """
     key_pair, key_genes = jax.random.split(key)
     keep_zeros = jax.random.bernoulli(key_pair)

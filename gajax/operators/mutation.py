@@ -32,6 +32,11 @@ def zero(
 
     None is a rate of 1 / genes. Only in leaves that may become zero. Draws about as many random
     numbers as genes change, not one for each gene.
+
+    Example:
+      >>> mutated = gajax.mutation.zero(jax.random.key(0), jnp.ones(1000), rate=0.1)
+      >>> bool(0.85 < mutated.mean() < 0.95)
+      True
     """
     leaves, structure = jax.tree.flatten(individual)
     mask = jax.tree.leaves(leaf_mask(individual, may_be_zero))
@@ -62,6 +67,11 @@ def polynomial(
     are cut off at plus and minus `bound`. With probability of about `rate**2 / 2` a gene moves
     twice. Draws only for the genes that change. Source: Deb & Goyal, "A combined genetic adaptive
     search (GeneAS) for engineering design", Computer Science and Informatics 26(4).
+
+    Example:
+      >>> moved = gajax.mutation.polynomial(jax.random.key(0), jnp.zeros(1000), rate=0.1, bound=1.0)
+      >>> bool((jnp.abs(moved) <= 1).all()), bool((moved != 0).mean() < 0.15)
+      (True, True)
     """
     key_genes, key_move = jax.random.split(key)
     count = individuals.genes(individual)
@@ -80,7 +90,13 @@ def polynomial(
 def gaussian(
     key: Key[Array, ""], individual: Params, *, rate: _Rate, scale: float | Float[Array, ""]
 ) -> Params:
-    """Add normal noise of standard deviation `scale` to each gene with probability `rate`."""
+    """Add normal noise of standard deviation `scale` to each gene with probability `rate`.
+
+    Example:
+      >>> moved = gajax.mutation.gaussian(jax.random.key(0), jnp.zeros(10_000), rate=1.0, scale=0.5)
+      >>> bool(abs(moved.std() - 0.5) < 0.02)
+      True
+    """
 
     def mutate(key: Key[Array, ""], leaf: Array) -> Array:
         key_choose, key_noise = jax.random.split(key)
@@ -96,6 +112,11 @@ def scale(key: Key[Array, ""], hyper: Any, *, factor: float = 1.2) -> Any:
     """Multiply or divide each number by `factor`, each with probability 1/2.
 
     For hyper-parameters (population-based training: Jaderberg et al., arXiv 1711.09846).
+
+    Example:
+      >>> hyper = gajax.mutation.scale(jax.random.key(0), {"rate": jnp.float32(1)}, factor=2.0)
+      >>> float(hyper["rate"]) in (0.5, 2.0)
+      True
     """
 
     def mutate(key: Key[Array, ""], leaf: Array) -> Array:

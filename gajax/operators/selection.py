@@ -10,7 +10,12 @@ from gajax import bits
 
 
 def truncation(key: Key[Array, ""], loss: Float[Array, " P"], count: int) -> Int[Array, " count"]:
-    """The `count` individuals of lowest loss, best first; the key decides nothing."""
+    """The `count` individuals of lowest loss, best first; the key decides nothing.
+
+    Example:
+      >>> gajax.selection.truncation(jax.random.key(0), jnp.array([0.3, jnp.nan, 0.1, 0.2]), 2)
+      Array([2, 3], dtype=int32)
+    """
     del key
     return jnp.argsort(_comparable(loss))[:count]
 
@@ -22,6 +27,12 @@ def tournament(
 
     No individual enters twice before all have entered once, so with `count * size` equal to P the
     winners are distinct and the best is among them.
+
+    Example:
+      >>> losses = jnp.array([0.3, 0.4, 0.1, 0.2])
+      >>> winners = gajax.selection.tournament(jax.random.key(0), losses, 2)
+      >>> len(set(winners.tolist())), 2 in winners
+      (2, True)
     """
     individuals = loss.shape[0]
     rounds = -(-count * size // individuals)
