@@ -42,9 +42,10 @@ class ModuleFunctions(NamedTuple):
 def nnx(make: Callable[["flax.nnx.Rngs"], "flax.nnx.Module"]) -> ModuleFunctions:
     """The functions of the Flax NNX module `make(rngs)`.
 
-    Genes are its `nnx.Param`s, its state is every other variable but random keys. `merge` gives a
-    module in training or evaluation mode whose random streams, such as that of dropout, start from
-    the key of the context, and whose variables are those of the context's state.
+    Genes are its variables of type `nnx.Param`, its state is every other variable but random keys.
+    `merge` gives a module in training or evaluation mode whose random streams, such as that of
+    dropout, start from the key of the context, and whose variables are those of the context's
+    state.
 
     Example:
       >>> from flax import nnx

@@ -40,7 +40,7 @@ def init(
     densities: Float[Array, " P"] | None = None,
     may_be_zero: LeafPredicate = all_leaves,
 ) -> Params:
-    """Draw `size` individuals, trees of genes or `Individual`s, from `init_fn(key)` and stack them.
+    """Draw `size` individuals by `init_fn(key)`, each a tree of genes or an `Individual`, stacked.
 
     With `densities`, such as `linear_densities(size)`, individual i keeps each gene that may become
     zero with probability `densities[i]`; the others are zero.

@@ -23,6 +23,7 @@ extensions = [
 exclude_patterns = ["build", "**.ipynb_checkpoints"]
 default_role = "py:obj"  # names in single backticks link to the reference where they are in it
 html_math_renderer = "mathml"
+nb_mime_priority_overrides = [("html", "text/html", None)]  # lines of progress, as text
 nb_execution_mode = "off"  # the notebooks hold the outputs of a whole run
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
