@@ -32,8 +32,7 @@ copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor outputs
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_attr_annotations = False  # signatures have them
-napoleon_use_ivar = True  # attributes as a list, for they have no entries of their own
-python_use_unqualified_type_names = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # fields have no entries of their own
 
 html_theme = "pydata_sphinx_theme"
 html_title = "gajax"
