@@ -15,6 +15,7 @@ from experiments.autoencoder.model import TiedAutoencoder, block_params, unit_in
 from experiments.running import seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.precision import with_precision
+from gajax.types import cached
 
 ENCODE_BATCH = 1_000
 Target = Literal["image", "layer"]
@@ -99,6 +100,7 @@ def _weights(layers: tuple[int, ...]) -> list[int]:
     return [inputs * outputs for inputs, outputs in zip(layers, layers[1:], strict=False)]
 
 
+@cached  # so that runs with equal settings share their programs
 def reconstruction_loss(
     model: TiedAutoencoder, phase: Phase, target: Target, precision: str = "float32"
 ) -> Callable:

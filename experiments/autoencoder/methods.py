@@ -1,7 +1,7 @@
 """Methods of training the autoencoder, baselines included."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -254,11 +254,17 @@ METHODS: dict[str, Callable[..., Trained]] = {
 
 
 def _optimizer(config: Config, phase: Phase) -> optax.GradientTransformation:
-    rate: Any = config.rate
-    if config.schedule == "cosine":
-        total = phase.generations * phase.steps
-        rate = optax.warmup_cosine_decay_schedule(rate / 10, rate, min(100, total // 10), total)
-    return OPTIMIZERS[config.optimizer](rate)
+    total = phase.generations * phase.steps if config.schedule == "cosine" else None
+    return _scheduled(config.optimizer, config.rate, total)
+
+
+@cache  # so that equal algorithms are the same
+def _scheduled(optimizer: str, peak: float, total: int | None) -> optax.GradientTransformation:
+    """The optimiser, whose rate rises and falls within so many steps unless it is constant."""
+    rate: Any = peak
+    if total is not None:
+        rate = optax.warmup_cosine_decay_schedule(peak / 10, peak, min(100, total // 10), total)
+    return OPTIMIZERS[optimizer](rate)
 
 
 def _copies(key: Key[Array, ""], *parents: Any) -> tuple[Any, ...]:

@@ -203,4 +203,9 @@ def _draw(key: Key[Array, ""], init: Callable, densities: Float[Array, " P"]) ->
 
 def sparse_optimizer(config: Config) -> optax.GradientTransformation:
     """The optimiser under which zeros stay zero."""
-    return gajax.sparse(OPTIMIZERS[config.optimizer](config.rate))
+    return _sparse(config.optimizer, config.rate)
+
+
+@cache  # so that equal algorithms are the same
+def _sparse(optimizer: str, rate: float) -> optax.GradientTransformation:
+    return gajax.sparse(OPTIMIZERS[optimizer](rate))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -45,6 +46,7 @@ class Network(NamedTuple):
     tidy: Callable[[Params], Params] = _unchanged
 
 
+@cache  # so that runs with equal settings share their programs
 def make(
     name: str,
     hidden: tuple[int, ...],

@@ -8,6 +8,12 @@ from pathlib import Path
 import jax
 import pytest
 
+from experiments import mnist_ga
+from experiments.autoencoder import layerwise
+from experiments.autoencoder import methods as autoencoder_methods
+from experiments.front import algorithms as front_algorithms
+from experiments.front import config as front_config
+from experiments.front import networks
 from experiments.running import cache
 
 ROOT = Path(__file__).parents[2]
@@ -89,3 +95,29 @@ def test_programs_are_forgotten():
     assert double._cache_size() == 1
     cache.clear_programs()
     assert double._cache_size() == 0
+
+
+@pytest.mark.parametrize("method", front_algorithms.ALGORITHMS)
+def test_fronts_with_equal_settings_share_their_programs(method):
+    """Which belong to the algorithm."""
+
+    def make(**changes):
+        network = networks.make("autoencoder", (8,), (28, 28, 1), 10)
+        config = front_config.Config(method=method, population_size=4, **changes)
+        return front_algorithms.ALGORITHMS[method](front_config.check(config), network)
+
+    assert make(seed=0) is make(seed=1)
+    assert make() is not make(batch_size=50)
+
+
+@pytest.mark.parametrize("method", autoencoder_methods.ALGORITHMS)
+def test_autoencoders_with_equal_settings_share_their_programs(method):
+    def make(**changes):
+        config = mnist_ga.check(mnist_ga.Config(method=method, layers=(784, 8), **changes))
+        phase = autoencoder_methods.schedule(config, 5_000)[0]
+        model = autoencoder_methods.autoencoder(config)
+        loss_fn = layerwise.reconstruction_loss(model, phase, config.target)
+        return autoencoder_methods.ALGORITHMS[method](config)(loss_fn, phase)
+
+    assert make(seed=0) is make(seed=1)
+    assert make() is not make(learning_rate=0.5)
