@@ -13,6 +13,10 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("gajax", "beartype.beartype")
+# One process for each core: threads of their libraries for linear algebra would only wait for each
+# other. What is loaded already keeps its number, but not in the processes that pytest-xdist starts.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 # Compiling takes most of the time: the older of two code generators, without optimisation, takes
 # a third of it. Tests of results that are equal to the bit take the fixture `user_flags` instead.
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
@@ -38,6 +42,12 @@ def pytest_configure(config):
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)  # for the processes that tests start
+
+
+def pytest_collection_finish():
+    """What is imported stays: the search for garbage need not go through it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")

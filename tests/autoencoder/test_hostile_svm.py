@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
-import skops.io
 from made_runs import make_svm
+from quick_skops import skops
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier

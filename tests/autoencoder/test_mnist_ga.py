@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-import skops.io
+from quick_skops import skops
 
 import gajax
 from experiments import mnist_ga

@@ -114,7 +114,7 @@ def test_damaged_run_is_refused(small_run, paths, tmp_path):
 def test_svm_file_that_would_run_code_is_refused(small_run, paths, tmp_path):
     import os
 
-    import skops.io
+    from quick_skops import skops
 
     run = tmp_path / "run"
     run.mkdir()
