@@ -52,8 +52,12 @@ DATA = gajax.Data({"inputs": INPUTS, "targets": jnp.tanh(INPUTS[:, :2])}, jax.ra
 
 def population(seed=1):
     """Individuals from sparse to dense."""
-    densities = gajax.linear_densities(SIZE)
-    return gajax.init(jax.random.key(seed), draw, SIZE, densities=densities)
+    return _population(jax.random.key(seed))
+
+
+@jax.jit
+def _population(key):
+    return gajax.init(key, draw, SIZE, densities=gajax.linear_densities(SIZE))
 
 
 def make(name, loss_fn, **options):

@@ -19,6 +19,7 @@ from gajax.estimator import EvolvedClassifier, EvolvedRegressor
 
 SMALL = {"hidden": (8,), "population_size": 4, "learning_rate": 0.02, "batch_size": 8}
 SMALL["random_state"] = 0
+PRUNED = {**SMALL, "hidden": (), "method": "pruning", "density": 0.8}
 METHODS = ["ga", "gemonn", "pruning"]
 LABELS = np.array(["left", "right"])
 
@@ -46,8 +47,9 @@ def program_counts():
 
 @parametrize_with_checks(
     [
-        EvolvedClassifier(epochs=20, **SMALL),
-        EvolvedRegressor(epochs=20, method="pruning", density=0.8, **SMALL),
+        # The fewest programs, and the smallest: most checks have another size of the data.
+        EvolvedClassifier(epochs=20, **PRUNED),
+        EvolvedRegressor(epochs=20, **PRUNED),
     ]
 )
 def test_scikit_learn_rules(estimator, check):

@@ -30,7 +30,7 @@ BYTES = {"f32": 4, "s32": 4, "s8": 1, "u32": 4, "pred": 1}
 POPULATION = population()
 # One individual after another, so that no product is larger on one device than on many.
 ALGORITHMS = {name: make(name, loss_fn, chunk_size=1) for name in FIRST}
-RELATIVES = {"parents": SURVIVORS, "crossover": crossover.mean, "own_orders": True, "batches": 4}
+RELATIVES = {"parents": 4, "crossover": crossover.mean, "own_orders": True, "batches": 4}
 RELATIVES["cross_optimizer"] = True
 ALGORITHMS["relatives"] = make("ga", loss_fn, chunk_size=1, **RELATIVES)
 
@@ -68,13 +68,18 @@ def alone(name):
 
 
 HEAVY = pytest.mark.heavy
+LIGHT = {"ga": 4, "ladder": 2, "descent": 8, "refinement": 2, "relatives": 2}
+"""Devices that do not take long to compile for."""
 
 
 @pytest.mark.usefixtures("user_flags")
-@pytest.mark.parametrize("devices", [pytest.param(2, marks=HEAVY), pytest.param(4, marks=HEAVY), 8])
 @pytest.mark.parametrize(
-    "name",  # nsga2 is as gemonn, of which a run of its own on four devices is tested too
-    [pytest.param(name, marks=[HEAVY] * (name in ("nsga2", "gemonn"))) for name in ALGORITHMS],
+    ("name", "devices"),  # nsga2 is as gemonn, of which a run of its own on four devices is tested
+    [
+        pytest.param(name, devices, marks=[HEAVY] * (LIGHT.get(name) != devices))
+        for name in ALGORITHMS
+        for devices in (2, 4, 8)
+    ],
 )
 def test_devices_change_no_bit(name, devices):
     with on(devices):
