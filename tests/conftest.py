@@ -1,4 +1,4 @@
-"""Settings of all tests: shapes are checked, and no random key is used twice."""
+"""Settings of all tests: shapes are checked, and that no random key is used twice."""
 
 import builtins
 import fcntl
@@ -22,7 +22,6 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLD_EMITTERS}".strip()
 jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones; a program that asks for none gets one
 
@@ -44,10 +43,30 @@ def pytest_configure(config):
         os.environ[name.upper()] = str(value)  # for the processes that tests start
 
 
+KEYS_CHECKED = {"algorithms", "operators", "autoencoder", "front", "classify"}
+KEYS_CHECKED |= {"test_population", "test_context", "test_ask_tell", "test_estimator"}
+"""Folders and modules that trace, in all, every function that draws."""
+
+LONGEST = {"test_sharding", "test_estimator", "test_extending", "test_benchmark", "test_mnist_ga"}
+"""Modules that come first, as one of them at the end would leave other processes idle."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 def pytest_collection_finish():
     """What is imported stays: the search for garbage need not go through it each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def check_keys(request):
+    """Checking them takes a fifth of the time of tracing, so it is done once for each function."""
+    names = {request.path.parent.name, request.path.stem}
+    with jax.debug_key_reuse(not names.isdisjoint(KEYS_CHECKED)):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
