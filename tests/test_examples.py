@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import gajax
+
 FOLDER = Path(__file__).parents[1] / "experiments" / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 
@@ -21,6 +23,23 @@ def test_an_example_has_at_most_25_lines(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_fits_together(name, monkeypatch):
+    """Its shapes alone are looked at, by what comes before the first compilation."""
+    evolve, checked = gajax.evolve, []
+
+    def check(algorithm, *setting, **options):
+        checked.append(evolve(algorithm, *setting, **options))
+        return iter(())
+
+    monkeypatch.setattr(gajax, "evolve", check)
+    runpy.run_module(f"experiments.examples.{name}")
+    assert len(checked) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.heavy] * (name != "equinox_mlp")) for name in EXAMPLES],
+)
 def test_each_algorithm_learns(name, capsys, few_digits):
     runpy.run_module(f"experiments.examples.{name}")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]

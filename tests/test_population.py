@@ -91,7 +91,8 @@ DENSITIES = jnp.array([0.3, 0.0, 0.95, 1.0, 0.05])  # of the network: 0.9
 def copies_of_network(**options):
     """Five copies as rows, the genes of the leaf that may not become zero last."""
     options = {"densities": DENSITIES, "may_be_zero": may_be_zero} | options
-    copies = gajax.sparse_copies(jax.random.key(5), network(), 5, **options)
+    copy = jax.jit(partial(gajax.sparse_copies, size=5, **options))
+    copies = copy(jax.random.key(5), network())
     assert jax.tree.structure(copies) == jax.tree.structure(network())
     return np.concatenate([np.reshape(leaf, (5, -1)) for leaf in jax.tree.leaves(copies)], axis=1)
 
@@ -127,7 +128,7 @@ def test_copies_but_the_full_one_have_noise_in_proportion_to_their_leaf():
 
 
 def test_densities_of_copies_rise_linearly_to_the_network_itself():
-    copies = gajax.sparse_copies(jax.random.key(6), network(), 4)
+    copies = jax.jit(partial(gajax.sparse_copies, size=4))(jax.random.key(6), network())
     result = np.asarray(gajax.density(copies)) * GENES.size
     np.testing.assert_allclose(result, np.minimum(GENES.size * np.arange(1, 5) / 4, 2280), atol=1)
     jax.tree.map(np.testing.assert_array_equal, gajax.take(copies, 3), network())

@@ -1,5 +1,7 @@
 """The networks of the fronts: shapes, first values, bounds and gradients."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,14 +29,24 @@ IMAGES = jax.random.bits(jax.random.key(1), (6, 784), jnp.uint8)
 BATCH = {"images": IMAGES, "labels": jnp.array([0, 1, 2, 3, 4, 9])}
 
 
+@cache
 def make(name):
-    return networks.make(name, HIDDEN[name], SHAPE, 10)
+    """The network, with compiled functions."""
+    network = networks.make(name, HIDDEN[name], SHAPE, 10)
+    names = ("init", "loss_fn", "value_and_grad", "logits", "reconstruct")
+    functions = {name: getattr(network, name) for name in names}
+    return network._replace(**{name: jax.jit(each) for name, each in functions.items() if each})
+
+
+@cache
+def drawn(name):
+    return make(name).init(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_genes_and_bounds(name):
     network = make(name)
-    params = network.init(jax.random.key(0))
+    params = drawn(name)
     assert gajax.genes(params) == GENES[name]
     bounds = gajax.individual.leaf_mask(params, lambda path, leaf: path.endswith("bias"))
     expected = jax.tree.map(lambda bias: 20.0 if bias else 10.0, bounds)
@@ -43,14 +55,14 @@ def test_genes_and_bounds(name):
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_no_gene_starts_at_zero_so_that_sparse_steps_move_them_all(name):
-    params = make(name).init(jax.random.key(0))
+    params = drawn(name)
     for leaf in jax.tree.leaves(params):
         assert (leaf != 0).mean() > 0.999
         assert leaf.dtype == jnp.float32
 
 
 def test_the_autoencoder_is_drawn_as_published():
-    params = make("autoencoder").init(jax.random.key(0))["blocks_0"]
+    params = drawn("autoencoder")["blocks_0"]
     limit = 6 / np.sqrt(785 + 500)
     for leaf in params.values():
         assert 0.98 * limit < np.abs(leaf).max() <= limit
@@ -58,8 +70,7 @@ def test_the_autoencoder_is_drawn_as_published():
 
 
 def test_the_autoencoder_is_a_tied_one_with_sigmoids():
-    network = make("autoencoder")
-    params = network.init(jax.random.key(0))
+    network, params = make("autoencoder"), drawn("autoencoder")
     kernel, bias = (np.asarray(params["blocks_0"][name]) for name in ("kernel", "hidden_bias"))
 
     def sigmoid(values):
@@ -75,7 +86,7 @@ def test_the_autoencoder_is_a_tied_one_with_sigmoids():
 @pytest.mark.parametrize("name", ["lenet", "lstm", "mlp"])
 def test_classifiers_have_the_cross_entropy_of_their_logits(name):
     network = make(name)
-    params = network.init(jax.random.key(0))
+    params = drawn(name)
     logits = np.asarray(network.logits(params, IMAGES), np.float64)
     assert logits.shape == (6, 10)
     log_sum = np.log(np.exp(logits).sum(axis=1))
@@ -86,7 +97,7 @@ def test_classifiers_have_the_cross_entropy_of_their_logits(name):
 @pytest.mark.parametrize("name", HIDDEN)
 def test_zeros_give_the_loss_that_the_scale_ends_with(name):
     network = make(name)
-    zeros = jax.tree.map(jnp.zeros_like, network.init(jax.random.key(0)))
+    zeros = jax.tree.map(jnp.zeros_like, drawn(name))
     loss = float(network.loss_fn(zeros, BATCH))
     if network.logits:
         assert loss == pytest.approx(np.log(10), rel=1e-5)
@@ -98,7 +109,7 @@ def test_zeros_give_the_loss_that_the_scale_ends_with(name):
 @pytest.mark.parametrize("name", HIDDEN)
 def test_the_gradient_leads_downhill(name):
     network = make(name)
-    params = network.init(jax.random.key(0))
+    params = drawn(name)
     loss, gradient = network.value_and_grad(params, BATCH)
     assert float(loss) == pytest.approx(float(network.loss_fn(params, BATCH)), rel=1e-5)
     moved = jax.tree.map(lambda leaf, slope: leaf - 0.01 * slope, params, gradient)
@@ -108,7 +119,7 @@ def test_the_gradient_leads_downhill(name):
 @pytest.mark.parametrize("name", ["autoencoder", "deep-autoencoder"])
 def test_a_tidy_autoencoder_gives_the_same_without_biases_of_dead_units(name):
     network = make(name)
-    params = jax.tree.map(lambda leaf: leaf + 0.3, network.init(jax.random.key(0)))
+    params = jax.tree.map(lambda leaf: leaf + 0.3, drawn(name))
     first, *others = (params[f"blocks_{index}"] for index in range(len(params)))
     first["kernel"] = first["kernel"].at[:, :3].set(0)
     if others:  # a unit without inputs whose output has weights is alive
@@ -130,5 +141,5 @@ def test_a_tidy_autoencoder_gives_the_same_without_biases_of_dead_units(name):
 
 
 def test_classifiers_are_tidy_as_they_are():
-    params = make("mlp").init(jax.random.key(0))
+    params = drawn("mlp")
     assert make("mlp").tidy(params) is params
