@@ -111,7 +111,10 @@ def test_every_individual_has_a_key_of_its_own_for_every_batch(name):
     assert repeated == 0 or (name == "refinement" and repeated < len(noise) / 2)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    "name",  # nsga2 is as gemonn, but for its operators
+    [pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in ALGORITHMS],
+)
 @pytest.mark.parametrize(
     "setting",
     [

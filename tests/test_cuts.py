@@ -14,6 +14,8 @@ import gajax
 from gajax import Position, evaluation
 
 NAMES = [*FIRST]
+# nsga2 is as gemonn, but for its operators.
+LIGHT = [pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in NAMES]
 POPULATION = population()
 COSTS = ("gradient_examples", "forward_examples", "sequential_steps")
 
@@ -73,10 +75,7 @@ def positions(name):
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in NAMES],
-)
+@pytest.mark.parametrize("name", LIGHT)
 def test_a_run_can_be_cut_after_each_turn(name):
     places = [*positions(name), Position(last(name) + 1)]
     assert [info.position for _, info in cut(name)] == places[1:]
@@ -90,7 +89,7 @@ def test_a_run_can_be_cut_after_each_turn(name):
         assert cost(of_generation) == cost([(expected, expected_info)])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LIGHT)
 def test_a_run_can_be_resumed_after_each_turn(name):
     """From a state as a file holds it: a list of arrays of NumPy and the known structure."""
     shapes = gajax.state_shapes(algorithm(name), jax.random.key(0), POPULATION, DATA)

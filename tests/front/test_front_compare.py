@@ -20,7 +20,7 @@ from experiments.running.run_directory import save_config
 
 FLAGS = "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2 --quiet".split()
 FLAGS += ["--budget", "20000"]
-METHODS = ["--budgets", "cost", "--methods", "gemonn", "nsga2-gradient-0", "descent", "pruning"]
+METHODS = ["--budgets", "cost", "--methods", "gemonn", "descent", "pruning"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +46,7 @@ def rows_of(directory):
 def test_every_method_has_a_row_and_spends_the_same(compared):
     names = [row["method"] for row in rows_of(compared)]
     assert names == [
-        *("GEMONN", "NSGA-II(+gradient_0)"),
+        "GEMONN",
         *("SGD 0.1", "SGD 0.01", "SGD 0.001", "Adam 0.1", "Adam 0.01", "Adam 0.001"),
         "pruning",
     ]
@@ -76,7 +76,7 @@ def test_runs_that_are_there_are_not_repeated(compared):
     flags = [*FLAGS, "--budgets", "cost", "--methods", "gemonn", "pruning"]
     front_compare.main([*flags, "--out", str(compared)])
     assert before == {path: path.stat().st_mtime_ns for path in compared.glob("*/summary.json")}
-    assert len(rows_of(compared)) == 9
+    assert len(rows_of(compared)) == 8
 
 
 def test_runs_of_other_settings_are_refused(compared):

@@ -107,13 +107,13 @@ program.start(gemonn.PROGRAM)
 """
 
 
-def processes(directory, generations, start=("-m", "experiments.gemonn")):
+def processes(directory, generations, *, start=("-m", "experiments.gemonn"), more=()):
     """Two processes of one run, with two devices each; the first one writes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, *start, "--out", str(directory), "--distributed"]
-    command += [*FLAGS.format(generations=generations).split(), "--processes", "2"]
+    command += [*FLAGS.format(generations=generations).split(), *more, "--processes", "2"]
     command += ["--coordinator", f"127.0.0.1:{port}", "--process-id"]
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
     place = {"cwd": Path(__file__).parents[2], "env": environment, "text": True}
@@ -139,7 +139,8 @@ def test_a_process_ends_when_another_one_of_its_run_is_killed(tmp_path):
 
     It is the heartbeat if the two are not yet connected for the next program at that moment.
     """
-    first, second = processes(tmp_path / "run", generations=100_000, start=("-c", START))
+    quick = ["--method", "nsga2", "--population-size", "4"]
+    first, second = processes(tmp_path / "run", 100_000, start=("-c", START), more=quick)
     metrics = tmp_path / "run" / "metrics.csv"
     try:
         for _ in range(300):

@@ -22,7 +22,7 @@ MORE = ["--generations", "5"]
 WHOLE = ["--whole-generations", "3"]
 FROM_NONE = [*CONSTANT, "--whole-generations", "0"]
 RUNS = {
-    "refined": (gemonn.main, EVOLUTION, MORE),
+    "refined": (gemonn.main, [*EVOLUTION, "--refine-steps", "0"], MORE),
     "budget": (gemonn.main, [*UNREFINED, "--budget", "3e3"], ["--budget", "6e3"]),
     "seeds": (gemonn.main, [*EVOLUTION, "--method", "nsga2", "--seeds", "2"], MORE),
     "ga": (mnist_ga.main, CONSTANT, WHOLE),

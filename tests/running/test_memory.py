@@ -17,6 +17,7 @@ from experiments.running import memory
 from experiments.running.cli import InputError
 from gajax import programs
 
+HEAVY = pytest.mark.heavy
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 IMAGES = 300
 EXAMPLES = {
@@ -49,11 +50,11 @@ def compiled_bytes(algorithm, individual, individuals, data):
     "change",
     [
         {},
-        {"refine_steps": 0, "stale_parents": True},
-        {"optimizer": "sgd"},
+        pytest.param({"refine_steps": 0, "stale_parents": True}, marks=HEAVY),
+        pytest.param({"optimizer": "sgd"}, marks=HEAVY),
         {"method": "nsga2"},
         {"method": "ladder", "sparse_learning_rate": 0.2, "batch_size": 100},
-        {"method": "nsga2-gradient-0"},
+        pytest.param({"method": "nsga2-gradient-0"}, marks=HEAVY),
         {"final_refine_steps": 100},
     ],
     ids=str,
@@ -68,7 +69,7 @@ def test_estimate_for_a_front_is_near_what_is_compiled(change):
     assert 0.8 < memory.needed(*common) / compiled_bytes(*common) < 1.6
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+@pytest.mark.parametrize("optimizer", [pytest.param("muon", marks=HEAVY), "adam"])
 def test_estimate_for_the_genetic_algorithm_is_near_what_is_compiled(optimizer):
     config = replace(TRAINING, optimizer=optimizer)
     phase = methods.schedule(config, IMAGES)[0]
