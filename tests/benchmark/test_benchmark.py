@@ -41,6 +41,7 @@ TINY = benchmark_measure.Sizes(
     fitted=120,
     cache=0,
 )
+FRONTS = {"fronts": (3,), "front_hidden": 8, "front_generations": 2, "regrown": 60}
 ROWS = {1: 1, 2: 2, 3: 1, 4: 3, 5: 6, 6: 1, 7: 4}
 
 
@@ -138,11 +139,10 @@ def test_estimators_are_fitted_anew_and_again(monkeypatch, tmp_path):
     assert [*first["rivals"]] == ["scikit-learn MLP"]
 
 
-def test_fronts_are_measured_beside_one_network(tmp_path):
+def test_fronts_are_measured_beside_one_network(tmp_path, monkeypatch):
     path = tmp_path / "figures.json"
-    # In a process of its own: with the checks of these tests, its many programs take minutes.
-    words = "-m experiments.benchmark --quick --only fronts --out".split()
-    subprocess.run([sys.executable, *words, path], check=True, capture_output=True)
+    monkeypatch.setattr(benchmark_measure, "QUICK", TINY._replace(**FRONTS))
+    benchmark.main(["--quick", "--only", "fronts", "--out", str(path)])
     (row,) = json.loads(path.read_text())
     assert (row["row"], row["name"], row["size"]) == (11, "front", "3 networks, 44 steps")
     (rival,) = row["rivals"]

@@ -33,7 +33,7 @@ RUNS = [
     pytest.param("gemonn", [], 7, id="gemonn alone", marks=HEAVY),
     pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2", marks=HEAVY),
     pytest.param("gemonn", PRUNING, 9, id="pruning", marks=HEAVY),
-    pytest.param("gemonn", DESCENT, 4, id="descent"),
+    pytest.param("gemonn", DESCENT, 4, id="descent", marks=HEAVY),
     pytest.param("gemonn", [*LADDER, "--rate-genes"], 9, id="ladder", marks=HEAVY),
     pytest.param("gemonn", LINEAGE, 20, id="lineage"),
 ]

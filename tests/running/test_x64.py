@@ -133,7 +133,7 @@ def test_classifiers_and_exports_run(tmp_path):
     ("line", "command"),
     [
         (
-            "gemonn --hidden 8 --population-size 4 --batch-size 50 --budget 6000 --optimizer sgd",
+            "gemonn --method descent --hidden 8 --batch-size 50 --budget 6000",
             "export --knee --to knee.safetensors",
         ),
         pytest.param(
