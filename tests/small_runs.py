@@ -10,7 +10,7 @@ from experiments.autoencoder import config as autoencoder_config
 from experiments.datasets.catalog import load
 from experiments.front import compare as front_compare
 from experiments.front import config as front_config
-from experiments.running import steps
+from experiments.running import cache, steps
 
 TIMES = {"seconds", "examples_per_second"}
 TRAINING = (
@@ -37,6 +37,13 @@ def load_few(monkeypatch):
     """Both experiments and their comparisons see few images."""
     for module in (autoencoder_config, autoencoder_compare, front_config, front_compare):
         monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
+
+
+def keep_programs(monkeypatch):
+    """Runs of a comparison share their programs, and say so in the list that is returned."""
+    kept = []
+    monkeypatch.setattr(cache, "clear_programs", lambda: kept.append(None))
+    return kept
 
 
 def make_small(monkeypatch):

@@ -68,7 +68,7 @@ def alone(name):
 
 
 HEAVY = pytest.mark.heavy
-LIGHT = {"ga": 4, "ladder": 2, "descent": 8, "refinement": 2, "relatives": 2}
+LIGHT = {"ga": 4, "ladder": 2, "descent": 8, "refinement": 2}
 """Devices that do not take long to compile for."""
 
 

@@ -31,7 +31,7 @@ REFINE = gajax.Refine(gajax.sparse(ADAM), steps=2)
 EVOLUTIONS = {
     "ga": GA,
     "ga, tournament": partial(GA, selection=selection.tournament),
-    "nsga2": gajax.nsga2,
+    "nsga2": partial(gajax.nsga2, **OPTIONS["nsga2"]),
     "nsga2, stale parents": partial(gajax.nsga2, stale_parents=True, **OPTIONS["nsga2"]),
     "gemonn": partial(gajax.gemonn, refine=REFINE),
 }

@@ -10,7 +10,7 @@ from statistics import mean
 
 import pytest
 from PIL import Image
-from small_runs import load_few
+from small_runs import keep_programs, load_few
 
 from experiments import mnist_ga
 from experiments.autoencoder import compare, figures, methods, records, report, training
@@ -28,8 +28,9 @@ NAMES = ["ga-tanh", "layerwise-relu-steps", "layerwise-relu-cost", "pca"]
 def small():
     with pytest.MonkeyPatch.context() as patch:
         load_few(patch)
+        kept = keep_programs(patch)
         patch.setattr(report, "_draw", lambda *_: None)  # runs have tests of their own
-        yield
+        yield kept
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,9 @@ def comparison(small, small_config, tmp_path_factory):
     }
     save_config(mnist_ga.Config(**asdict(small_config) | brief), config)
     arguments = ["compare", "--config", str(config), "--out", str(directory), *ROWS]
+    small.clear()
     mnist_ga.main(arguments)
+    assert len(small) == 7, "programs are forgotten after each run"
     return directory, arguments
 
 

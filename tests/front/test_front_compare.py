@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from small_runs import few, load_few
+from small_runs import few, keep_programs, load_few
 
 from experiments.datasets.catalog import load
 from experiments.front import baselines, methods, report, training
@@ -27,14 +27,17 @@ METHODS = ["--budgets", "cost", "--methods", "gemonn", "descent", "pruning"]
 def small():
     with pytest.MonkeyPatch.context() as patch:
         load_few(patch)
+        kept = keep_programs(patch)
         patch.setattr(report, "_draw", lambda *_: None)  # runs have tests of their own
-        yield
+        yield kept
 
 
 @pytest.fixture(scope="module")
 def compared(small, tmp_path_factory):
     directory = tmp_path_factory.mktemp("compare")
+    small.clear()
     front_compare.main([*FLAGS, *METHODS, "--out", str(directory)])
+    assert len(small) == 3, "programs are forgotten after each run"
     return directory
 
 
