@@ -5,12 +5,11 @@ import fcntl
 import gc
 import os
 import shutil
-from contextlib import contextmanager
-from types import SimpleNamespace
 
 import jax
 import pytest
 from jaxtyping import install_import_hook
+from seen_pictures import seen  # noqa: F401
 
 install_import_hook("gajax", "beartype.beartype")
 # One process for each core: threads of their libraries for linear algebra would only wait for each
@@ -212,28 +211,6 @@ def front_run(front_config, front_dataset, made_once):
     return made_once(
         "front_run", lambda directory: training.run(front_config, front_dataset, directory)
     )
-
-
-@pytest.fixture
-def seen(monkeypatch):
-    """What the last picture was drawn with: its matplotlib figure and panels."""
-    from experiments.autoencoder import figures as autoencoder_figures
-    from experiments.classify import figures as classify_figures
-    from experiments.front import figures as front_figures
-    from experiments.front import weight_figures
-    from experiments.reporting.canvas import canvas
-
-    last = SimpleNamespace()
-
-    @contextmanager
-    def watched(*args, **options):
-        with canvas(*args, **options) as figure:
-            yield figure
-        last.figure, last.panels = figure, figure.axes
-
-    for module in (autoencoder_figures, classify_figures, front_figures, weight_figures):
-        monkeypatch.setattr(module, "canvas", watched)
-    return last
 
 
 @pytest.fixture(scope="session")
