@@ -1,6 +1,5 @@
 """Writing the results of a run, and loading them without executing code from files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from experiments.autoencoder.results import Results
 from experiments.reporting.tables import show_outcome
 from experiments.running import files, meter
 from experiments.running.cli import InputError
-from experiments.running.run_directory import write_text
+from experiments.running.run_directory import save_summary
 
 COLUMNS: tuple[str, ...] = (
     "phase",
@@ -37,7 +36,7 @@ def save(results: Results, directory: Path) -> None:
     gajax.save(results.trained.params, directory / "model.safetensors")
     svm_file.save(results.svm, directory / "svm.skops")
     _draw(results, directory / "figures")
-    write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
+    save_summary(results.summary, directory)
 
 
 def load(directory: Path, model: TiedAutoencoder) -> tuple[Trained, Pipeline]:

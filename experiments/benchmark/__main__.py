@@ -1,7 +1,7 @@
 """The command `python -m experiments.benchmark`."""
 
 from experiments.benchmark.command import main
-from experiments.running.cli import run_main
+from experiments.running import process
 
 if __name__ == "__main__":
-    raise SystemExit(run_main(main, "benchmark"))
+    process.run(main, "benchmark")

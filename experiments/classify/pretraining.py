@@ -1,6 +1,5 @@
 """Pre-training of encoders, selection on held-out images, and evaluation as classifiers."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +67,7 @@ def run(config: ClassifyConfig, dataset: Dataset, directory: Path) -> None:
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
-    run_directory.write_text(directory / "summary.json", json.dumps(summary, indent=2) + "\n")
+    run_directory.save_summary(summary, directory)
 
 
 def _choose_encoders(

@@ -1,7 +1,6 @@
 """Writing the results of a front, and loading them without executing code from files."""
 
 import csv
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from experiments.front.results import Results
 from experiments.reporting.tables import show_outcome
 from experiments.running import files, meter, model_files
 from experiments.running.cli import InputError
-from experiments.running.run_directory import write_text
+from experiments.running.run_directory import save_summary
 
 COLUMNS = (
     "generation",
@@ -78,7 +77,7 @@ def save(results: Results, directory: Path) -> None:
     _save_front(results.front, directory / "front.csv")
     _save_front(results.members, directory / "population.csv")
     _draw(results, directory / "figures")
-    write_text(directory / "summary.json", json.dumps(results.summary, indent=2) + "\n")
+    save_summary(results.summary, directory)
 
 
 def load_front(path: Path) -> Front:

@@ -3,6 +3,7 @@
 Importing this module imports matplotlib.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from experiments.running.run_directory import write_bytes
 from gajax.plotting import BLUE as BLUE
 from gajax.plotting import DARK as DARK
 from gajax.plotting import GREY as GREY
@@ -30,7 +32,9 @@ def canvas(path: Path, width: int, height: int, **options: Any) -> Iterator[Figu
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, **options)
         yield figure
-        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None})
+        write_bytes(path, content.getvalue())
 
 
 def to_images(values: np.ndarray, shape: Shape) -> np.ndarray:

@@ -1,18 +1,16 @@
 """Saves the state of a run at regular intervals and on interruption."""
 
-import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxtyping import PyTree
 
-from experiments.running import checkpoints, memory, run_directory
+from experiments.running import checkpoints, memory, run_directory, signals
 from experiments.running.cli import InputError, Interrupted
 from experiments.running.resuming import parse_interval, refuse_differences
 
@@ -58,12 +56,15 @@ class CheckpointManager:
         self._ended = 0  # generations since the latest checkpoint
         self._saved = time.monotonic()
         self._signal: int | None = None
+        self._collect: Collect | None = None  # of the latest step
 
         # Before anything is written, because it may be refused.
         self.resumed = self._load(self._folder) or self._load(self._state)
         if self.resumed:
             saved = self.resumed.facts["identity"]
             refuse_differences(saved, identity, extensible)
+            if "ended" in self.resumed.facts:  # without finite losses
+                raise InputError(self.resumed.facts["ended"])
             if saved != identity and self._folder.exists():
                 # The checkpoint may be of the final refinement, which is done anew.
                 self.resumed = self._load(self._state) or self.resumed
@@ -80,28 +81,17 @@ class CheckpointManager:
             facts = {**facts, "identity": self._identity}
             checkpoints.save(self._state, trees, facts, kept=1)
 
-    def delete_checkpoints(self) -> None:
-        """Delete the checkpoints of a finished run."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Defer SIGINT and SIGTERM within the block to the next call of `step`.
+        """Defer stop signals within the block to the next call of `step` or the end of the block.
 
         A second signal ends the process immediately.
         """
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        # Signals that are ignored, as in background jobs, stay ignored.
-        before = {
-            number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN
-        }
-        for number in before:
-            signal.signal(number, self._notice)
-        try:
+        with signals.handled(self._notice):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if self._signal is not None:
+                self._stop()
+        self._collect = None  # it holds arrays
 
     def step(self, ended: bool, collect: Collect) -> None:
         """Save a checkpoint if one is due; raise Interrupted after a signal.
@@ -111,16 +101,16 @@ class CheckpointManager:
           collect: returns the trees and facts to save.
         """
         self._ended += ended
+        self._collect = collect
         if self._generations is None:
             is_due = time.monotonic() - self._saved >= self._seconds
         else:
             is_due = self._ended >= self._generations
         if not is_due and self._signal is None:
             return
-        self._save(collect)
         if self._signal is not None:
-            name = signal.Signals(self._signal).name
-            raise Interrupted(f"interrupted by {name}, state saved", 128 + self._signal)
+            self._stop()
+        self._save(collect)
 
     @contextmanager
     def save_on_failure(self, collect: Collect) -> Iterator[None]:
@@ -128,12 +118,22 @@ class CheckpointManager:
         try:
             yield
         except InputError as error:
-            self._save(collect)
+            self._save(collect, ended=str(error))
             raise InputError(f"{error}; the state is saved in {self._folder}") from None
 
-    def _save(self, collect: Collect) -> None:
+    def _stop(self) -> NoReturn:
+        """Save the latest step, if there is one, and raise Interrupted."""
+        assert self._signal is not None
+        text = f"interrupted by {signals.name(self._signal)}"
+        if self._collect is not None:
+            self._save(self._collect)
+            text += ", state saved"
+        raise Interrupted(text, signals.status(self._signal))
+
+    def _save(self, collect: Collect, **more: Any) -> None:
         trees, facts = collect()
-        checkpoints.save(self._folder, trees, {**facts, "identity": self._identity})
+        facts = {**facts, **more, "identity": self._identity}
+        checkpoints.save(self._folder, trees, facts)
         self._ended, self._saved = 0, time.monotonic()
 
     def _load(self, folder: Path) -> checkpoints.Checkpoint | None:
@@ -142,7 +142,6 @@ class CheckpointManager:
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signal = number
-        signal.signal(number, signal.SIG_DFL)
         # The display has hidden the cursor, and a second signal would leave it hidden.
         shown = _SHOW_CURSOR if sys.stderr.isatty() else ""
         print(f"{shown}saving; interrupt again to exit immediately", file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from experiments.running import run_directory
 from experiments.running.cli import InputError
 from gajax import sharding
 
@@ -74,9 +75,9 @@ def save(folder: Path, trees: PyTree, facts: dict[str, Any], kept: int = KEPT) -
             orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)
         (partial / "facts.json").write_text(json.dumps(facts))
         (partial / "manifest.json").write_text(json.dumps(_digests(partial), indent=1))
-        _flush(partial)
+        run_directory.flush(partial)
         os.replace(partial, folder / f"{number:08}")
-        _flush(folder)
+        run_directory.flush(folder)
     except Exception as error:  # Orbax raises ValueError for a full disk
         reason = " ".join(str(error).split())
         # The cause is at the end of a long message.
@@ -148,15 +149,3 @@ def _digests(checkpoint: Path) -> dict[str, str]:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             digests[path.relative_to(checkpoint).as_posix()] = digest
     return digests
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder to disk, files and directory entries included."""
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir() and os.name == "nt":
-            continue  # Windows cannot open directories
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -27,7 +27,7 @@ class InputError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interruption after the state was saved, described in one sentence."""
+    """An interruption by a stop signal, described in one sentence."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)

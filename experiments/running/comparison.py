@@ -89,7 +89,12 @@ def open_directory(given: Any, name: str) -> Iterator[Path]:
     directory = given.out or run_directory.new_directory(None, name)
     run_directory.make_directory(directory)
     advice = f"resume with the same command and --out {shlex.quote(str(directory))}"
-    with run_directory.locked(directory, "--out"), resuming.advice_on_interruption(advice):
+    told = resuming.advice_on_interruption(advice, directory)
+    with (
+        run_directory.locked(directory, "--out"),
+        run_directory.removed_if_empty(directory),
+        told,
+    ):
         yield directory
 
 
@@ -105,6 +110,7 @@ def is_done(config: RunConfig, directory: Path) -> bool:
     }
     if replace(saved, **shown) != config:
         raise InputError(f"--out must not hold runs with other settings, such as {directory}")
+    run_directory.tidy(directory)
     return True
 
 

@@ -8,8 +8,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from experiments.running import cache, devices, resuming, run_directory, seeds
-from experiments.running.cli import run_main, split_command
+from experiments.running import (
+    cache,
+    devices,
+    process,
+    resuming,
+    run_directory,
+    seeds,
+    signals,
+)
+from experiments.running.cli import split_command
 from experiments.running.parsing import parse
 
 if TYPE_CHECKING:
@@ -41,7 +49,7 @@ class Program(NamedTuple):
 def start(program: Program) -> NoReturn:
     """Run the command line of this process and exit."""
     cache.enable_compilation_cache()
-    raise SystemExit(run_main(partial(main, program), program.name))
+    process.run(partial(main, program), program.name)
 
 
 def train(program: Program, config: Any, **options: Any) -> Any:
@@ -73,14 +81,17 @@ def main(program: Program, arguments: list[str]) -> None:
             run_directory.require_empty(config.out)
             rows = {config.method: seeds.per_seed(config)}
             return dry_run.describe(config, rows, dataset, program.training(), together=True)
-        opened = run_directory.open_run(config.out, config.resume, program.name, reports)
-        with opened as directory:
+        with signals.ending(program.name):
             from experiments.running import runs  # late: it imports JAX
 
+            training = program.training()
+        opened = run_directory.open_run(config.out, config.resume, program.name, reports)
+        with opened as directory:
             advice = f"resume with: {module} --resume {shlex.quote(str(directory))}"
-            with resuming.advice_on_interruption(advice) if reports else nullcontext():
+            told = resuming.advice_on_interruption(advice, directory) if reports else nullcontext()
+            with told:
                 config = config if reports else replace(config, quiet=True)
-                runs.run_seeds(program.training(), config, dataset, directory)
+                runs.run_seeds(training, config, dataset, directory)
 
 
 def _summary(command: Callable[[list[str]], None]) -> str:

@@ -6,8 +6,10 @@ import math
 import signal
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.running import run_directory
 from experiments.running.cli import InputError, Interrupted, flag
 
 if TYPE_CHECKING:
@@ -80,15 +82,26 @@ def refuse_differences(
 
 
 @contextmanager
-def advice_on_interruption(advice: str) -> Iterator[None]:
-    """Add advice on how to resume to interruptions within the block."""
+def advice_on_interruption(advice: str, directory: Path) -> Iterator[None]:
+    """Add advice on how to resume to interruptions and failures of the disk within the block.
+
+    It depends on what is in the directory of the run or the comparison by then.
+    """
     try:
         yield
-    except Interrupted as interrupted:
-        raise Interrupted(f"{interrupted}; {advice}", interrupted.status) from None
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {advice}", 128 + signal.SIGINT) from None
     except BrokenPipeError:
         raise
+    except KeyboardInterrupt as error:
+        status = error.status if isinstance(error, Interrupted) else 128 + signal.SIGINT
+        text = str(error) or "interrupted"
+        raise Interrupted(f"{text}; {_what_now(advice, directory)}", status) from None
     except OSError as error:
-        raise OSError(f"{error}; {advice}") from error
+        raise OSError(f"{error}; {_what_now(advice, directory)}") from error
+
+
+def _what_now(advice: str, directory: Path) -> str:
+    if not directory.is_dir():
+        return f"the directory {directory} is gone"
+    if run_directory.is_finished(directory):
+        return f"{directory} is finished"
+    return advice if any(directory.iterdir()) else "nothing was written"

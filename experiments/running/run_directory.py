@@ -3,11 +3,13 @@
 import csv
 import dataclasses
 import json
+import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None
+
+_PARTIAL = ".partial"
+"""Ends the names of files that are being written."""
 
 
 def new_directory(out: Path | None, name: str) -> Path:
@@ -36,8 +41,13 @@ def new_directory(out: Path | None, name: str) -> Path:
 
 
 def require_empty(out: Path | None) -> None:
-    """Raise InputError unless `out` is None, absent or an empty directory."""
-    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    """Raise InputError unless `out` is None, absent or an empty directory.
+
+    A process that was killed while it wrote its first file has left nothing of use.
+    """
+    if out is None or not out.exists():
+        return
+    if not out.is_dir() or {path.name for path in out.iterdir()} - {f"config.json{_PARTIAL}"}:
         raise InputError(f"--out must be a new or an empty directory, not {out}")
 
 
@@ -49,7 +59,7 @@ def open_run(out: Path | None, resume: Path | None, name: str, reports: bool) ->
     """
     if reports:
         directory = resume or new_directory(out, name)
-        with locked(directory, "--resume" if resume else "--out"):
+        with locked(directory, "--resume" if resume else "--out"), removed_if_empty(directory):
             yield directory
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
@@ -58,35 +68,38 @@ def open_run(out: Path | None, resume: Path | None, name: str, reports: bool) ->
 
 @contextmanager
 def locked(directory: Path, flag: str) -> Iterator[None]:
-    """Lock the directory; InputError if another process has locked it."""
+    """Lock the directory; InputError if another process has locked it or the folder around it.
+
+    The folder around it may be that of several runs, which train together or are compared.
+    """
     if fcntl is None:
         yield
         return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            free = f"a directory that no other run uses, not {directory}"
-            raise InputError(f"{flag} must be {free}") from None
-        except OSError:
-            pass  # a file system without locks
+    with ExitStack() as stack:
+        modes = {directory.absolute().parent: fcntl.LOCK_SH, directory: fcntl.LOCK_EX}
+        for folder, mode in modes.items():
+            try:
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+            except BlockingIOError:
+                free = f"a directory that no other run uses, not {directory}"
+                raise InputError(f"{flag} must be {free}") from None
+            except OSError:
+                pass  # a file system without locks, or a folder that may not be read
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
-def removed_if_refused(directory: Path) -> Iterator[None]:
-    """Remove the directory, if it is empty, when the block raises InputError."""
+def removed_if_empty(directory: Path) -> Iterator[None]:
+    """Remove the directory when the block raises before it has written a config."""
     try:
         yield
-    except InputError:
-        if any(directory.iterdir()):  # a resumed run
-            raise
-        directory.rmdir()
-        if directory.parent == Path("runs"):
-            with suppress(OSError):  # not empty if it holds other runs
+    except BaseException:
+        (directory / f"config.json{_PARTIAL}").unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or gone
+            directory.rmdir()
+            if directory.parent == Path("runs"):
                 directory.parent.rmdir()
         raise
 
@@ -124,9 +137,61 @@ def save_config(config: "DataclassInstance", path: Path) -> None:
     write_text(path, json.dumps(dataclasses.asdict(config), default=str, indent=2) + "\n")
 
 
+def save_summary(summary: dict[str, Any], directory: Path) -> None:
+    """Write the summary, which marks the run as finished, after all else is on the disk.
+
+    Numbers that are not finite, which JSON lacks, become null.
+    """
+    flush(directory)
+    text = json.dumps(_finite(summary), indent=2, allow_nan=False)
+    write_text(directory / "summary.json", text + "\n")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    partial = path.with_name(path.name + ".partial")
+    """Write a file atomically, and flush it to the disk."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, and flush it to the disk."""
+    partial = path.with_name(path.name + _PARTIAL)
     partial.unlink(missing_ok=True)  # it may be a link to a file elsewhere
-    partial.write_text(text)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(content)
+        _flush(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def flush(folder: Path) -> None:
+    """Flush a folder to the disk, with all files and folders below it."""
+    for path in [*folder.rglob("*"), folder]:
+        _flush(path)
+
+
+def tidy(directory: Path) -> None:
+    """Delete what a finished run needs no more, as after a kill between its end and this."""
+    for path in [directory / "checkpoints", *directory.rglob(f"*{_PARTIAL}")]:
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # a folder, or in a directory of somebody else
+            path.unlink()
+
+
+def _flush(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open directories
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

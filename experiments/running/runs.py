@@ -138,8 +138,8 @@ def run_together(
             with progress.status("drawing the figures"):
                 training.save(results, directory)
             finished.append(results)
-    if manager:
-        manager.delete_checkpoints()
+    for directory in directories:
+        run_directory.tidy(directory)
     return finished
 
 
@@ -151,8 +151,7 @@ def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Pa
     if _is_complete(config, directory):
         print(f"{directory} is finished")
         return
-    with run_directory.removed_if_refused(directory):
-        capacity = training.capacity(config, dataset).runs
+    capacity = training.capacity(config, dataset).runs
     if config.seeds is None:
         (results,) = run_together(training, [config], dataset, [directory])
         training.table(results, directory)
@@ -182,7 +181,10 @@ def _is_complete(config: RunConfig, directory: Path) -> bool:
         return False
     saved = load_config(type(config), directory / "config.json", type(config)())
     names = saved.lowest_extensions(directory)
-    return all(getattr(saved, name) == getattr(config, name) for name in names)
+    if any(getattr(saved, name) != getattr(config, name) for name in names):
+        return False
+    run_directory.tidy(directory)
+    return True
 
 
 def _groups(numbers: Sequence[int], capacity: int, path: Path) -> list[Sequence[int]]:

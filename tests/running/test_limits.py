@@ -7,6 +7,7 @@ import pytest
 from experiments import gemonn, mnist_ga
 from experiments.running import comparison, memory, runs
 from experiments.running.cli import Interrupted
+from experiments.running.run_directory import save_config
 
 GIB = 2**30
 
@@ -69,8 +70,9 @@ def test_advice_quotes_a_path_for_the_shell(tmp_path):
     given = type("Given", (), {"out": tmp_path / "my 'own' runs"})
     with (
         pytest.raises(Interrupted) as caught,
-        comparison.open_directory(given, "gemonn-compare"),
+        comparison.open_directory(given, "gemonn-compare") as directory,
     ):
+        (directory / "ladder-0").mkdir()
         raise KeyboardInterrupt
     words = shlex.split(str(caught.value).partition("resume with ")[2])
     assert words[-2:] == ["--out", str(given.out)]
@@ -78,7 +80,8 @@ def test_advice_quotes_a_path_for_the_shell(tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist_ga", "gemonn"])
 def test_advice_on_resuming_quotes_a_path_for_the_shell(name, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(training, config, dataset, directory):
+        save_config(config, directory / "config.json")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runs, "run_seeds", interrupted)
