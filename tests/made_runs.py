@@ -41,7 +41,7 @@ def make_run(folder):
     save_file(arrays, folder / "model.safetensors")
     svm_file.save(make_svm(), folder / "svm.skops")
     save_config(Config(layers=LAYERS), folder / "config.json")
-    (folder / "summary.json").write_text("{}")
+    (folder / "summary.json").write_text(json.dumps({"method": "ga", "seed": 0, "cost": 10.0}))
     digit = np.zeros((28, 28), np.uint8)
     digit[4:24, 12:16] = 255
     Image.fromarray(digit).save(folder / "digit.png")

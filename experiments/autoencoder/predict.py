@@ -2,7 +2,8 @@
 
 import json
 import math
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from experiments.autoencoder.config import PRESETS, Config, check
+from experiments.autoencoder.rows import SUMMARY
 from experiments.running import run_directory
 from experiments.running.cli import (
     CommandParser,
@@ -38,8 +40,7 @@ def predict(
     two largest decision values; the warning is a sentence if the picture is doubtful, else None.
     InputError if the run or a picture is unreadable.
     """
-    if not os.path.isfile(run / "summary.json"):
-        raise InputError(f"--run must be the directory of a finished run, not {run}")
+    run_directory.require_finished(run, "--run", SUMMARY)
     try:
         config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
     except InputError as error:
@@ -72,13 +73,15 @@ def predict(
     if not (np.isfinite(features).all() and np.isfinite(restored).all()):
         raise InputError(f"--run {run} has a model whose outputs are not finite")
     predicted = predict_with_margins(svm, features)
+    if not np.isfinite(predicted[1]).all():
+        raise InputError(f"--run {run} has an SVM whose decision values are not finite")
     run_directory.make_directory(out)
     predictions = []
     for path, original, back, digit, margin, warning in zip(
         paths, np.asarray(pixels), restored, *predicted, doubts, strict=True
     ):
-        target = _free(out / f"{path.stem}.png")
-        figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
+        with _new_file(out / f"{path.stem}.png") as target:
+            figures.pair(target, original, back, shape, f"{digit}, by a margin of {margin:.2f}")
         predictions.append(
             {
                 "path": str(path),
@@ -109,7 +112,7 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     predictions = predict(given.run, given.images, given.out, given.invert)
     if given.json:
-        print(json.dumps(predictions, indent=2))
+        print(json.dumps(predictions, indent=2, allow_nan=False))
         return
     table = Table("image", "digit", "margin", "reconstruction")
     for row in predictions:
@@ -130,10 +133,22 @@ def _predictions(run: Path) -> Path:
     return folder
 
 
-def _free(path: Path) -> Path:
-    """The path, or the first numbered variant that does not exist."""
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """Create the path or its first numbered variant that does not exist, to be overwritten.
+
+    Another process may do the same. An error removes the file.
+    """
     number, candidate = 1, path
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = path.with_stem(f"{path.stem}-{number}")
-    return candidate
+    while True:
+        try:
+            candidate.open("xb").close()
+            break
+        except FileExistsError:
+            number += 1
+            candidate = path.with_stem(f"{path.stem}-{number}")
+    try:
+        yield candidate
+    except BaseException:
+        candidate.unlink(missing_ok=True)
+        raise

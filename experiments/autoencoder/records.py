@@ -10,6 +10,7 @@ from experiments.autoencoder.rows import (
     PUBLISHED,
     ROWS,
     SECTIONS,
+    SUMMARY,
     TUNED,
     is_baseline,
     name_of,
@@ -22,7 +23,7 @@ from experiments.running.cli import printable, show
 
 def read_all(directory: Path) -> list[dict[str, Any]]:
     """Read the summaries of all runs in a directory; InputError if one is damaged."""
-    return comparison.summaries(directory, methods.METHODS, MEASURES)
+    return comparison.summaries(directory, methods.METHODS, SUMMARY)
 
 
 def table(directory: Path) -> None:

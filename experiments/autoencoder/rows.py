@@ -2,6 +2,8 @@
 
 from typing import Literal, get_args
 
+from experiments.running import files
+
 Row = Literal[
     "ga-tanh",
     "ga-relu",
@@ -32,6 +34,17 @@ MEASURES = {
     "seconds": ("seconds", "{:.0f}"),
     "tuning_cost": ("cost of tuning", "{:.3g}"),
 }
+
+SUMMARY: files.Schema = {
+    "activation": files.is_text,
+    "equal": files.is_text,
+    "density": files.within(0, 1),
+    "svm_c": files.within(0),
+    "svm_gamma": files.within(0),
+    **{f"{part}_rmse": files.within(0) for part in ("train", "validation", "test")},
+    **{f"{part}_accuracy": files.within(0, 1) for part in ("validation", "test")},
+}
+"""What `summary.json` holds beside what it does of any run."""
 
 PUBLISHED = {
     "ga-tanh": (0.9831, 0.0996),

@@ -36,6 +36,8 @@ _LEAVES = ("JsonNode", "TypeNode", "NdArrayNode")
 _CLASSES = 10
 _SUPPORT_VECTORS = 100_000
 _LIST_BYTES = 2**16
+_LARGEST = 1e100
+"""Beyond which decision values may overflow."""
 
 
 def save(svm: Pipeline, path: Path) -> None:
@@ -111,12 +113,12 @@ def _rebuild(saved: dict[str, Any], features: int) -> Pipeline:
         "_intercept_": (pairs,),
     }
     if not (
-        all(isinstance(value, float) and 0 < value < math.inf for value in (c, gamma))
+        all(isinstance(value, float) and 0 < value <= _LARGEST for value in (c, gamma))
         and {*classes.tolist()} <= {*range(_CLASSES)}
         and count > 1
         and (np.diff(classes) > 0).all()
         and all(saved[name].shape == shape for name, shape in shapes.items())
-        and all(np.isfinite(saved[name]).all() for name in shapes)
+        and all((np.abs(saved[name].astype(float)) <= _LARGEST).all() for name in shapes)
         and (saved["_n_support"] >= 0).all()
         and saved["_n_support"].sum() == vectors > 0
     ):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from experiments.classify.pretraining import DENSE, NO_PRETRAINING
 from experiments.datasets.catalog import DATASETS
 from experiments.front.rows import NAMES
 from experiments.reporting import significance, tables
-from experiments.running import comparison, files
+from experiments.running import comparison, files, run_directory
 from experiments.running.cli import printable, show
 from experiments.running.run_directory import write_text
 
@@ -44,7 +43,7 @@ def read_all(directory: Path) -> list[Result]:
     records = []
     for path in sorted(directory.glob("*/summary.json")):
         try:
-            records += _read(files.read_json(path))
+            records += _read(run_directory.read_summary(path.parent))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             raise comparison.damaged_run(path) from None
     return sorted(records, key=lambda result: result.seed)
@@ -53,16 +52,16 @@ def read_all(directory: Path) -> list[Result]:
 def _read(summary: dict[str, Any]) -> list[Result]:
     dataset, seed = summary["dataset"], summary["seed"]
     cost, seconds = summary["cost"], summary["seconds"]
-    if dataset not in DATASETS or type(seed) is not int:
+    if dataset not in DATASETS or seconds is None:
         raise ValueError
-    records = []
+    records, is_share = [], files.within(0, 1)
     for row in summary["rows"]:
         name, density = row["name"], row["density"]
         for title, values in ((name + KEPT, row["kept"]), (name, row["free"])):
             if values is not None:
                 costs = float(density), float(cost), float(seconds)
                 repeats = tuple(map(float, values))
-                if not (repeats and type(name) is str and all(map(math.isfinite, costs + repeats))):
+                if not (repeats and type(name) is str and all(map(is_share, (density, *values)))):
                     raise ValueError
                 records.append(Result(dataset, title, seed, *costs, repeats))
     return records

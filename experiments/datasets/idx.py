@@ -1,12 +1,12 @@
 """Reader of IDX files, the format of MNIST and Fashion-MNIST."""
 
-import gzip
 import os
 import struct
 import zlib
+from collections.abc import Callable
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -19,6 +19,8 @@ FILES = {
 _IMAGE_SIZE = (28, 28)
 _CLASSES = 10
 _MAX_ITEMS = 100_000
+_MAX_MEMBERS = 10_000  # a file compressed in blocks of 64 kilobytes has a thousand
+_CHUNK, _GZIP = 2**16, 31  # of zlib: the format gzip
 _MAX_BYTES = _MAX_ITEMS * prod(_IMAGE_SIZE) + 1_000  # compressed or not
 
 
@@ -59,8 +61,9 @@ def _read(path: Path, item_shape: tuple[int, ...]) -> np.ndarray:
     try:
         if files.size(path) > _MAX_BYTES:
             raise ValueError(f"{path.name} is larger than {_MAX_BYTES:,} bytes")
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            return _read_stream(stream, path.name, item_shape)
+        with path.open("rb") as stream:
+            read = _inflate(stream, path.name) if path.suffix == ".gz" else stream.read
+            return _read_stream(read, path.name, item_shape)
     except EOFError as error:
         raise ValueError(f"{path.name} is truncated") from error
     except zlib.error as error:
@@ -69,11 +72,43 @@ def _read(path: Path, item_shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"{path.name} cannot be read ({error.strerror or error})") from error
 
 
+def _inflate(stream: BufferedReader, name: str) -> Callable[[int], bytes | bytearray]:
+    """The function `read(size)` of the content of a gzip file, which has few members.
+
+    The reader of the standard library goes through millions of empty members without end.
+    """
+    member, members, pending = None, 0, b""
+
+    def read(size: int) -> bytearray:
+        nonlocal member, members, pending
+        content = bytearray()
+        while len(content) < size:
+            pending = pending or stream.read(_CHUNK)
+            if member is None:
+                pending = pending.lstrip(b"\0")  # which may fill the space between members
+                members += bool(pending)
+                member = zlib.decompressobj(_GZIP) if pending else None
+            if members > _MAX_MEMBERS:
+                raise ValueError(f"{name} has more than {_MAX_MEMBERS:,} gzip members")
+            if not pending and member:
+                raise EOFError
+            if member is None:
+                if not stream.peek(1):
+                    break
+                continue
+            content += member.decompress(pending, size - len(content))
+            pending = member.unused_data if member.eof else member.unconsumed_tail
+            member = None if member.eof else member
+        return content
+
+    return read
+
+
 def _read_stream(
-    stream: IO[bytes] | gzip.GzipFile, name: str, item_shape: tuple[int, ...]
+    read: Callable[[int], bytes | bytearray], name: str, item_shape: tuple[int, ...]
 ) -> np.ndarray:
     dimensions = 1 + len(item_shape)
-    header = stream.read(4 + 4 * dimensions)
+    header = read(4 + 4 * dimensions)
     # IDX: two zero bytes, 0x08 for unsigned bytes, then the number of dimensions.
     if header[:4] != bytes((0, 0, 8, dimensions)):
         raise ValueError(f"{name} is not an IDX file of bytes in {dimensions} dimensions")
@@ -86,7 +121,7 @@ def _read_stream(
         raise ValueError(f"{name} claims {count} items, outside 1..{_MAX_ITEMS}")
     size = count * prod(item_shape)
     # One more byte than announced is enough to detect excess content.
-    content = stream.read(size + 1)
+    content = read(size + 1)
     if len(content) < size:
         raise ValueError(f"{name} is truncated")
     if len(content) > size:

@@ -87,9 +87,11 @@ def _read(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
         raise InputError(
             f"{path} cannot be read as a PNG or JPEG picture: it is damaged; give an intact copy"
         ) from None
-    # Pillow raises all of these for damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as a PNG or JPEG picture: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:  # Pillow raises exceptions of any class for damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as a PNG or JPEG picture: {reason}") from error
 
 
 def _require_readable(content: bytes) -> None:

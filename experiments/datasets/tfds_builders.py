@@ -48,13 +48,19 @@ def read(name: str, manual_dir: Path | None = None) -> tuple[str, Splits]:
     the source and {"train" | "test": (images uint8 [N, H, W, C], labels int32 [N])}.
     """
     part = Path(name) / _SETS[name].version
-    stock = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser() / part
-    folder = cache.folder(_FOLDER) / part
+    stock = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    folder = Path(os.path.expanduser(stock)) / part
     with _quiet():
-        if _is_readable(stock):
-            folder = stock
-        elif not _is_readable(folder):
-            _prepare(name, manual_dir)
+        if not _is_readable(folder):
+            root = cache.folder(_FOLDER)
+            if root is None:
+                raise InputError(
+                    f"--dataset {name} cannot be prepared for a user without a home: set "
+                    "GAJAX_CACHE_DIR to a writable folder."
+                )
+            folder = root / part
+            if not _is_readable(folder):
+                _prepare(name, root, manual_dir)
         try:
             builder = tfds.builder_from_directory(folder, file_format="array_record")
             splits = {split: _read_split(builder, split) for split in ("train", "test")}
@@ -101,10 +107,9 @@ def _check_features(folder: Path) -> None:
                 raise ValueError(f"{name} is an unknown feature")
 
 
-def _prepare(name: str, manual_dir: Path | None) -> None:
+def _prepare(name: str, root: Path, manual_dir: Path | None) -> None:
     """Download the published files, verify them and write the set into the cache folder."""
     print(f"preparing {name} ...", file=sys.stderr)
-    root = cache.folder(_FOLDER)
     target = root / name / _SETS[name].version
     try:
         root.mkdir(parents=True, exist_ok=True)

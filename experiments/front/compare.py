@@ -11,7 +11,7 @@ from typing import get_args
 from experiments.datasets.catalog import load
 from experiments.front.config import PRESETS, Config, Method, check, check_dataset
 from experiments.front.rows import Budget, Row, rows_of
-from experiments.running import comparison, files, run_directory
+from experiments.running import comparison, run_directory
 from experiments.running.cli import InputError, flag, require
 
 REFERENCES = ("ladder", "gemonn")
@@ -143,9 +143,9 @@ def _config_of(common: Config, row: Row, seed: int, directory: Path, *, most: in
             continue
         if comparison.is_done(_checked(common, reference, seed), evolved):
             try:
-                summary = files.read_json(evolved / "summary.json")
+                summary = run_directory.read_summary(evolved)
                 budget, steps = float(summary["cost"]), int(summary["sequential_steps"])
-            except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            except (OSError, ValueError):
                 raise comparison.damaged_run(evolved / "summary.json") from None
             break
     else:

@@ -150,8 +150,8 @@ class Config(RunConfig):
         done = 0.0
         for path in run.rglob("metrics.csv"):
             with contextlib.suppress(OSError, ValueError):
-                columns = files.read_columns(path, ["generation"])
-                done = max([done, *columns.get("generation", [])])
+                columns = files.read_columns(path, {"generation": files.Range(0)})
+                done = max([done, *map(float, columns.get("generation", ()))])
         is_begun = not any(run.rglob("summary.json"))
         budget = math.inf if self.budget is None else self.budget
         return {"generations": done + is_begun, "budget": budget}

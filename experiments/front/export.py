@@ -1,6 +1,5 @@
 """Export one network of a finished front."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +33,10 @@ def main(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
-    if not os.path.isfile(given.run / "summary.json"):
-        raise InputError(f"--run must be the directory of a finished run, not {given.run}")
-
     from experiments.front import report  # late, as in `gemonn.train`
-    from experiments.running import model_files
+    from experiments.running import model_files, run_directory
 
+    run_directory.require_finished(given.run, "--run", report.SUMMARY)
     front = report.load_front(given.run / "front.csv")
     index = choose(front, density=given.density, knee=given.knee)
     network = model_files.load_network(given.run / "population.safetensors", index)

@@ -1,6 +1,5 @@
 """Table and figures of a comparison of fronts."""
 
-import math
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -36,7 +35,7 @@ Record = dict[str, Any]
 def read_all(directory: Path) -> list[Record]:
     """Read the records of all runs in a directory; InputError if one is damaged."""
     records = []
-    for summary in comparison.summaries(directory, METHODS, [*_COMMON, "zero_loss"]):
+    for summary in comparison.summaries(directory, METHODS, report.SUMMARY):
         try:
             records += _read(summary)
         except (OSError, ValueError, KeyError, TypeError):
@@ -60,12 +59,15 @@ def table(directory: Path) -> dict[str, list[Record]]:
 def _read(summary: dict[str, Any]) -> list[Record]:
     """One record for a run, or one for each of its individuals if these have names."""
     directory, method, zero_loss = summary["directory"], summary["method"], summary["zero_loss"]
-    names = summary.get("names", [])
-    if not 0 < zero_loss < math.inf or len({*names}) < len(names):
+    names = summary.get("names") or []
+    if zero_loss is None:
         raise ValueError
     titles = [f"loss of {name}" for name in names] or ["best_loss"]
     progress = "sequential_steps", "cost", "log_hypervolume"
-    columns = files.read_columns(directory / "metrics.csv", [*progress, *titles])
+    ranges = {"log_hypervolume": files.Range(0, 1.001)}
+    ranges |= {name: files.Range(0) for name in ("sequential_steps", "cost")}
+    ranges |= {title: files.Range(0, is_finite=False) for title in titles}
+    columns = files.read_columns(directory / "metrics.csv", ranges)
     costs = columns["cost"]
     common = {name: summary[name] for name in ("seed", *_COMMON)}
     row = ROWS.get(directory.name.rpartition("-")[0], Row(method))
@@ -77,8 +79,8 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     if not names:
         front = report.load_front(directory / "front.csv")
         record = _record(common, row.title, front, (costs, columns["best_loss"]))
-        return [{**record, "progress": tuple(np.array(columns[name]) for name in progress)}]
-    population = report.load_front(directory / "population.csv")
+        return [{**record, "progress": tuple(columns[name] for name in progress)}]
+    population = report.load_population(directory / "population.csv")
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = population.cut(index + 1, index)
@@ -87,7 +89,9 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     return records
 
 
-def _record(common: Record, name: str, front: Any, decline: tuple[list, list]) -> Record:
+def _record(
+    common: Record, name: str, front: Any, decline: tuple[np.ndarray, np.ndarray]
+) -> Record:
     best = int(np.argmin(front.train_loss))
     at = {}
     for share in DENSITIES:
@@ -102,7 +106,7 @@ def _record(common: Record, name: str, front: Any, decline: tuple[list, list]) -
         "best_loss": float(front.train_loss[best]),
         "best_test_loss": float(front.test_loss[best]),
         "points": (front.density, front.train_loss),
-        "decline": tuple(map(np.array, decline)),
+        "decline": decline,
     }
 
 

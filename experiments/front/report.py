@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.front import methods
+from experiments.front import baselines, methods
 from experiments.front.config import Config
 from experiments.front.measures import Front, Step, log_hypervolume
 from experiments.front.results import Results
@@ -80,17 +80,53 @@ def save(results: Results, directory: Path) -> None:
     save_summary(results.summary, directory)
 
 
+SUMMARY: files.Schema = {
+    "zero_loss": lambda value: files.within(0)(value) and value > 0,
+    "names": lambda value: (
+        type(value) is list
+        and all(name in baselines.NAMES for name in value)
+        and len({*value}) == len(value) > 0
+    ),
+    "log_hypervolume": files.within(0, 1.001),
+    "front_size": files.within(1),
+}
+"""What `summary.json` holds beside what it does of any run."""
+
+_COLUMNS = {
+    "density": files.Range(0, 1),
+    "train_loss": files.Range(0),
+    "test_loss": files.Range(0),
+    "test_accuracy": files.Range(0, 1),
+}
+_MAY_DIVERGE = {name: files.Range(0, is_finite=False) for name in ("train_loss", "test_loss")}
+
+
 def load_front(path: Path) -> Front:
-    """Load a front or a population; InputError if the file is damaged."""
+    """Load a front, sparsest network first; InputError if the file is damaged."""
+    front = _load(path, _COLUMNS)
+    if (np.diff(front.density) <= 0).any() or (np.diff(front.train_loss) >= 0).any():
+        raise _unreadable(path)
+    return front
+
+
+def load_population(path: Path) -> Front:
+    """Load all individuals, some of which may have diverged; InputError if the file is damaged."""
+    return _load(path, _COLUMNS | _MAY_DIVERGE)
+
+
+def _load(path: Path, ranges: dict[str, files.Range]) -> Front:
     try:
-        values = files.read_columns(path, Front._fields)
-        columns = {name: np.array(column) for name, column in values.items()}
+        columns = files.read_columns(path, ranges)
         front = Front(**{"test_accuracy": None, **columns})
-        if not (len(front.density) and ((front.density >= 0) & (front.density <= 1)).all()):
+        if not len(front.density):
             raise ValueError
     except (OSError, ValueError, TypeError):
-        raise InputError(f"{path} must be a readable front of a finished run") from None
+        raise _unreadable(path) from None
     return front
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(f"{path} must be a readable front of a finished run")
 
 
 def table(results: Results, directory: Path) -> None:

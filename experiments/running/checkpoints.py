@@ -22,12 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments.running import run_directory
+from experiments.running import files, run_directory
 from experiments.running.cli import InputError
 from gajax import sharding
 
 KEPT = 3
 """Number of newest checkpoints that a run keeps."""
+
+_FACTS_BYTES = 2**30
+"""Limit for what is not in arrays: the rows of all generations, in a file with a checksum."""
 
 
 class Checkpoint(NamedTuple):
@@ -102,8 +105,9 @@ def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
         if reason := _damage(checkpoint):
             say(f"checkpoint {checkpoint} is damaged ({reason}), trying the previous one")
             continue
-        names = orbax.checkpoint.PyTreeCheckpointer().restore((checkpoint / "arrays").resolve())
-        facts = json.loads((checkpoint / "facts.json").read_text())
+        facts = files.read_json(checkpoint / "facts.json", most=_FACTS_BYTES)
+        with _quiet():
+            names = orbax.checkpoint.PyTreeCheckpointer().restore((checkpoint / "arrays").resolve())
         return Checkpoint(iter([np.asarray(names[name]) for name in sorted(names)]), facts)
     if found:
         raise InputError(f"--resume must name a run with an intact checkpoint, not {folder.parent}")
@@ -132,9 +136,9 @@ def _checkpoints(folder: Path) -> list[Path]:
 def _damage(checkpoint: Path) -> str | None:
     """Describe the damage of the checkpoint; None if it is intact."""
     try:
-        expected = dict(json.loads((checkpoint / "manifest.json").read_text()))
+        expected = files.read_json(checkpoint / "manifest.json")
         found = _digests(checkpoint)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     changed = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
     return f"{changed[0]} is missing, added or changed" if changed else None

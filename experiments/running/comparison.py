@@ -179,8 +179,8 @@ def _tuned(make: Make, row: Row, directory: Path) -> Any:
 def _read(path: Path, measure: Callable[[Mapping[str, Any]], Any]) -> float:
     """A measure of a summary; InputError if it is damaged."""
     try:
-        return float(measure(files.read_json(path)))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return float(measure(run_directory.read_summary(path.parent)))
+    except (OSError, ValueError, KeyError, TypeError):
         raise damaged_run(path) from None
 
 
@@ -193,24 +193,21 @@ def run_once(config: RunConfig, directory: Path, run: Callable[[Path], object]) 
 
 
 def summaries(
-    directory: Path, methods: Collection[str], measures: Iterable[str]
+    directory: Path, methods: Collection[str], schema: files.Schema
 ) -> list[dict[str, Any]]:
     """Read the summaries of all runs in a directory, and add the `directory` of each.
 
-    InputError if one has an unknown method or no seed, or if a measure is not a number.
+    InputError if one has an unknown method or does not fit the schema.
     """
     rows = []
     for path in sorted(directory.glob("*/summary.json")):
         try:
-            summary = files.read_json(path)
-            is_one = summary["method"] in methods and type(summary["seed"]) is int
-            known = [summary[name] for name in measures if summary.get(name) is not None]
-            if not (is_one and all(type(value) in (int, float) for value in known)):
+            summary = run_directory.read_summary(path.parent, schema)
+            if summary["method"] not in methods:
                 raise ValueError
-            rows.append({**summary, "directory": path.parent})
-            math.fsum(known)  # raises for integers beyond the range of floats
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError):
             raise damaged_run(path) from None
+        rows.append({**summary, "directory": path.parent})
     return rows
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ except ImportError:  # on Windows
 
 _USABLE_SHARE = 0.9
 """Share of a machine's memory for runs; the rest is left for other processes."""
+
+_RESERVED = 2**29
+"""Bytes of a process for threads and compiled programs to come, without which XLA may hang."""
 
 _GIGABYTE = 10**9
 
@@ -58,7 +62,22 @@ def available() -> int:
         return stats["bytes_limit"]
     import psutil
 
-    return int(_USABLE_SHARE * min([psutil.virtual_memory().total, *cgroup_limits()]))
+    limits = psutil.virtual_memory().total, *cgroup_limits(), *process_limits()
+    return int(_USABLE_SHARE * min(limits))
+
+
+def process_limits() -> Iterator[int]:
+    """Bytes that the limits of this process, such as `ulimit -v`, leave to it."""
+    import psutil
+
+    if resource is None:
+        return
+    used = psutil.Process().memory_info()
+    taken = {"RLIMIT_AS": used.vms, "RLIMIT_DATA": getattr(used, "data", 0)}
+    for name, count in taken.items():
+        limit, _ = resource.getrlimit(getattr(resource, name))
+        if limit != resource.RLIM_INFINITY:
+            yield max(0, limit - count - _RESERVED)
 
 
 def cgroup_limits(
@@ -67,19 +86,19 @@ def cgroup_limits(
     """Memory limits in bytes that the Linux control groups of this process impose.
 
     Files of version 2 are at the root, those of version 1 below `memory`; a group is also subject
-    to the limits of its ancestors.
+    to the limits of its ancestors. Beyond `memory.high` its processes are slowed down.
     """
     with contextlib.suppress(OSError):
         for line in membership.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
-                folder, name = root, "memory.max"
+                folder, names = root, ("memory.max", "memory.high")
             elif "memory" in controllers.split(","):
-                folder, name = root / "memory", "memory.limit_in_bytes"
+                folder, names = root / "memory", ("memory.limit_in_bytes",)
             else:
                 continue
             parts = Path(path).parts[1:]
-            for depth in range(len(parts) + 1):
+            for depth, name in product(range(len(parts) + 1), names):
                 # The file is missing if the group is not visible, and reads "max" without a limit.
                 with contextlib.suppress(OSError, ValueError):
                     yield int(folder.joinpath(*parts[:depth], name).read_text())

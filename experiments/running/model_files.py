@@ -71,6 +71,8 @@ def _read_network(path: Path, index: int) -> dict[str, np.ndarray]:
     with safe_open(path, "numpy") as file:
         names = {*file.keys()}
         leaves = sorted({name.rpartition("/")[0] for name in names})
+        if not leaves:
+            raise ValueError("it holds no network")
         if names != {f"{leaf}/{part}" for leaf in leaves for part in _PARTS}:
             raise ValueError(f"a leaf must have {', '.join(_PARTS)}")
         network, room = {}, files.NETWORK_BYTES // 4

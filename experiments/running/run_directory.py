@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.running import files
 from experiments.running.cli import InputError
 
 if TYPE_CHECKING:
@@ -107,6 +108,39 @@ def removed_if_empty(directory: Path) -> Iterator[None]:
 def is_finished(directory: Path) -> bool:
     """Whether a run is finished; it writes its summary last."""
     return (directory / "summary.json").is_file()
+
+
+SUMMARY: files.Schema = {
+    "method": files.is_text,
+    "dataset": files.is_text,
+    "seed": files.is_seed,
+    "cost": files.within(0),
+    "gradient_examples": files.within(0),
+    "forward_examples": files.within(0),
+    "sequential_steps": files.within(0),
+    "seconds": files.within(0),
+    "gene_count": files.within(0),
+}
+"""What `summary.json` holds of any run."""
+
+
+def read_summary(directory: Path, schema: files.Schema = {}) -> dict[str, Any]:  # noqa: B006
+    """Read the summary of a finished run, with `SUMMARY` and a further schema.
+
+    Raises OSError or ValueError.
+    """
+    path = directory / "summary.json"
+    return files.read_object(path, {**SUMMARY, **schema}, ("method", "seed", "cost"))
+
+
+def require_finished(directory: Path, flag: str, schema: files.Schema) -> None:
+    """Raise InputError unless the directory holds a finished run with an intact summary."""
+    if not os.path.isfile(directory / "summary.json"):  # False for names that are too long
+        raise InputError(f"{flag} must be the directory of a finished run, not {directory}")
+    try:
+        read_summary(directory, schema)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{flag} {directory} has a damaged summary.json: {error}") from None
 
 
 def make_directory(directory: Path) -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.running import cache, memory, run_directory, seeds
+from experiments.running import cache, files, memory, run_directory, seeds
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.checkpoints import Checkpoint
-from experiments.running.cli import flag
+from experiments.running.cli import InputError, flag
 from experiments.running.config import RunConfig
 from experiments.running.parsing import load_config
 from experiments.running.progress import Progress
@@ -156,11 +156,12 @@ def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Pa
         (results,) = run_together(training, [config], dataset, [directory])
         training.table(results, directory)
         return
+    groups = _groups(config, capacity, directory / "groups.json")
     run_directory.save_config(
         replace(config, config=None, out=None, resume=None), directory / "config.json"
     )
-    numbers = seeds.expand(config.seeds, config.seed)
-    for group in _groups(numbers, capacity, directory / "groups.json"):
+    run_directory.write_text(directory / "groups.json", json.dumps(groups) + "\n")
+    for group in groups:
         configs = [replace(config, seed=seed, seeds=None) for seed in group]
         directories = [directory / f"seed-{seed}" for seed in group]
         if all(map(_is_complete, configs, directories)):
@@ -179,6 +180,7 @@ def _is_complete(config: RunConfig, directory: Path) -> bool:
     """Whether the run is finished, and is not to be extended."""
     if not run_directory.is_finished(directory):
         return False
+    run_directory.require_finished(directory, "--resume", {})
     saved = load_config(type(config), directory / "config.json", type(config)())
     names = saved.lowest_extensions(directory)
     if any(getattr(saved, name) != getattr(config, name) for name in names):
@@ -187,10 +189,16 @@ def _is_complete(config: RunConfig, directory: Path) -> bool:
     return True
 
 
-def _groups(numbers: Sequence[int], capacity: int, path: Path) -> list[Sequence[int]]:
-    """Groups of seeds that train together, stored in a file so that resumed runs reuse them."""
-    if path.exists():
-        return json.loads(path.read_text())
-    groups = [numbers[start : start + capacity] for start in range(0, len(numbers), capacity)]
-    run_directory.write_text(path, json.dumps(groups) + "\n")
+def _groups(config: RunConfig, capacity: int, path: Path) -> list[Sequence[int]]:
+    """Groups of seeds that train together: those of a file, if there is one, for resumed runs."""
+    assert config.seeds is not None
+    numbers = seeds.expand(config.seeds, config.seed)
+    if not path.exists():
+        return [numbers[start : start + capacity] for start in range(0, len(numbers), capacity)]
+    try:
+        groups = files.read_json(path, list)
+        if [seed for group in groups for seed in group] != [*numbers]:
+            raise ValueError("it must hold the seeds of the run")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"--resume needs an intact {path}: {error}") from None
     return groups

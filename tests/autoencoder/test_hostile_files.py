@@ -69,6 +69,28 @@ def test_a_model_whose_outputs_overflow(run, refuses):
 
 
 @pytest.mark.parametrize(
+    "text", ["{}", "[]", "", '{"method": "ga", "seed": 0, "cost": NaN}', "[" * 10**5]
+)
+def test_summaries_of_no_finished_run(text, run, refuses):
+    (run / "summary.json").write_text(text)
+    refuses("has a damaged summary.json")
+
+
+def test_two_predictions_do_not_write_the_same_file(run):
+    """The name is taken before the figure is drawn, in which another process could take it."""
+    paths = [run / "digit.png", run / "copy" / "digit.png"]
+    paths[1].parent.mkdir()
+    shutil.copy(*paths)
+    with predict._new_file(run / "out.png") as first, predict._new_file(run / "out.png") as second:
+        assert (first.name, second.name) == ("out.png", "out-2.png")
+    found = predict.predict(run, paths, run / "predictions")
+    assert len({row["reconstruction"] for row in found}) == 2
+    with pytest.raises(KeyboardInterrupt), predict._new_file(run / "cut.png"):
+        raise KeyboardInterrupt
+    assert not (run / "cut.png").exists()
+
+
+@pytest.mark.parametrize(
     "values, part",
     [
         ({"layers": [784, *[1] * 100_000]}, "at most 1,000 values"),

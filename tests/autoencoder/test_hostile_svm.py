@@ -71,6 +71,8 @@ SVC = {
     "a gamma in words": lambda svc: {"gamma": "scale"},
     "a gamma of zero": lambda svc: {"gamma": 0.0},
     "an infinite C": lambda svc: {"C": float("inf")},
+    "coefficients that overflow": lambda svc: {"_dual_coef_": svc._dual_coef_ * 1e307},
+    "intercepts that overflow": lambda svc: {"_intercept_": svc._intercept_ * 0 + 1e308},
     "a list": lambda svc: {"support_": [1, 2, 3]},
     "single precision": lambda svc: {"_dual_coef_": svc._dual_coef_.astype(np.float32)},
 }

@@ -105,7 +105,7 @@ DAMAGES = {
     ),
     "truncated header": (TEST_IMAGES, lambda content: gzip.decompress(content)[:9], "truncated"),
     "empty": (TEST_LABELS, lambda content: b"", "not an IDX file"),
-    "not gzip": (f"{TEST_LABELS}.gz", gzip.decompress, "cannot be read"),
+    "not gzip": (f"{TEST_LABELS}.gz", gzip.decompress, "a damaged gzip file"),
     "broken gzip": (
         f"{TRAIN_IMAGES}.gz",
         lambda content: content[:5000] + bytes(1000) + content[6000:],

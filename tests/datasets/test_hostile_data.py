@@ -1,5 +1,6 @@
 """Pictures and data sets from others: refused before they take memory or time."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -16,6 +17,7 @@ from PIL import Image, PngImagePlugin
 from refusals import listing, refused, sparse_file
 
 from experiments.datasets import catalog as datasets
+from experiments.datasets import idx
 from experiments.datasets import pictures as digits
 from experiments.running.cli import InputError
 
@@ -139,6 +141,11 @@ IDX = {
     "more than it may hold": (TRAIN_LABELS, struct.pack(">2I", 0x801, 2**32 - 1)),
     "a long name": (f"{TRAIN_LABELS}.gz", named(100_000)),
     "empty parts": (f"{TRAIN_LABELS}.gz", members(1_000) + b"x"),
+    "empty parts without end": (f"{TRAIN_LABELS}.gz", members(3_000_000)),
+    "a header and empty parts without end": (
+        f"{TRAIN_IMAGES}.gz",
+        gzip.compress(struct.pack(">4I", 0x803, 100_000, 28, 28)) + members(3_000_000),
+    ),
     "a pickle": (TRAIN_LABELS, PICTURES["a pickle"]),
 }
 
@@ -152,6 +159,43 @@ def test_idx_files(name, tmp_path, monkeypatch, capsys):
     arguments = ["gemonn", "--dataset", "mnist", "--data-dir", tmp_path]
     line = refused(arguments, tmp_path, monkeypatch, capsys, most=90 * MEGABYTES)
     assert "--data-dir" in line and path.name in line
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(idx_bytes(np.arange(9))),
+        gzip.compress(idx_bytes(np.arange(9))) + bytes(512),
+        gzip.compress(idx_bytes(np.arange(9))[:5]) + gzip.compress(idx_bytes(np.arange(9))[5:]),
+        gzip.compress(b"") * 5_000 + gzip.compress(idx_bytes(np.arange(9))),
+    ],
+    ids=["one part", "zeros behind it", "two parts", "parts without content"],
+)
+def test_ordinary_gzip_files(content, tmp_path):
+    path = tmp_path / f"{TRAIN_LABELS}.gz"
+    path.write_bytes(content)
+    np.testing.assert_array_equal(idx._read(path, ()), np.arange(9))
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [b"Exif\0\0II*\0\x08\0\0\0\x01\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0" + b"II" * 9],
+)
+@pytest.mark.parametrize("error", [struct.error("unpack"), AttributeError("_info"), None])
+def test_orientations_that_cannot_be_read(exif, error, tmp_path, monkeypatch):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(picture("JPEG", exif=exif))
+    if error is None:
+        with contextlib.suppress(InputError):
+            digits.read_image(path)
+        return
+
+    def transpose(image):
+        raise error
+
+    monkeypatch.setattr(digits.ImageOps, "exif_transpose", transpose)
+    with pytest.raises(InputError, match="cannot be read as a PNG or JPEG picture"):
+        digits.read_image(path)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from made_runs import FRONT, SUMMARY, make_front
 from refusals import refused, sparse_file
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 from wrong_files import SPECIAL
 
 from experiments import gemonn
 from experiments.autoencoder import training
+from experiments.front import report
 from experiments.front import training as front_training
 from experiments.running.run_directory import save_config
 
@@ -55,6 +56,16 @@ FRONTS = {
     "a density that is none": FRONT + "nan,0.1,0.1\n",
     "a density above one": FRONT + "1.5,0.1,0.1\n",
     "a density below zero": FRONT + "-1,0.1,0.1\n",
+    "a loss that is none": FRONT.replace("0.2,0.2", "nan,0.2"),
+    "a loss without end": FRONT.replace("0.2,0.2", "0.2,inf"),
+    "a loss below zero": FRONT.replace("0.2,0.2", "0.2,-0.1"),
+    "a row twice": FRONT + FRONT.splitlines()[-1] + "\n",
+    "rows in another order": "\n".join(FRONT.splitlines()[::-1][:3] + [""]),
+    "a network that others dominate": FRONT.replace("0.2,0.2", "0.9,0.2"),
+    "an accuracy in percent": "density,train_loss,test_loss,test_accuracy\n0.1,0.5,0.5,90\n",
+    "lines without end": "density,train_loss,test_loss\n" + "\n" * 3 * MEGABYTES,
+    "rows without end": "density,train_loss,test_loss\r" + "1,1,1\r" * 2 * MEGABYTES,
+    "columns without end": "," * 5 * MEGABYTES,
     "a quote that never ends": FRONT + '"' + "a" * 10**6,
     "zeros": "\0" * 1_000,
     "no text": b"\xff\xfe\xfa".decode("latin-1"),
@@ -73,6 +84,7 @@ POPULATIONS = {
     "a long header": struct.pack("<Q", 5 * MEGABYTES) + b" " * 5 * MEGABYTES,
     "a deep header": struct.pack("<Q", 500_000) + b'{"a":' * 100_000,
     "nothing": b"",
+    "no arrays": save({}),
 }
 
 
@@ -149,6 +161,15 @@ SUMMARIES = {
     "a cost that is true": json.dumps(SUMMARY | {"cost": True}),
     "a time of lists": json.dumps(SUMMARY | {"seconds": [1]}),
 }
+NUMBERS = {
+    "a cost below zero": json.dumps(SUMMARY | {"cost": -1}),
+    "a cost that is none": json.dumps(SUMMARY | {"cost": float("nan")}),
+    "a time without end": json.dumps(SUMMARY | {"seconds": float("inf")}),
+    "a number that none knows and JSON lacks": json.dumps(SUMMARY | {"more": float("nan")}),
+    "a seed below zero": json.dumps(SUMMARY | {"seed": -1}),
+    "nothing in it": "{}",
+    "a hypervolume above one": json.dumps(SUMMARY | {"log_hypervolume": 7}),
+}
 FRONT_SUMMARIES = {
     "no cost": json.dumps({"method": "gemonn", "seed": 0}),
     "a loss of zero": json.dumps(SUMMARY | {"zero_loss": 0}),
@@ -159,6 +180,47 @@ FRONT_SUMMARIES = {
     "many names": json.dumps(SUMMARY | {"names": ["SGD 0.1"] * 10_000}),
     "names that are no list": json.dumps(SUMMARY | {"names": 5}),
 }
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "no object", "deep", "no method"])
+def test_a_front_with_such_a_summary_is_not_finished(name, front, refuses):
+    (front / "summary.json").write_text((SUMMARIES | NUMBERS)[name])
+    refuses("has a damaged summary.json")
+
+
+@pytest.mark.parametrize("name", ["no object", "nothing in it"])
+def test_a_run_with_such_a_summary_is_not_resumed(name, front, tmp_path, monkeypatch, capsys):
+    save_config(gemonn.check(gemonn.Config()), front / "config.json")
+    (front / "summary.json").write_text((SUMMARIES | NUMBERS)[name])
+    arguments = ["gemonn", "--resume", front]
+    assert "summary.json" in refused(arguments, tmp_path, monkeypatch, capsys)
+
+
+def test_individuals_that_have_diverged_belong_to_a_population(front):
+    (front / "population.csv").write_text(FRONT + "1.0,inf,nan\n")
+    assert len(report.load_population(front / "population.csv").density) == 4
+
+
+GROUPS = {
+    "other seeds": "[[0, 1], [7]]",
+    "fewer seeds": "[[0, 1]]",
+    "an object": "{}",
+    "no groups": "[0, 1, 2]",
+    "nothing": "",
+    "no JSON": "\0",
+    "deep": "[" * 100_000,
+    "long": " " * 2 * MEGABYTES,
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_of_seeds(name, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    save_config(gemonn.check(gemonn.Config(seeds=(3,))), run / "config.json")
+    (run / "groups.json").write_text(GROUPS[name])
+    line = refused(["gemonn", "--resume", run], tmp_path, monkeypatch, capsys)
+    assert "--resume needs an intact" in line and "groups.json" in line
 
 
 @pytest.mark.parametrize("name", [*SUMMARIES, *FRONT_SUMMARIES])
@@ -180,6 +242,8 @@ METRICS = {
     "nothing": "",
     "no cost": "sequential_steps,log_hypervolume,best_loss\n1,1,1\n",
     "words": "sequential_steps,log_hypervolume,cost,best_loss\n1,1,a,b\n",
+    "a cost that is none": "sequential_steps,log_hypervolume,cost,best_loss\n1,1,nan,1\n",
+    "a loss below zero": "sequential_steps,log_hypervolume,cost,best_loss\n1,1,1,-1\n",
     "another length": "sequential_steps,log_hypervolume,cost,best_loss\n1,1,1\n",
     "a field without end": 'sequential_steps,log_hypervolume,cost,best_loss\n1,1,"' + "1" * 200_000,
 }
