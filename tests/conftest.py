@@ -68,6 +68,26 @@ def check_keys(request):
         yield
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print the counts of the heavy tests, which `record_property("count", ...)` gives.
+
+    A count is what is counted, how many came out as they should, of how many, and the longest time
+    of one, in seconds, or 0.
+    """
+    totals = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, count in getattr(report, "user_properties", ()):
+                if name == "count" and report.when == "call":
+                    label, good, tried, slowest = count
+                    before = totals.get(label, (0, 0, 0.0))
+                    total = before[0] + good, before[1] + tried, max(before[2], slowest)
+                    totals[label] = total
+    for label, (good, tried, slowest) in totals.items():
+        longest = f", slowest {slowest:.2f} s" if slowest else ""
+        terminalreporter.write_line(f"{label} {good:,} of {tried:,}{longest}")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """Compiled programs take memory, and maps of it, of which a process may have only so many."""

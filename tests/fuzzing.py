@@ -1,4 +1,10 @@
-"""Properties that hold for any values of Hypothesis: a few examples, or thousands if heavy."""
+"""Properties that hold for any values of Hypothesis: a few examples, or thousands if heavy.
+
+GAJAX_HEAVY scales the number of heavy examples, such as 0.01 for a hundredth.
+"""
+
+import os
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,16 +13,32 @@ from hypothesis import strategies as st
 ODD = [0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), -float("inf"), 3e38, -3e38, 1e-45, -1e-39]
 
 
-def fuzz(few, many, /, *, more=None, **strategies):
+SCALE = float(os.environ.get("GAJAX_HEAVY", 1))
+
+
+def scaled(count):
+    """The number of heavy examples."""
+    return max(1, round(SCALE * count))
+
+
+def fuzz(few, many, /, *, more=None, counted=None, **strategies):
     """Make a test of `check(**values, folder)`: always the same examples, or new ones if heavy.
 
-    `more` has the strategies that the heavy ones take instead.
+    `more` has the strategies that the heavy ones take instead. `counted` is what they are counted
+    as, of which none may take two seconds.
     """
 
     def decorate(check):
-        @pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.heavy)])
-        def test(count, tmp_path):
-            is_heavy = count == many
+        @pytest.mark.parametrize("is_heavy", [False, pytest.param(True, marks=pytest.mark.heavy)])
+        def test(is_heavy, tmp_path, record_property):
+            count = scaled(many) if is_heavy else few
+            seconds = []
+
+            def timed(**values):
+                started = time.process_time()
+                check(**values)
+                seconds.append(time.process_time() - started)
+
             fuzzed = settings(
                 max_examples=count,
                 derandomize=not is_heavy,
@@ -24,8 +46,15 @@ def fuzz(few, many, /, *, more=None, **strategies):
                 deadline=None,
                 print_blob=True,
                 suppress_health_check=list(HealthCheck),
-            )(given(**(strategies | (more or {} if is_heavy else {})))(check))
-            fuzzed(folder=tmp_path)
+            )(given(**(strategies | (more or {} if is_heavy else {})))(timed if counted else check))
+            try:
+                fuzzed(folder=tmp_path)
+            finally:
+                if counted:
+                    record_property(
+                        "count", (counted, len(seconds), count, max(seconds, default=0))
+                    )
+            assert max(seconds, default=0) < 2
 
         return test
 

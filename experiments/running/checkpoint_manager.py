@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from experiments.running import checkpoints, memory, run_directory, signals
 from experiments.running.cli import InputError, Interrupted
-from experiments.running.resuming import parse_interval, refuse_differences
+from experiments.running.resuming import machine, parse_interval, refuse_differences
 
 Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
 """Returns the arguments of `checkpoints.save`: trees and facts."""
@@ -52,7 +52,7 @@ class CheckpointManager:
         self._folder, self._state = directory / "checkpoints", directory / "state"
         self._keep_state = keep_state
         self._generations, self._seconds = parse_interval(every)
-        self._identity = identity
+        self._facts = {"identity": identity, "machine": machine()}
         self._ended = 0  # generations since the latest checkpoint
         self._saved = time.monotonic()
         self._signal: int | None = None
@@ -65,6 +65,11 @@ class CheckpointManager:
             refuse_differences(saved, identity, extensible)
             if "ended" in self.resumed.facts:  # without finite losses
                 raise InputError(self.resumed.facts["ended"])
+            was = self.resumed.facts.get("machine", self._facts["machine"])
+            if was != self._facts["machine"]:
+                note = "from here on results are those of an uninterrupted run up to rounding"
+                text = f"the run was saved on {was} and goes on on {self._facts['machine']}: {note}"
+                print(text, file=sys.stderr)
             if saved != identity and self._folder.exists():
                 # The checkpoint may be of the final refinement, which is done anew.
                 self.resumed = self._load(self._state) or self.resumed
@@ -78,8 +83,7 @@ class CheckpointManager:
             return
         trees, facts = collect()
         if memory.size(trees) <= _MOST_KEPT:
-            facts = {**facts, "identity": self._identity}
-            checkpoints.save(self._state, trees, facts, kept=1)
+            checkpoints.save(self._state, trees, {**facts, **self._facts}, kept=1)
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
@@ -132,8 +136,7 @@ class CheckpointManager:
 
     def _save(self, collect: Collect, **more: Any) -> None:
         trees, facts = collect()
-        facts = {**facts, **more, "identity": self._identity}
-        checkpoints.save(self._folder, trees, facts)
+        checkpoints.save(self._folder, trees, {**facts, **more, **self._facts})
         self._ended, self._saved = 0, time.monotonic()
 
     def _load(self, folder: Path) -> checkpoints.Checkpoint | None:

@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import math
+import platform
+import re
 import signal
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,13 +71,31 @@ def run_identity(
     }
 
 
+def machine() -> str:
+    """The device and the versions that results depend on up to rounding."""
+    import jax
+
+    kind, processor = jax.devices()[0].device_kind, platform.processor() or platform.machine()
+    with suppress(OSError):
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        processor = found[1] if found else processor
+    return f"{processor if kind == 'cpu' else kind} with JAX {jax.__version__}"
+
+
 def refuse_differences(
     saved: Mapping[str, str], now: Mapping[str, str], allowed: Collection[str] = ()
 ) -> None:
     """Raise InputError that names the first difference, except in the flags that are allowed."""
     if saved.get(_FORMAT) != now.get(_FORMAT):
-        raise InputError("--resume must name a run of this version of the program")
+        found = f"{now.get(_FORMAT)}, not {saved.get(_FORMAT, 1)}"
+        raise InputError(
+            f"--resume must name a run of this version of the program, whose checkpoints have "
+            f"format {found}: end it with the version that began it"
+        )
     for name in {**now, **saved}:
+        # A flag that the version lacked which began the run has been compared by its default.
+        if name not in saved and name.startswith("--"):
+            continue
         if saved.get(name) != now.get(name) and name not in allowed:
             was = f"{name} must be {saved.get(name)}, as at the start of the run"
             raise InputError(f"{was}, not {now.get(name)}")

@@ -3,18 +3,22 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import jax
 import pytest
+from jax._src import compiler
 
 from experiments import mnist_ga
 from experiments.autoencoder import layerwise
 from experiments.autoencoder import methods as autoencoder_methods
+from experiments.datasets import tfds_builders
 from experiments.front import algorithms as front_algorithms
 from experiments.front import config as front_config
 from experiments.front import networks
 from experiments.running import cache
+from experiments.running.cli import InputError
 
 ROOT = Path(__file__).parents[2]
 KEPT = "JAX_COMPILATION_CACHE_DIR"
@@ -50,6 +54,7 @@ def test_the_second_run_compiles_nothing_and_gives_the_same_bits(tmp_path):
 def environment(monkeypatch, tmp_path):
     """An environment of nothing but a cache folder."""
     monkeypatch.setattr(os, "environ", {"GAJAX_CACHE_DIR": str(tmp_path)})
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which is replaced
     return os.environ
 
 
@@ -71,6 +76,50 @@ def test_the_users_own_settings_go_first(environment):
     cache.enable_compilation_cache()
     assert {name: environment[name] for name in own} == own
     assert environment["JAX_ENABLE_COMPILATION_CACHE"] == "false"
+
+
+def test_a_user_without_a_home_has_no_cache(environment, monkeypatch, tmp_path):
+    def no_home(name):
+        raise RuntimeError("could not determine the home directory")
+
+    del environment["GAJAX_CACHE_DIR"]
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", no_home)
+    monkeypatch.chdir(tmp_path)
+    cache.enable_compilation_cache()
+    assert KEPT not in environment and cache.folder("any") is None and not any(tmp_path.iterdir())
+    monkeypatch.setattr(tfds_builders, "_is_readable", lambda folder: False)
+    with pytest.raises(InputError, match="--dataset mnist .* without a home: set GAJAX_CACHE_DIR"):
+        tfds_builders.read("mnist")
+
+
+def test_the_programs_used_last_are_kept_up_to_a_size(environment, monkeypatch, tmp_path):
+    folder = tmp_path / "compilations"
+    folder.mkdir()
+    for age, size in enumerate((30, 0, 50, 40, 10)):
+        (folder / f"jit_{age}-cache").write_bytes(bytes(size))
+        os.utime(folder / f"jit_{age}-cache", (1_000 - age, 0))
+    monkeypatch.setattr(cache, "_MOST_BYTES", 100)
+    cache.enable_compilation_cache()
+    assert sorted(path.name for path in folder.iterdir()) == ["jit_0-cache", "jit_2-cache"]
+
+
+def test_a_damaged_cache_starts_anew_with_one_line(environment, tmp_path, capsys):
+    cache.enable_compilation_cache()
+    (tmp_path / "compilations" / "jit_x-cache").write_bytes(b"damaged")
+    for number in range(104):
+        for verb in ("reading", "writing"):
+            text = f"Error {verb} persistent compilation cache entry for 'jit_{number}': zlib: no"
+            warnings.showwarning(text, UserWarning, "compiler.py", 1)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("was damaged and starts anew") and second.endswith("written to (no)")
+    assert not any((tmp_path / "compilations").iterdir())
+
+
+def test_jax_warns_of_its_cache_as_expected():
+    """The words that the cache is mended by are those of JAX."""
+    source = Path(compiler.__file__).read_text()
+    for verb in ("reading", "writing"):
+        assert f'f"Error {verb} persistent compilation cache entry for "' in source
 
 
 @pytest.mark.parametrize(

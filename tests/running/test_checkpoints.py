@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint
 import pytest
+from fuzzing import SCALE
 
 from experiments.running import checkpoints
 from experiments.running.cli import InputError
@@ -105,6 +106,7 @@ DAMAGES = {
     "a flipped bit in the manifest": lambda newest: flip(newest / "manifest.json"),
     "an empty manifest": lambda newest: (newest / "manifest.json").write_text(""),
     "a manifest of another kind": lambda newest: (newest / "manifest.json").write_text("[1]"),
+    "a manifest of brackets": lambda newest: (newest / "manifest.json").write_text("[" * 200_000),
     "no manifest": lambda newest: (newest / "manifest.json").unlink(),
     "no arrays": lambda newest: shutil.rmtree(newest / "arrays"),
     "half of the files": lambda newest: [path.unlink() for path in files(newest)[::2]],
@@ -125,6 +127,27 @@ def test_no_flipped_byte_goes_unnoticed(folder, place):
     everything = files(folder / "00000003")
     flip(everything[place % len(everything)])
     assert load(folder)[0] == {"number": 2}
+
+
+@pytest.mark.heavy
+def test_no_flipped_byte_of_a_checkpoint_goes_unnoticed(folder, record_property):
+    """Each in turn, or with GAJAX_HEAVY below 1 as many as it says."""
+    places = [(path, at) for path in files(folder / "00000003") for at in range(len_of(path))]
+    seen, step = 0, max(1, round(1 / SCALE))
+    try:
+        for path, at in places[::step]:
+            content = path.read_bytes()
+            path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+            assert checkpoints._damage(folder / "00000003"), (path, at)
+            path.write_bytes(content)
+            seen += 1
+        assert not checkpoints._damage(folder / "00000003")
+    finally:
+        record_property("count", ("flipped bytes noticed", seen, len(places[::step]), 0))
+
+
+def len_of(path):
+    return path.stat().st_size
 
 
 def test_a_run_all_of_whose_checkpoints_are_damaged_is_refused(folder):

@@ -32,6 +32,7 @@ from experiments.running import model_files as sparse_files
 from experiments.running.cli import InputError
 
 PROGRAMS = {"mnist_ga": mnist_ga, "gemonn": gemonn}
+FILES = "hostile files that are read or refused"
 NAMES = {name: [field.name for field in fields(PROGRAMS[name].Config)] for name in PROGRAMS}
 WORDS = [
     *("", "0", "1", "2", "-1", "784", "10", "50", "0.5", "1e-3", "nan", "inf", "-inf", "None"),
@@ -96,7 +97,7 @@ def run(name, words):
     return status
 
 
-@fuzz(60, 3_000, line=command_lines())
+@fuzz(60, 3_000, counted="command lines that end as they should", line=command_lines())
 def test_command_lines(line, folder):
     run(*line)
 
@@ -111,7 +112,8 @@ VALUES = st.recursive(
 
 @fuzz(
     60,
-    2_500,
+    5_000,
+    counted=FILES,
     name=st.sampled_from(list(PROGRAMS)),
     places=st.lists(st.integers(0, 40), max_size=3),
     values=st.lists(VALUES, min_size=3, max_size=3),
@@ -153,7 +155,7 @@ def pictures():
     return found
 
 
-@fuzz(60, 2_500, file=damaged(pictures))
+@fuzz(60, 45_000, counted=FILES, file=damaged(pictures))
 def test_pictures(file, folder):
     path = folder / "picture"
     path.write_bytes(file[1])
@@ -176,7 +178,7 @@ def idx_files():
     return plain | {f"{name}.gz": gzip.compress(content) for name, content in plain.items()}
 
 
-@fuzz(60, 1_500, file=damaged(idx_files))
+@fuzz(60, 20_000, counted=FILES, file=damaged(idx_files))
 def test_idx_files(file, folder):
     name, content = file
     (folder / name).write_bytes(content)
@@ -206,7 +208,7 @@ FRONT = contents(
 )
 
 
-@fuzz(60, 2_000, file=damaged(RUN))
+@fuzz(60, 15_000, counted=FILES, file=damaged(RUN))
 def test_models_and_svms(file, folder):
     for name, content in (RUN() | dict([file])).items():
         (folder / name).write_bytes(content)
@@ -220,7 +222,7 @@ def test_models_and_svms(file, folder):
     assert {*classifier.predict_with_margins(svm, features)[0].tolist()} <= {*range(10)}
 
 
-@fuzz(60, 1_500, file=damaged(FRONT), index=st.integers(0, 3))
+@fuzz(60, 15_000, counted=FILES, file=damaged(FRONT), index=st.integers(0, 3))
 def test_fronts_and_their_runs(file, index, folder):
     place = folder / "gemonn-0"
     place.mkdir(exist_ok=True)

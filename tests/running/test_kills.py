@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fuzzing import scaled
 from small_runs import content
 
 PROGRAMS = {
@@ -110,9 +111,14 @@ def test_a_killed_run_is_resumed(start, whole, tmp_path):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("number", range(20))
-def test_runs_killed_at_any_moment_are_resumed(start, whole, tmp_path, number):
-    survives(start, whole, [MOMENTS[number % 4]], tmp_path / "run", random.Random(number))
+@pytest.mark.parametrize("number", range(scaled(50)))
+def test_runs_killed_at_any_moment_are_resumed(start, whole, tmp_path, number, record_property):
+    survived = 0
+    try:
+        survives(start, whole, [MOMENTS[number % 4]], tmp_path / "run", random.Random(number))
+        survived = 1
+    finally:
+        record_property("count", ("SIGKILLs survived", survived, 1, 0))
 
 
 @pytest.mark.heavy

@@ -1,7 +1,9 @@
 """Limits of control groups, modes of files and advice for shells."""
 
+import resource
 import shlex
 
+import psutil
 import pytest
 
 from experiments import gemonn, mnist_ga
@@ -29,6 +31,7 @@ def limits(tmp_path, membership, files):
         ("0::/\n", {"memory.max": f"{4 * GIB}\n"}, [4 * GIB]),
         ("0::/\n", {"memory.max": "max\n"}, []),
         ("0::/\n", {}, []),
+        ("0::/a\n", {"a/memory.high": f"{GIB}", "a/memory.max": f"{2 * GIB}"}, [GIB, 2 * GIB]),
         (
             "0::/a/b\n",
             {"memory.max": "max", "a/memory.max": f"{2 * GIB}", "a/b/memory.max": f"{3 * GIB}"},
@@ -55,6 +58,20 @@ def test_the_lowest_limit_is_what_is_available(monkeypatch):
     assert memory.available() == int(0.9 * 2 * GIB)
     monkeypatch.setattr(memory, "cgroup_limits", lambda: iter([10**18]))
     assert 10**8 < memory.available() < 10**17
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_what_ulimit_leaves_to_the_process_is_available(kind, monkeypatch):
+    used = psutil.Process().memory_info()
+    assert not [*memory.process_limits()]
+    limits = {getattr(resource, kind): 100 * GIB}
+    unlimited = resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda number: (limits.get(number, unlimited), 0))
+    (left,) = memory.process_limits()
+    taken = used.vms if kind == "RLIMIT_AS" else used.data
+    assert abs(100 * GIB - GIB // 2 - taken - left) < GIB / 8
+    limits[getattr(resource, kind)] = 1
+    assert memory.available() == 0
 
 
 @pytest.mark.parametrize("run", ["small_run", "front_run"])

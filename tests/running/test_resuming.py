@@ -5,12 +5,13 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_runs import EVOLUTION, TRAINING, content, make_small, small_steps  # noqa: F401
 
 from experiments import gemonn, mnist_ga
 from experiments.front import config as front_config
-from experiments.running import checkpoints, resuming, run_directory
+from experiments.running import checkpoint_manager, checkpoints, resuming, run_directory
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted, run_main
 
@@ -227,3 +228,43 @@ def test_checkpoints_of_another_format_are_refused():
     resuming.refuse_differences(now, now)
     with pytest.raises(InputError, match="^--resume must name a run of this version"):
         resuming.refuse_differences(old, now)
+    with pytest.raises(InputError, match="have format 2, not 3: end it with the version that"):
+        resuming.refuse_differences({**now, resuming._FORMAT: "3"}, now)
+
+
+def test_a_run_of_before_a_flag_came_is_resumed():
+    now = resuming.run_identity(gemonn.Config(), [0], [])
+    old = {name: value for name, value in now.items() if name != "--rate-genes"}
+    resuming.refuse_differences(old, now)
+    with pytest.raises(InputError, match="--hidden must be 8, as at the start of the run"):
+        resuming.refuse_differences({**old, "--hidden": "8"}, now)
+
+
+def test_a_copied_run_goes_on_elsewhere_and_says_that_it_rounds(tmp_path, monkeypatch, capsys):
+    tree = np.arange(3, dtype=np.float32)
+    (tmp_path / "here").mkdir()
+    CheckpointManager(tmp_path / "here", "2m", {})._save(lambda: (tree, {"number": 7}))
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    shutil.rmtree(tmp_path / "here")
+    found = CheckpointManager(tmp_path / "there", "2m", {}).resumed
+    assert found is not None and found.facts["number"] == 7
+    np.testing.assert_array_equal(found.take(tree), tree)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(checkpoint_manager, "machine", lambda: "another machine")
+    CheckpointManager(tmp_path / "there", "2m", {})
+    line = capsys.readouterr().err
+    assert "goes on on another machine" in line and "up to rounding" in line
+
+
+def test_a_group_that_runs_cannot_be_resumed_in_part(tmp_path):
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-1").mkdir()
+    refused = pytest.raises(InputError, match="--resume must be a directory that no other run uses")
+    with run_directory.locked(tmp_path, "--out"), refused:
+        with run_directory.locked(tmp_path / "seed-0", "--resume"):
+            pass
+    with run_directory.locked(tmp_path / "seed-0", "--resume"):
+        with run_directory.locked(tmp_path / "seed-1", "--resume"):  # side by side
+            pass
+        with refused, run_directory.locked(tmp_path, "--resume"):
+            pass
