@@ -102,7 +102,8 @@ def test_rivals_get_what_gemonn_has_spent(budget, tmp_path):
         assert config_of("nsga2").budget == budget
     evolved.mkdir()
     save_config(own, evolved / "config.json")
-    (evolved / "summary.json").write_text('{"cost": 123456.5, "sequential_steps": 60}')
+    summary = {"method": "gemonn", "seed": 3, "cost": 123456.5, "sequential_steps": 60}
+    (evolved / "summary.json").write_text(json.dumps(summary))
     rival = config_of("nsga2")
     assert rival.budget == 123456.5 and rival.generations > 1_000 and rival.method == "nsga2"
     with pytest.raises(InputError, match="--out must not hold runs with other settings"):

@@ -36,7 +36,7 @@ def test_a_grid_is_run_once_and_where_its_row_first_comes(tmp_path):
     assert configs["a-2"] == Config(2)
     for rate, score in (("0.5", 0.1), ("2", 0.3)):
         (tmp_path / "tuning" / f"b-{rate}").mkdir(parents=True)
-        values = {"score": score, "cost": 10.0}
+        values = {"method": "b", "seed": 4, "score": score, "cost": 10.0}
         (tmp_path / "tuning" / f"b-{rate}" / "summary.json").write_text(json.dumps(values))
     assert [dict(runs)[name](tmp_path) for name in ("b-4", "b-2")] == [
         Config(4, 2.0),
@@ -47,7 +47,12 @@ def test_a_grid_is_run_once_and_where_its_row_first_comes(tmp_path):
     assert [*grouped] == ["a", "b"] and len(grouped["b"]) == 4
 
 
-@pytest.mark.parametrize("content", ["{}", '{"score": "high"}', "[]", ""])
+WHOLE = '{"method": "b", "seed": 0, "cost": 1'
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", WHOLE + "}", WHOLE + ', "score": "high"}', '{"score": 1}', "[]", ""]
+)
 def test_a_damaged_run_of_a_grid_is_refused(content, tmp_path):
     (tmp_path / "tuning" / "b-3").mkdir(parents=True)
     (tmp_path / "tuning" / "b-3" / "summary.json").write_text(content)
