@@ -13,8 +13,16 @@ from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
 
 
+MOST_POPULATIONS = 100
+"""Generations of which densities and losses are kept, at equal distances."""
+
+
 class FrontRecorder:
-    """Shows the progress of an evolution, and adds a row per generation to its `meter`."""
+    """Shows the progress of an evolution, and adds a row per generation to its `meter`.
+
+    `populations` holds densities and losses of up to `MOST_POPULATIONS` generations, those that are
+    multiples of the smallest power of two that makes so few, and the last one.
+    """
 
     def __init__(
         self,
@@ -27,6 +35,7 @@ class FrontRecorder:
         """Show the phase; `costs` are those of the evolution, maybe infinite, and refinement."""
         self.meter = Meter(on_row)
         self.generation = 0
+        self.populations: list[dict[str, Any]] = []
         self._rate = config.rate
         self._names = methods.NAMES.get(config.method, ())
         self._generations = config.generations
@@ -38,12 +47,17 @@ class FrontRecorder:
 
     def saved(self) -> dict[str, Any]:
         """The state for `restore`, serialisable as JSON."""
-        return {"meter": self.meter.saved(), "facts": (self.generation, self._evolved)}
+        return {
+            "meter": self.meter.saved(),
+            "facts": (self.generation, self._evolved),
+            "populations": self.populations,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Restore the state from `saved` and replay its rows to `on_row`."""
         self.meter.restore(saved["meter"])
         self.generation, self._evolved = saved["facts"]
+        self.populations = saved["populations"]
 
     def observe(self, step: Step) -> None:
         """Record a step, and a row at the end of a generation.
@@ -69,6 +83,7 @@ class FrontRecorder:
         speed = info.stage, self.meter.is_warm(step.phase, info)
         self._show(step.phase, float(info.fraction), metrics, *speed)
         if info.done and is_evolution:
+            self._keep(step)
             self.meter.add(
                 {
                     "generation": self.generation,
@@ -86,6 +101,17 @@ class FrontRecorder:
             )
         if info.done:
             require_finite_loss(info.loss, self._rate, self.generation, step.phase)
+
+    def _keep(self, step: Step) -> None:
+        """Keep densities and losses of a generation, and drop every other one of too many."""
+        losses = [float(f"{loss:.4g}") if np.isfinite(loss) else None for loss in step.info.loss]
+        densities = [float(f"{density:.4g}") for density in step.density]
+        kept, stride = self.populations, 1
+        while self.generation // stride >= MOST_POPULATIONS:
+            stride *= 2
+        kept = [one for one in kept if one["generation"] % stride == 0]
+        this = {"generation": self.generation, "density": densities, "loss": losses}
+        self.populations = [*kept, this]
 
     def _show(
         self,

@@ -72,10 +72,11 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
 
 
 def save(results: Results, directory: Path) -> None:
-    """Write population, front, figures and finally the summary, which marks the run as finished."""
+    """Write populations, front, figures and finally the summary, which marks the run as finished."""
     model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
     _save_front(results.members, directory / "population.csv")
+    write_text(directory / "populations.json", json.dumps(results.populations) + "\n")
     _draw(results, directory / "figures")
     save_summary(results.summary, directory)
 

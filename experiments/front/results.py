@@ -23,4 +23,5 @@ class Results(NamedTuple):
     stages: dict[str, tuple[np.ndarray, np.ndarray]]  # density and loss, on some training images
     snapshots: dict[int, Params]  # generation to its best network
     rows: list[dict[str, Any]]
+    populations: list[dict[str, Any]]  # density and loss of all, of some generations
     summary: dict[str, Any]

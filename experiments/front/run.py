@@ -136,6 +136,7 @@ class FrontRun:
             stages=self._stages,
             snapshots=self._snapshots,
             rows=self._recorder.meter.rows,
+            populations=self._recorder.populations,
             summary=summary,
         )
 
