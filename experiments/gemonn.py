@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from experiments.classify import command
-from experiments.front import compare, export
+from experiments.front import compare, export, view
 from experiments.front.config import PRESETS, Config, check, load_data
 from experiments.running import program
 
@@ -20,7 +20,12 @@ def _training() -> "Training":
     return TRAINING
 
 
-COMMANDS = {"export": export.main, "compare": compare.main, "classify": command.main}
+COMMANDS = {
+    "export": export.main,
+    "compare": compare.main,
+    "classify": command.main,
+    "view": view.main,
+}
 PROGRAM = program.Program("gemonn", __doc__, PRESETS, check, load_data, _training, COMMANDS)
 main = partial(program.main, PROGRAM)
 train = partial(program.train, PROGRAM)

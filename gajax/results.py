@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from gajax import pareto, sharding
+from gajax import pareto, sharding, viewing
 from gajax import population as populations
+from gajax.individual import genes_of, leaf_paths
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,6 +50,28 @@ class Front:
         if not len(self):
             raise ValueError("the front must hold an individual with finite objectives, not none")
         return int(pareto.knee(jnp.stack([*self.objectives.values()], axis=1)))
+
+    def show(self) -> viewing.Page:
+        """A page to click on, which a notebook shows at the end of a cell.
+
+        A click or an arrow key selects an individual: objectives, metrics, number of weights that
+        are not zero, and those of its largest matrix. `show().text` is the HTML. ImportError where
+        plotly is missing, ValueError if the front is empty.
+        """
+        if not len(self):
+            raise ValueError("the front must hold an individual with finite objectives, not none")
+        leaves = jax.tree.map(np.asarray, genes_of(self.individuals))
+        named = dict(zip(leaf_paths(leaves), jax.tree.leaves(leaves), strict=True))
+        counts = sum(
+            np.count_nonzero(leaf.reshape(len(self), -1), axis=1) for leaf in named.values()
+        )
+        matrices = {name: leaf for name, leaf in named.items() if leaf.ndim == 3}
+        parts: dict[str, Any] = {}
+        if matrices:
+            name, kernels = max(matrices.items(), key=lambda item: item[1].size)
+            parts["weights"] = [viewing.weights(name, kernel) for kernel in kernels]
+        columns = self.objectives | self.metrics | {"nonzero weights": counts}
+        return viewing.page("Front", columns, selected=self.knee(), **parts)
 
     def __repr__(self) -> str:
         columns = {"": [f"{index}" for index in range(len(self))]}

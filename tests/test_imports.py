@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE_LEVELS = [
-    {"types", "bits", "sharding", "sorting", "dense"},
+    {"types", "bits", "sharding", "sorting", "dense", "viewing"},
     {"individual", "pace", "seeds"},
     {"sparsity"},
     {"population", "context"},

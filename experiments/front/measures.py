@@ -77,6 +77,15 @@ def accuracies(network: Network, population: Params, data: gajax.Data) -> Float[
     return gajax.sharding.gather(_losses(partial(_accuracy, network.logits), population, data))
 
 
+def class_accuracies(
+    network: Network, params: Params, images: np.ndarray, labels: np.ndarray
+) -> list[float]:
+    """Accuracy of a classifier on the images uint8 [N, I] of each class."""
+    assert network.logits is not None
+    predicted = _predicted(network.logits, params, images)
+    return [float(np.mean(predicted[labels == label] == label)) for label in np.unique(labels)]
+
+
 def log_hypervolume(density: Any, loss: Any, zero_loss: float) -> float:
     """Area under a front with logarithmic axes scaled to [0, 1]; higher is better.
 
@@ -110,6 +119,16 @@ _knee = jax.jit(gajax.pareto.knee)
 @partial(jax.jit, static_argnames="loss_fn")
 def _losses(loss_fn, population, data):
     return gajax.evaluation.losses(loss_fn, population, data)
+
+
+@partial(jax.jit, static_argnames="logits")
+def _predict(logits, params, images):
+    return jnp.argmax(logits(params, images), axis=-1)
+
+
+def _predicted(logits: Any, params: Params, images: np.ndarray) -> np.ndarray:
+    parts = [images[start : start + 1_000] for start in range(0, len(images), 1_000)]
+    return np.concatenate([np.asarray(_predict(logits, params, part)) for part in parts])
 
 
 def _accuracy(logits, params, batch):

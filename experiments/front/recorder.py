@@ -13,15 +13,15 @@ from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
 
 
-MOST_POPULATIONS = 100
-"""Generations of which densities and losses are kept, at equal distances."""
+MOST_KEPT = 10_000
+"""Individuals of which densities and losses are kept, of generations at equal distances."""
 
 
 class FrontRecorder:
     """Shows the progress of an evolution, and adds a row per generation to its `meter`.
 
-    `populations` holds densities and losses of up to `MOST_POPULATIONS` generations, those that are
-    multiples of the smallest power of two that makes so few, and the last one.
+    `populations` holds densities and losses of the last generation, and of those that are multiples
+    of the smallest power of two with at most `MOST_KEPT` individuals, and 100 generations.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class FrontRecorder:
         losses = [float(f"{loss:.4g}") if np.isfinite(loss) else None for loss in step.info.loss]
         densities = [float(f"{density:.4g}") for density in step.density]
         kept, stride = self.populations, 1
-        while self.generation // stride >= MOST_POPULATIONS:
+        while self.generation // stride >= min(100, MOST_KEPT // len(losses)) and kept:
             stride *= 2
         kept = [one for one in kept if one["generation"] % stride == 0]
         this = {"generation": self.generation, "density": densities, "loss": losses}

@@ -69,7 +69,7 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     ranges |= {title: files.Range(0, is_finite=False) for title in titles}
     columns = files.read_columns(directory / "metrics.csv", ranges)
     costs = columns["cost"]
-    common = {name: summary[name] for name in ("seed", *_COMMON)}
+    common = {name: summary[name] for name in ("directory", "seed", *_COMMON)}
     row = ROWS.get(directory.name.rpartition("-")[0], Row(method))
     if row.method != method:
         raise ValueError

@@ -76,7 +76,8 @@ def save(results: Results, directory: Path) -> None:
     model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
     _save_front(results.members, directory / "population.csv")
-    write_text(directory / "populations.json", json.dumps(results.populations) + "\n")
+    kept = json.dumps({"populations": results.populations}) + "\n"
+    write_text(directory / "populations.json", kept)
     _draw(results, directory / "figures")
     save_summary(results.summary, directory)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 import gajax
 from experiments.running import files
@@ -32,6 +32,29 @@ def coordinates(params: dict[str, Any]) -> dict[str, np.ndarray]:
         arrays[f"{name}/values"] = leaf.reshape(-1)[indices]
         arrays[f"{name}/shape"] = np.array(leaf.shape, np.int64)
     return arrays
+
+
+def size(arrays: dict[str, np.ndarray]) -> int:
+    """Bytes of a safetensors file with the arrays."""
+    from safetensors.numpy import save
+
+    return len(save(arrays))
+
+
+def tree(network: dict[str, np.ndarray], shapes: Any) -> dict[str, Any]:
+    """The parameters of which `network` is the `dense` form; ValueError if they do not fit."""
+    wanted = flatten_dict(shapes, sep="/")
+    if {name: leaf.shape for name, leaf in wanted.items()} != {
+        name: leaf.shape for name, leaf in network.items()
+    }:
+        raise ValueError("its leaves do not fit the model of config.json")
+    return unflatten_dict(network, sep="/")
+
+
+def largest_matrix(network: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    """Name and values of the largest matrix of a network in the `dense` form."""
+    matrices = {name: leaf for name, leaf in network.items() if leaf.ndim == 2}
+    return max(matrices.items(), key=lambda item: item[1].size)
 
 
 def save_population(population: dict[str, Any], path: Path) -> None:
