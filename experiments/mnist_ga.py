@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from experiments.autoencoder import compare, predict
+from experiments.autoencoder import compare, predict, view
 from experiments.autoencoder.config import PRESETS, Config, check, load_data
 from experiments.running import program
 
@@ -21,7 +21,7 @@ def _training() -> "Training":
     return TRAINING
 
 
-COMMANDS = {"predict": predict.main, "compare": compare.main}
+COMMANDS = {"predict": predict.main, "compare": compare.main, "view": view.main}
 PROGRAM = program.Program("mnist_ga", __doc__, PRESETS, check, load_data, _training, COMMANDS)
 main = partial(program.main, PROGRAM)
 train = partial(program.train, PROGRAM)

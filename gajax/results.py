@@ -71,7 +71,7 @@ class Front:
             name, kernels = max(matrices.items(), key=lambda item: item[1].size)
             parts["weights"] = [viewing.weights(name, kernel) for kernel in kernels]
         columns = self.objectives | self.metrics | {"nonzero weights": counts}
-        return viewing.page("Front", columns, selected=self.knee(), **parts)
+        return viewing.front_page("Front", columns, selected=self.knee(), **parts)
 
     def __repr__(self) -> str:
         columns = {"": [f"{index}" for index in range(len(self))]}

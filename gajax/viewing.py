@@ -5,7 +5,7 @@ import gzip
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-TEMPLATE = Path(__file__).with_name("front.html")
+_HERE = Path(__file__).parent
 _UNITS, _LINKS, _SIDE = 64, 100, 256
 
 
@@ -32,7 +32,38 @@ class Page:
         return f'<iframe {frame} srcdoc="{html.escape(self.text)}"></iframe>'
 
 
-def page(title: str, columns: Mapping[str, Sequence[float]], **parts: Any) -> Page:
+def page(title: str, body: Path, data: Mapping[str, Any]) -> Page:
+    """A page with the script of plotly, packed.
+
+    Args:
+      title: of the page.
+      body: a file with HTML and a script that starts with `await load()`, which loads plotly and
+        gives the data, and ends with `drawn()`.
+      data: dictionaries, lists, numbers and text; arrays of uint8 and int8 become base64.
+
+    Raises:
+      ImportError: where plotly is missing.
+    """
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise ImportError("a page to click on needs `pip install plotly`") from None
+    content, script = body.read_text(encoding="utf-8").split("<script>\n")
+    # Compressed, plotly takes 2 MB in place of 5.
+    pieces = {
+        "body": content,
+        "script": script.removesuffix("</script>\n"),
+        "title": html.escape(title),
+        "data": _packed(json.dumps(_plain(data))),
+        "plotly": _packed(get_plotlyjs()),
+    }
+    text = (_HERE / "page.html").read_text(encoding="utf-8")
+    for name, piece in pieces.items():
+        text = text.replace("{{" + name + "}}", piece)
+    return Page(text)
+
+
+def front_page(title: str, columns: Mapping[str, Any], **parts: Any) -> Page:
     """A page with a front to click on.
 
     Args:
@@ -41,22 +72,12 @@ def page(title: str, columns: Mapping[str, Sequence[float]], **parts: Any) -> Pa
       parts: what else `front.html` shows: `note` and `zero_loss`; `rivals`, two lists by name;
         `populations`, dictionaries of `generation`, `density` and `loss`, with `populations_note`;
         `commands`, `weights` and `classes` [K]; `class_names`; `pictures`, with `shape`,
-        `labels`, `originals` and `copies` [K]. Arrays of uint8 and int8 become base64.
+        `labels`, `originals` and `copies` [K].
 
     Raises:
       ImportError: where plotly is missing.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise ImportError("a front to click on needs `pip install plotly`") from None
-    data = json.dumps(_plain({"title": title, "columns": columns, **parts}))
-    text = TEMPLATE.read_text(encoding="utf-8")
-    # Compressed, plotly takes 2 MB in place of 5.
-    pieces = {"title": html.escape(title), "data": _packed(data), "plotly": _packed(get_plotlyjs())}
-    for name, piece in pieces.items():
-        text = text.replace("{{" + name + "}}", piece)
-    return Page(text)
+    return page(title, _HERE / "front.html", {"columns": columns, **parts})
 
 
 def weights(

@@ -12,7 +12,6 @@ from experiments.running.cli import require_finite_loss
 from experiments.running.meter import Meter, OnRow
 from experiments.running.progress import Progress
 
-
 MOST_KEPT = 10_000
 """Individuals of which densities and losses are kept, of generations at equal distances."""
 
@@ -107,7 +106,7 @@ class FrontRecorder:
         losses = [float(f"{loss:.4g}") if np.isfinite(loss) else None for loss in step.info.loss]
         densities = [float(f"{density:.4g}") for density in step.density]
         kept, stride = self.populations, 1
-        while self.generation // stride >= min(100, MOST_KEPT // len(losses)) and kept:
+        while self.generation // stride >= max(1, min(100, MOST_KEPT // len(losses))):
             stride *= 2
         kept = [one for one in kept if one["generation"] % stride == 0]
         this = {"generation": self.generation, "density": densities, "loss": losses}

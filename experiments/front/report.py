@@ -72,7 +72,7 @@ def preview(config: Config, directory: Path) -> Callable[[Step, float], None]:
 
 
 def save(results: Results, directory: Path) -> None:
-    """Write populations, front, figures and finally the summary, which marks the run as finished."""
+    """Write networks, fronts and figures, and finally the summary, the mark of a finished run."""
     model_files.save_population(results.population, directory / "population.safetensors")
     _save_front(results.front, directory / "front.csv")
     _save_front(results.members, directory / "population.csv")

@@ -94,7 +94,7 @@ def page(run: Path) -> "gajax.viewing.Page":
     path = shlex.quote(str(run))
     name = printable(summary.get("method", config.method))
     program = "python -m experiments.gemonn export"
-    return viewing.page(
+    return viewing.front_page(
         f"Front of {name} on {dataset.name}",
         columns,
         name=name,

@@ -198,5 +198,5 @@ def test_without_plotly_the_error_says_what_to_install(hide_package):
 
 
 def test_numbers_that_json_lacks_are_null():
-    page = gajax.viewing.page("x", {"density": np.ones(1), "loss": np.array([np.nan])})
+    page = gajax.viewing.front_page("x", {"density": np.ones(1), "loss": np.array([np.nan])})
     assert re.search("{{", page.text) is None
