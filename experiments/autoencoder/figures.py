@@ -128,23 +128,60 @@ def filters(path: Path, kernel: np.ndarray, shape: Shape) -> None:
 def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Draw the RMSE by generation, with one panel per phase.
 
+    Phases of a single generation after the initial one share a panel, with bars from best to worst.
     Each row is a generation with phase, generation, best_rmse, median_rmse and worst_rmse.
     """
     phases = list(dict.fromkeys(str(row["phase"]) for row in rows))
-    columns = min(5, len(phases))
-    lines = math.ceil(len(phases) / columns)
+    by_phase = {phase: [row for row in rows if str(row["phase"]) == phase] for phase in phases}
+    short = {phase: by_phase[phase][-1] for phase in phases if len(by_phase[phase]) <= 2}
+    if len(short) > 1:
+        phases = [phase for phase in phases if phase not in short]
+    else:
+        short = {}
+    count = len(phases) + bool(short)
+    columns = min(5, count)
+    lines = math.ceil(count / columns)
     size = (max(560, 330 * columns), 110 + 350 * lines)
     with canvas(path, *size, layout="constrained") as figure:
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
-        for panel in panels[len(phases) :]:
+        for panel in panels[count:]:
             panel.remove()
-        for phase, panel in zip(phases, panels, strict=False):
-            _learning_curve(panel, [row for row in rows if str(row["phase"]) == phase])
+        if short:
+            _short_phases(panels[0], short)
+        for phase, panel in zip(phases, panels[bool(short) :], strict=False):
+            _learning_curve(panel, by_phase[phase])
             panel.set(title=phase, xlabel="generation")
-        for panel in panels[: len(phases) : columns]:
+        for panel in panels[:count:columns]:
             panel.set_ylabel("RMSE")
-        handles, labels = panels[0].get_legend_handles_labels()
+        handles, labels = panels[count - 1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
+
+
+def _short_phases(panel: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw best, median and worst of the generation of each phase."""
+    names = ("best_rmse", "median_rmse", "worst_rmse")
+    best, median, worst = np.array(
+        [[float(row[name]) for name in names] for row in rows.values()]
+    ).T
+    places = np.arange(len(rows))
+    known = best[np.isfinite(best)]
+    roof = 10 * known.max() if known.size else 1.0  # diverged children do not set the scale
+    panel.vlines(
+        places,
+        best,
+        np.nan_to_num(worst, nan=roof, posinf=roof).clip(max=roof),
+        color=BLUE,
+        alpha=0.3,
+        linewidth=6,
+        label="best to worst",
+    )
+    panel.plot(places, median, "_", color=RED, ms=11, mew=2, label="median")
+    panel.plot(places, best, "o", color=BLUE, ms=5, label="best")
+    panel.set_xticks(places, list(rows), rotation=30 if len(rows) > 2 else 0)
+    panel.set(title="phases of one generation", yscale="log", xmargin=0.1)
+    panel.yaxis.set_major_formatter("{x:.3g}")
+    panel.minorticks_off()
+    panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
 def _learning_curve(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:

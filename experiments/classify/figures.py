@@ -19,9 +19,11 @@ def accuracies(
     published: Mapping[str, Mapping[str, float]],
     datasets: Sequence[str],
     reference: str,
+    deviations: Mapping[str, Mapping[str, float]],
 ) -> None:
     """Draw accuracies, with a panel per data set and a dot per method.
 
+    Bars span the `deviations` on both sides, where there are any.
     Published accuracies are hollow, and a line marks that of `reference`. Values far below the
     best of a panel are printed at its left edge.
     """
@@ -37,7 +39,9 @@ def accuracies(
             panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
             ours = {name: values[dataset] for name, values in means.items() if dataset in values}
             known = {name: published.get(name, {}).get(dataset) for name in ours}
-            shown = [*ours.values(), *(value for value in known.values() if value is not None)]
+            spreads = {name: deviations.get(name, {}).get(dataset, 0.0) for name in ours}
+            ends = [ours[name] + sign * spreads[name] for name in ours for sign in (-1, 1)]
+            shown = [*ends, *(value for value in known.values() if value is not None)]
             low, high = max(min(shown), max(shown) - _SPAN), max(shown)
             margin = 0.06 * max(high - low, 0.01)
             left = low - margin - 0.4 * (high - low) * (min(shown) < low)  # room for numbers
@@ -48,6 +52,9 @@ def accuracies(
                 row = names.index(name)
                 color = BLUE if name.partition(",")[0] == names[0].partition(",")[0] else DARK
                 far = ""
+                spread = deviations.get(name, {}).get(dataset)
+                if spread and value >= low:
+                    panel.errorbar(value, row, xerr=spread, color=color, capsize=3, linewidth=1)
                 for sign, face, number in (("●", color, value), ("○", "none", known[name])):
                     if number is not None and number < low:
                         far += f" {sign} {number:.0%}"
@@ -59,8 +66,9 @@ def accuracies(
         panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
         for panel in panels.ravel()[len(datasets) :]:
             panel.remove()
+        ours = "here, ± standard deviation"
         handles = [
-            Line2D([], [], marker="o", linestyle="", color=DARK, label="here"),
+            Line2D([], [], marker="o", linestyle="", color=DARK, label=ours),
             Line2D([], [], marker="o", linestyle="", color=DARK, mfc="none", label="published"),
             Line2D([], [], color=DARK, linestyle=(0, (6, 4)), linewidth=0.9, label=reference),
         ]

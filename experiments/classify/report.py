@@ -123,8 +123,16 @@ def write_tables(directory: Path) -> None:
         method: {name: float(np.mean([*values.values()])) for name, values in by_name.items()}
         for method, by_name in accuracies.items()
     }
+    deviations = {
+        method: {
+            name: float(np.std([*_averaged(values).values()], ddof=1))
+            for name, values in by_name.items()
+            if len(_averaged(values)) > 1
+        }
+        for method, by_name in accuracies.items()
+    }
     path = directory / "classify.png"
-    figures.accuracies(path, means, published(), columns, NO_PRETRAINING)
+    figures.accuracies(path, means, published(), columns, NO_PRETRAINING, deviations)
     view = tables.View("", *views[0])
     show(view, f"written to {printable(directory)}, differences and densities in classify.md")
 

@@ -95,7 +95,9 @@ def decline(path: Path, series: Mapping[str, Curve], *, x_name: str, loss_name: 
             x, loss = values[:, values[0] > 0] if highest > 100 * lowest else values
             lines[name] = panel.plot(x, loss, color=COLORS[index % 10], linewidth=1.6)[0]
             lines[name].set_marker(_MARKERS[index % 10] if len(x) == 1 else "")
-        panel.xaxis.set_major_locator(MaxNLocator(8, integer=not 0 < highest < 8, **_TICKS))
+        panel.xaxis.set_major_locator(
+            MaxNLocator(8, integer=x_name == "generation" or highest >= 8, **_TICKS)
+        )
         panel.xaxis.set_major_formatter("{x:,.12g}")
         if highest > 100 * lowest:
             _logarithmic(panel, "x", lowest / 1.1, highest * 1.1)

@@ -115,12 +115,16 @@ def draw(config: Config, groups: dict[str, list[Record]], directory: Path) -> No
     firsts = {name: records[0] for name, records in groups.items()}
     is_published = config.model == "autoencoder" and config.dataset in ("mnist5k", "mnist")
     loss = report.loss_name(config)
+    title = "Loss against density by method"
+    if is_published:
+        title += f" on {config.dataset}; published ones on all 60,000 training images of MNIST"
     figures.fronts(
         directory / "fronts.png",
         {name: record["points"] for name, record in firsts.items()},
         loss_name=f"{loss} on training images",
         zero_loss=next(iter(firsts.values()))["zero_loss"],
         published=report.published() if is_published else None,
+        title=title,
         scores={name: record["log_hypervolume"] for name, record in firsts.items()},
     )
     figures.decline(

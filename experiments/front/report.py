@@ -4,7 +4,6 @@ import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -193,11 +192,18 @@ def _draw(results: Results, directory: Path) -> None:
         )
         score = np.array([row["log_hypervolume"] for row in rows])
         figures.hypervolumes(directory / "hypervolume.png", generations, score)
-    kernels = {generation: _kernel(params) for generation, params in results.snapshots.items()}
+    largest = {
+        generation: model_files.largest_matrix(model_files.dense(params))
+        for generation, params in results.snapshots.items()
+    }
+    kernels = {generation: kernel for generation, (_, kernel) in largest.items()}
+    name = largest[max(largest)][0]
     shape = results.dataset.test_images.shape[1:]
-    if all(len(kernel) == np.prod(shape) for kernel in kernels.values()):
+    is_first = all(len(kernel) == np.prod(shape) for kernel in kernels.values())
+    if is_first:
         weight_figures.mosaic(directory / "weights.png", kernels, shape)
-    weight_figures.connections(directory / "connections.png", kernels)
+    inputs = "pixels" if is_first else "outputs of\nthe layer before"
+    weight_figures.connections(directory / "connections.png", kernels, name, inputs)
     if results.network.reconstruct:
         _, firsts = np.unique(results.dataset.test_labels, return_index=True)
         originals = results.dataset.test_images[firsts].reshape(len(firsts), -1)
@@ -210,9 +216,3 @@ def _draw(results: Results, directory: Path) -> None:
         weight_figures.evolved_reconstructions(
             directory / "reconstructions.png", originals, copies, shape, labels
         )
-
-
-def _kernel(params: dict[str, Any]) -> np.ndarray:
-    """The largest matrix of a network."""
-    matrices = [leaf for leaf in model_files.dense(params).values() if leaf.ndim == 2]
-    return max(matrices, key=np.size)

@@ -22,6 +22,7 @@ from experiments.reporting.canvas import (
     to_images,
 )
 
+_LINES = 150
 Snapshots = Mapping[int, np.ndarray]  # by generation
 
 # Even the smallest weights are far from white, which marks zeros.
@@ -70,37 +71,51 @@ def mosaic(path: Path, kernels: Snapshots, shape: Shape) -> None:
         draw_text(figure, 310, height - 63, "weight; zeros are white", ha="left", va="center")
 
 
-def connections(path: Path, kernels: Snapshots) -> None:
-    """Draw the weights of first-layer kernels [I, H] by generation as lines between units.
+def connections(
+    path: Path, kernels: Snapshots, name: str = "the first layer", inputs: str = "inputs"
+) -> None:
+    """Draw the weights of kernels [I, H] of a layer by generation as lines between units.
 
-    Shows up to four generations, including the first and last, and the 2,000 largest weights of
-    each, with opacity relative to the largest weight.
+    Shows up to four generations, including the first and last, and the 150 largest weights of each,
+    with opacity relative to the largest weight. Units on the right stand in the order of the mean
+    place of their inputs, which lets few lines cross. `inputs` says what the I inputs are.
     """
     chosen = _chosen(kernels)
     with canvas(path, max(430 * len(chosen), 660), 900, layout="constrained") as figure:
-        figure.suptitle("Connections from the inputs to the hidden units")
+        figure.suptitle(f"Largest weights of {name}")
         panels = figure.subplots(1, len(chosen), squeeze=False, subplot_kw={"frameon": False})[0]
         for panel, (generation, kernel) in zip(panels, chosen.items(), strict=True):
             units = np.nonzero(kernel)
             weights = kernel[units]
-            order = np.argsort(np.abs(weights), kind="stable")[-2000:]  # the largest on top
+            order = np.argsort(np.abs(weights), kind="stable")[-_LINES:]  # the largest on top
             size = np.abs(weights[order]) / np.abs(weights).max(initial=1e-30)
             colors = np.where(weights[order, None] > 0, to_rgba(RED), to_rgba(BLUE))
-            colors[:, 3] = min(0.9, 800 / max(len(order), 1)) * (0.1 + 0.9 * size**2)
+            colors[:, 3] = 0.25 + 0.65 * size
             lines = np.zeros((len(order), 2, 2))  # [line, end, x or y]
+            ends = units[0][order], units[1][order]
             for x, count in enumerate(kernel.shape):
                 heights = (np.arange(count) + 0.5) / count
+                if x == 1:
+                    heights = heights[np.argsort(np.argsort(_mean_place(*ends, kernel.shape)))]
                 lines[:, x, 0], lines[:, x, 1] = x, heights[units[x][order]]
-                dots = np.where(np.isin(np.arange(count), units[x]), DARK, "#DDDDDD")
+                dots = np.where(np.isin(np.arange(count), ends[x]), DARK, "#DDDDDD")
                 panel.scatter(np.full(count, x), heights, 3, dots, linewidths=0, zorder=3)
-            panel.add_collection(LineCollection(list(lines), colors=colors, linewidths=0.6))
+            panel.add_collection(LineCollection(list(lines), colors=colors, linewidths=0.9))
             title = f"generation {generation:,}\n{len(order):,} of {len(weights):,} weights drawn"
             panel.set(title=title, xlim=(-0.06, 1.06), ylim=(1.01, -0.01), xticks=(0, 1), yticks=())
-            names = (f"{kernel.shape[0]:,}\ninputs", f"{kernel.shape[1]:,}\nhidden units")
+            names = (f"{kernel.shape[0]:,}\n{inputs}", f"{kernel.shape[1]:,}\nunits")
             panel.set_xticklabels(names)
             panel.tick_params(length=0, grid_linewidth=0)
         handles = [Line2D([], [], color=color, linewidth=1.6) for color in (RED, BLUE)]
         figure.legend(handles, ("positive", "negative"), loc="outside lower center", ncols=2)
+
+
+def _mean_place(sources: np.ndarray, targets: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Mean input of each of H units, in [0, 1]; units without one keep their own place."""
+    count = np.bincount(targets, minlength=shape[1])
+    total = np.bincount(targets, (sources + 0.5) / shape[0], minlength=shape[1])
+    own = (np.arange(shape[1]) + 0.5) / shape[1]
+    return np.where(count > 0, total / np.maximum(count, 1), own)
 
 
 def evolved_reconstructions(

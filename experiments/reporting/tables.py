@@ -18,6 +18,7 @@ from experiments.running.run_directory import write_text
 Measures = Mapping[str, tuple[str, str]]
 """Maps a name in summaries to its column title and the format of its values."""
 
+_FILE_WIDTH = 80
 _BORDER, _BETWEEN = 1, 3
 """Characters of a printed table beside the columns, and beside each column."""
 
@@ -85,6 +86,8 @@ class View(NamedTuple):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """The tables in the width of the console."""
         heading = self.heading or None
+        # A file or a pipe is mostly read in a terminal.
+        room = options.max_width if console.is_terminal else min(options.max_width, _FILE_WIDTH)
         if len(self.rows) == 1:
             table = Table(show_header=False, title=heading)
             for row in zip(self.titles, *self.rows, strict=True):
@@ -93,12 +96,12 @@ class View(NamedTuple):
             return
         columns = [*zip(self.titles, *self.rows, strict=True)]
         widths = [max(map(len, column)) for column in columns]
-        if _BORDER + sum(width + _BETWEEN for width in widths) > options.max_width:
+        if _BORDER + sum(width + _BETWEEN for width in widths) > room:
             widths = [_narrowest(*column) for column in columns]
         while len(columns) > 1:
-            room, count = options.max_width - _BORDER - widths[0] - _BETWEEN, 1
-            while count < len(columns) and (count == 1 or widths[count] + _BETWEEN <= room):
-                room -= widths[count] + _BETWEEN
+            left, count = room - _BORDER - widths[0] - _BETWEEN, 1
+            while count < len(columns) and (count == 1 or widths[count] + _BETWEEN <= left):
+                left -= widths[count] + _BETWEEN
                 count += 1
             yield _table(heading, columns[:count], widths)
             heading = None

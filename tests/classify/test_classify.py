@@ -202,14 +202,18 @@ def test_the_figure_shows_what_is_near_and_writes_what_is_far(tmp_path, seen):
     }
     published = {"Adam": {"convex": 0.7, "rectangles": 0.3}, "SGD": {"convex": 0.5}}
     path = tmp_path / "classify.png"
-    figures.accuracies(path, means, published, ["rectangles", "convex"], "none")
+    figures.accuracies(
+        path, means, published, ["rectangles", "convex"], "none", {"none": {"convex": 0.01}}
+    )
     check(path)
     rectangles, convex = seen.panels
+    (bars,) = convex.collections
+    np.testing.assert_allclose(bars.get_segments(), [[[0.74, 1], [0.76, 1]]])
     lines = [line for line in convex.lines if line.get_marker() == "o"]
     places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
     assert places == [(0.8, 0), (0.75, 1), (0.7, 2)]
     assert [line.get_mfc() == "none" for line in lines] == [False, False, True]
-    (line,) = [line for line in convex.lines if line.get_marker() != "o"]
+    (line,) = [line for line in convex.lines if line.get_marker() == "None"]
     assert set(line.get_xdata()) == {0.75} and len(rectangles.lines) == 2
     assert [text.get_text() for text in convex.texts] == [" ◂ ● 10%"]
     assert [text.get_text() for text in rectangles.texts] == [" ◂ ○ 30%"]

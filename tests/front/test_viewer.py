@@ -16,49 +16,7 @@ from experiments.front.recorder import MOST_KEPT
 from experiments.running import model_files
 from experiments.running.cli import InputError
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-BYTES, SECONDS = 6e6, 2
-
-
-@pytest.fixture(scope="module")
-def browser():
-    programs = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    found = next(filter(None, programs), None)
-    if not found:
-        pytest.skip("there is no chromium in the path")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def opened(browser):
-    """`opened(path)` gives the loaded page, on which nothing may fail or be requested."""
-    pages, troubles = [], []
-
-    def load(path, **options):
-        page = browser.new_page(**options)
-        pages.append(page)
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda request: troubles.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("body[data-drawn]")
-        assert troubles.pop(0) == path.as_uri()
-        return page
-
-    yield load
-    for page in pages:
-        page.close()
-    assert troubles == []
+BYTES = 6e6
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +98,10 @@ def test_the_slider_shows_a_population(front_page, opened):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (390, "dark")])
-def test_pages_are_accessible_and_fit_their_width(front_page, opened, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+def test_pages_are_accessible_and_fit_their_width(front_page, opened, accessibility, width, scheme):
     size = {"width": width, "height": 900}
     page = opened(front_page, viewport=size, color_scheme=scheme)
-    found = [
-        (violation["id"], [node["html"] for node in violation["nodes"]])
-        for violation in axe.run(page).response["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
-    assert found == []
+    assert accessibility(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

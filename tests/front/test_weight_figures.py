@@ -94,7 +94,8 @@ def test_connections_join_the_units_of_each_weight(tmp_path, seen):
     found = drawn_weights(panel)
     assert panel.get_title() == "generation 3\n2 of 2 weights drawn"
     ends = np.array(found.get_segments())
-    np.testing.assert_allclose(ends, [[[0, 7 / 8], [1, 1 / 4]], [[0, 1 / 8], [1, 3 / 4]]])
+    # Unit 1 stands above unit 0, as its input does.
+    np.testing.assert_allclose(ends, [[[0, 7 / 8], [1, 3 / 4]], [[0, 1 / 8], [1, 1 / 4]]])
     small, large = found.get_colors()
     assert small[2] > small[0] and large[0] > large[2], "blue is negative, red positive"
     assert small[3] < large[3]
@@ -106,12 +107,22 @@ def test_connections_are_the_largest_weights(tmp_path, seen):
     check(tmp_path / "connections.png")
     many, few = seen.panels
     number = np.count_nonzero(weights)
-    assert many.get_title() == f"generation 0\n2,000 of {number:,} weights drawn"
+    assert many.get_title() == f"generation 0\n150 of {number:,} weights drawn"
     ends = np.array(drawn_weights(many).get_segments())[:, :, 1]
-    units = (ends * weights.shape - 0.5).round().astype(int)
-    largest = np.sort(np.abs(weights).ravel())[-2000:]
-    np.testing.assert_array_equal(np.abs(weights[units[:, 0], units[:, 1]]), largest)
-    assert len(drawn_weights(few).get_segments()) == np.count_nonzero(kernel(0.001)) < 2000
+    inputs = (ends[:, 0] * 784 - 0.5).round().astype(int)
+    largest = np.sort(np.abs(weights).ravel())[-150:]
+    places = [np.argwhere(np.abs(weights) == size)[0] for size in largest]
+    np.testing.assert_array_equal(inputs, [place[0] for place in places])
+    assert len(drawn_weights(few).get_segments()) == 150
+
+
+def test_connections_say_what_the_inputs_are(tmp_path, seen):
+    path = tmp_path / "connections.png"
+    weight_figures.connections(path, {0: kernel(0.1, (40, 12))}, "Dense_0", "outputs")
+    check(path)
+    names = [text.get_text() for text in seen.panels[0].get_xticklabels()]
+    assert names == ["40\noutputs", "12\nunits"]
+    assert seen.figure.get_suptitle() == "Largest weights of Dense_0"
 
 
 @pytest.mark.filterwarnings("error")
