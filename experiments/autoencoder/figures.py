@@ -133,7 +133,7 @@ def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     phases = list(dict.fromkeys(str(row["phase"]) for row in rows))
     by_phase = {phase: [row for row in rows if str(row["phase"]) == phase] for phase in phases}
-    short = {phase: by_phase[phase][-1] for phase in phases if len(by_phase[phase]) <= 2}
+    short = {phase: by_phase[phase] for phase in phases if len(by_phase[phase]) <= 2}
     if len(short) > 1:
         phases = [phase for phase in phases if phase not in short]
     else:
@@ -153,15 +153,18 @@ def learning_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             panel.set(title=phase, xlabel="generation")
         for panel in panels[:count:columns]:
             panel.set_ylabel("RMSE")
-        handles, labels = panels[count - 1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        named = [panel.get_legend_handles_labels() for panel in panels[:count]]
+        legend = {label: handle for pair in named for handle, label in zip(*pair, strict=True)}
+        figure.legend(
+            [*legend.values()], [*legend], loc="outside lower center", ncols=min(4, 2 * columns)
+        )
 
 
-def _short_phases(panel: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draw best, median and worst of the generation of each phase."""
+def _short_phases(panel: Axes, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw best, median and worst of the last row of each phase, and the best of the first."""
     names = ("best_rmse", "median_rmse", "worst_rmse")
     best, median, worst = np.array(
-        [[float(row[name]) for name in names] for row in rows.values()]
+        [[float(row[name]) for name in names] for *_, row in rows.values()]
     ).T
     places = np.arange(len(rows))
     known = best[np.isfinite(best)]
@@ -176,6 +179,8 @@ def _short_phases(panel: Axes, rows: Mapping[str, Mapping[str, Any]]) -> None:
         label="best to worst",
     )
     panel.plot(places, median, "_", color=RED, ms=11, mew=2, label="median")
+    before = [float(first["best_rmse"]) for first, *_ in rows.values()]
+    panel.plot(places, before, "o", color=BLUE, mfc="white", ms=5, label="best before")
     panel.plot(places, best, "o", color=BLUE, ms=5, label="best")
     panel.set_xticks(places, list(rows), rotation=30 if len(rows) > 2 else 0)
     panel.set(title="phases of one generation", yscale="log", xmargin=0.1)

@@ -149,6 +149,23 @@ def test_every_phase_has_its_panel(tmp_path, count):
     assert (len(drawn) > 700) == (count > 5)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("worst", [0.4, 1e30, math.nan, math.inf])
+def test_phases_of_one_generation_share_a_panel(tmp_path, seen, worst):
+    rows = [
+        row(phase=phase, generation=generation, best=0.3 / (1 + generation), worst=worst)
+        for phase, last in (("a", 1), ("b", 1), ("all", 3))
+        for generation in range(last + 1)
+    ]
+    figures.learning_curves(tmp_path / "curves.png", rows)
+    check(tmp_path / "curves.png")
+    shared, last = seen.panels
+    assert (shared.get_title(), last.get_title()) == ("phases of one generation", "all")
+    assert [text.get_text() for text in shared.get_xticklabels()] == ["a", "b"]
+    points = {line.get_label(): line.get_ydata().tolist() for line in shared.lines}
+    assert points["best before"] == [0.3, 0.3] and points["best"] == [0.15, 0.15]
+
+
 @pytest.mark.parametrize("best", [0.2, 0.0, math.nan, 1e-6])
 def test_one_generation_is_drawn_as_points(tmp_path, best):
     figures.learning_curves(tmp_path / "curves.png", [row(best=best)])

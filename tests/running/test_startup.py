@@ -18,6 +18,7 @@ LINES = [
     ("mnist_ga --out README.md", 2),
     ("mnist_ga compare --layers 10 5", 2),
     ("mnist_ga predict --run nowhere digit.png", 2),
+    ("mnist_ga view --run nowhere", 2),
     ("gemonn --help", 0),
     ("gemonn compare --help", 0),
     ("gemonn export --help", 0),
@@ -25,6 +26,7 @@ LINES = [
     ("gemonn --seeds 0", 2),
     ("gemonn compare --seeds", 2),
     ("gemonn export --run nowhere --best --to x.safetensors", 2),
+    ("gemonn view --run nowhere", 2),
 ]
 
 
