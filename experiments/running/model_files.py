@@ -43,7 +43,7 @@ def size(arrays: dict[str, np.ndarray]) -> int:
 
 def tree(network: dict[str, np.ndarray], shapes: Any) -> dict[str, Any]:
     """The parameters of which `network` is the `dense` form; ValueError if they do not fit."""
-    wanted = flatten_dict(shapes, sep="/")
+    wanted: dict[str, Any] = flatten_dict(shapes, sep="/")
     if {name: leaf.shape for name, leaf in wanted.items()} != {
         name: leaf.shape for name, leaf in network.items()
     }:
