@@ -213,7 +213,7 @@ def test_the_figure_shows_what_is_near_and_writes_what_is_far(tmp_path, seen):
     places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
     assert places == [(0.8, 0), (0.75, 1), (0.7, 2)]
     assert [line.get_mfc() == "none" for line in lines] == [False, False, True]
-    (line,) = [line for line in convex.lines if line.get_marker() == "None"]
+    (line,) = [line for line in convex.lines if line.is_dashed()]
     assert set(line.get_xdata()) == {0.75} and len(rectangles.lines) == 2
     assert [text.get_text() for text in convex.texts] == [" ◂ ● 10%"]
     assert [text.get_text() for text in rectangles.texts] == [" ◂ ○ 30%"]
