@@ -77,3 +77,13 @@ def test_every_table_repeats_the_first_column_and_only_the_first_is_titled():
 def test_a_single_row_is_a_line_for_each_column():
     text = printed(View("", ["method", "log hypervolume"], [["GEMONN", "0.335"]]), 80)
     assert re.search(r"│ method +│ GEMONN │\n│ log hypervolume +│ 0.335 +│\n", text)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_file_gets_80_columns_and_a_wide_terminal_its_own(is_terminal):
+    titles = ["method", *[f"measure {index}" for index in range(12)]]
+    console = Console(width=200, file=io.StringIO(), force_terminal=is_terminal)
+    console.print(View("", titles, [["a"] * 13] * 2))
+    lines = console.file.getvalue().splitlines()
+    assert (sum("method" in line for line in lines) == 1) == is_terminal
+    assert (max(map(len, lines)) <= 80) != is_terminal
