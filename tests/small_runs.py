@@ -69,7 +69,8 @@ def content(directory):
     files = {
         path.name: path.read_bytes()
         for path in directory.iterdir()
-        if path.suffix == ".safetensors" or path.name in ("front.csv", "config.json")
+        if path.suffix == ".safetensors"
+        or path.name in ("front.csv", "populations.json", "config.json")
     }
     relative = [path.relative_to(directory) for path in directory.rglob("*")]
     names = sorted(str(path) for path in relative if path.parts[0] != "state")
