@@ -1,6 +1,5 @@
 """Make a page of a finished run to click on: missed images, reconstructions and features."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +24,10 @@ def main(arguments: list[str]) -> None:
         "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
     )
     given = parser.parse_args(arguments)
-    if not os.path.isfile(given.run / "summary.json"):
-        raise InputError(f"--run must be the directory of a finished run, not {given.run}")
+    from experiments.autoencoder.rows import SUMMARY
     from experiments.running.progress import Progress
+
+    run_directory.require_finished(given.run, "--run", SUMMARY)
 
     with Progress(quiet=False) as progress, progress.status("classifying the test images"):
         made = page(given.run)

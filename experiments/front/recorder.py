@@ -56,7 +56,7 @@ class FrontRecorder:
         """Restore the state from `saved` and replay its rows to `on_row`."""
         self.meter.restore(saved["meter"])
         self.generation, self._evolved = saved["facts"]
-        self.populations = saved["populations"]
+        self.populations = saved.get("populations", [])  # older checkpoints have none
 
     def observe(self, step: Step) -> None:
         """Record a step, and a row at the end of a generation.

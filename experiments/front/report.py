@@ -1,6 +1,7 @@
 """Writing the results of a front, and loading them without executing code from files."""
 
 import csv
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from experiments.front.results import Results
 from experiments.reporting.tables import show_outcome
 from experiments.running import files, meter, model_files
 from experiments.running.cli import InputError
-from experiments.running.run_directory import save_summary
+from experiments.running.run_directory import save_summary, write_text
 
 COLUMNS = (
     "generation",

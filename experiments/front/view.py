@@ -1,6 +1,5 @@
 """Make a page of a finished run to click on: the front, its networks and its evolution."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,10 @@ def main(arguments: list[str]) -> None:
         "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
     )
     given = parser.parse_args(arguments)
-    if not os.path.isfile(given.run / "summary.json"):
-        raise InputError(f"--run must be the directory of a finished run, not {given.run}")
+    from experiments.front import report  # late, as in `gemonn.train`
     from experiments.running.progress import Progress
+
+    run_directory.require_finished(given.run, "--run", report.SUMMARY)
 
     with Progress(quiet=False) as progress, progress.status("measuring the networks of the front"):
         made = page(given.run)
@@ -47,7 +47,7 @@ def page(run: Path) -> "gajax.viewing.Page":
     config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
     dataset = load_data(config)
     front = report.load_front(run / "front.csv")
-    summary = files.read_json(run / "summary.json")
+    summary = run_directory.read_summary(run, report.SUMMARY)
     shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
     network = networks.make(config.model, config.hidden or (), shape, classes)
     members = [
@@ -92,7 +92,7 @@ def page(run: Path) -> "gajax.viewing.Page":
         shares = [measures.class_accuracies(network, one, images, labels) for one in params]
         parts |= {"classes": shares, "class_names": [str(name) for name in np.unique(labels)]}
     path = shlex.quote(str(run))
-    name = printable(summary.get("method", config.method))
+    name = printable(summary["method"])
     program = "python -m experiments.gemonn export"
     return viewing.front_page(
         f"Front of {name} on {dataset.name}",
@@ -121,7 +121,7 @@ def _rivals(run: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from experiments.front import records
 
     own, found = run.resolve(), {}
-    seed = files.read_json(run / "summary.json").get("seed")
+    seed = run_directory.read_summary(run)["seed"]
     for record in records.read_all(run.absolute().parent):
         if record["seed"] == seed and record["directory"].resolve() != own:
             found[record["method"]] = record["points"]
