@@ -11,7 +11,6 @@ from gajax import objectives as objectives
 from gajax import pareto as pareto
 from gajax import population as population
 from gajax import sharding as sharding
-from gajax import viewing as viewing
 from gajax.algorithms.descent import DescentState as DescentState
 from gajax.algorithms.descent import descent as descent
 from gajax.algorithms.ga import GAState as GAState
