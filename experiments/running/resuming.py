@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.running import run_directory
+from experiments.running import numerics, run_directory
 from experiments.running.cli import InputError, Interrupted, flag
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ HARMLESS = {
     "preset",  # its values are compared
     "config",
     "data_dir",  # the images are compared
+    "distributed",
+    "coordinator",
+    "processes",
+    "process_id",
+    "connect_timeout",
     "checkpoint_every",
     "discard_state",
     "dry_run",
@@ -32,8 +37,6 @@ HARMLESS = {
     "quiet",
 }
 """Settings that do not affect results."""
-
-_JAX = ("jax_default_matmul_precision", "jax_enable_x64", "jax_default_prng_impl")
 
 
 def parse_interval(text: str) -> tuple[int | None, float]:
@@ -56,18 +59,16 @@ def run_identity(
     config: "DataclassInstance", seeds: list[int], arrays: "Iterable[np.ndarray]"
 ) -> dict[str, str]:
     """All settings that affect the results of runs, with a digest of the data, by name."""
-    import jax
-
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(repr((array.shape, array.dtype)).encode())
         digest.update(array.tobytes())
     return {
-        _FORMAT: "2",  # one more where older checkpoints cannot be read
+        _FORMAT: "3",  # one more where older checkpoints cannot be read
         **config_identity(config),
         "--seed": " ".join(map(str, seeds)),
         "the content of the data set": digest.hexdigest()[:16],
-        **{name: str(getattr(jax.config, name)) for name in _JAX},
+        **numerics.in_effect(),
     }
 
 

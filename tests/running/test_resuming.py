@@ -1,6 +1,7 @@
 """Runs that were cut short go on to the same end, and under nothing else."""
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -126,7 +127,7 @@ def files(directory):
         (["--precision", "bfloat16"], "--precision must be float32"),
         (["--out", "other"], "--out must be left out with --resume"),
         (["--config", "config.json"], "--config "),
-        (["--distributed"], "--distributed must be left out with --resume"),
+        (["--dry-run"], "--dry-run must be left out with --resume"),
         (["--checkpoint-every", "often"], "--checkpoint-every must be a number of generations"),
         (["--checkpoint-every", "0"], "--checkpoint-every must be a number of generations"),
     ],
@@ -151,13 +152,30 @@ def test_another_data_set_is_refused(begun, monkeypatch):
     assert files(begun) == before
 
 
-def test_another_precision_of_jax_is_refused(begun):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("jax_default_matmul_precision", "bfloat16"),
+        ("jax_threefry_partitionable", False),
+        ("jax_default_prng_impl", "rbg"),
+    ],
+)
+def test_settings_of_jax_that_change_numbers_are_refused(begun, name, value):
     import jax
 
-    with (
-        jax.default_matmul_precision("bfloat16"),
-        pytest.raises(InputError, match="jax_default_matmul_precision must be None"),
-    ):
+    before = getattr(jax.config, name)
+    jax.config.update(name, value)
+    try:
+        expected = f"^{name} must be {before}, as at the start of the run, not {value}$"
+        with pytest.raises(InputError, match=expected):
+            gemonn.main(["--resume", str(begun)])
+    finally:
+        jax.config.update(name, before)
+
+
+def test_flags_of_xla_that_change_numbers_are_refused(begun, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} --xla_cpu_enable_fast_math=true")
+    with pytest.raises(InputError, match="^XLA_FLAGS must be --xla_cpu_use.*, not --xla_cpu_enab"):
         gemonn.main(["--resume", str(begun)])
 
 
@@ -188,7 +206,7 @@ def test_a_damaged_checkpoint_costs_only_the_steps_behind_it(begun, tmp_path, ca
 
 
 def test_the_error_of_a_full_disk_says_how_to_resume(tmp_path, monkeypatch, capsys):
-    def save(*_):
+    def save(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save", save)
