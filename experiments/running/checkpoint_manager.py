@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from experiments.running import checkpoints, memory, run_directory, signals
 from experiments.running.cli import InputError, Interrupted
+from experiments.running.hosts import ALONE, Hosts
 from experiments.running.resuming import machine, parse_interval, refuse_differences
 
 Collect = Callable[[], tuple[PyTree, dict[str, Any]]]
@@ -38,6 +39,7 @@ class CheckpointManager:
         *,
         extensible: Collection[str] = (),
         keep_state: bool = False,
+        hosts: Hosts = ALONE,
     ) -> None:
         """Load `resumed`, the latest checkpoint in the directory, if any.
 
@@ -48,7 +50,9 @@ class CheckpointManager:
           extensible: flags in which it may differ. If it does, `resumed` is the state to extend,
             if there is one.
           keep_state: whether `keep` saves that state.
+          hosts: the processes of the run, which all call every method at the same steps.
         """
+        self._hosts = hosts
         self._folder, self._state = directory / "checkpoints", directory / "state"
         self._keep_state = keep_state
         self._generations, self._seconds = parse_interval(every)
@@ -69,7 +73,8 @@ class CheckpointManager:
             if was != self._facts["machine"]:
                 note = "from here on results are those of an uninterrupted run up to rounding"
                 text = f"the run was saved on {was} and goes on on {self._facts['machine']}: {note}"
-                print(text, file=sys.stderr)
+                if hosts.reports:
+                    print(text, file=sys.stderr)
             if saved != identity and self._folder.exists():
                 # The checkpoint may be of the final refinement, which is done anew.
                 self.resumed = self._load(self._state) or self.resumed
@@ -83,7 +88,8 @@ class CheckpointManager:
             return
         trees, facts = collect()
         if memory.size(trees) <= _MOST_KEPT:
-            checkpoints.save(self._state, trees, {**facts, **self._facts}, kept=1)
+            facts = {**facts, **self._facts}
+            checkpoints.save(self._state, trees, facts, kept=1, hosts=self._hosts)
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
@@ -93,12 +99,13 @@ class CheckpointManager:
         """
         with signals.handled(self._notice):
             yield
-            if self._signal is not None:
-                self._stop()
+            _, stop = self._agreed()
+            if stop is not None:
+                self._stop(stop)
         self._collect = None  # it holds arrays
 
     def step(self, ended: bool, collect: Collect) -> None:
-        """Save a checkpoint if one is due; raise Interrupted after a signal.
+        """Save a checkpoint if one is due; raise Interrupted after a signal, to any process.
 
         Args:
           ended: whether the step was the last one of a generation.
@@ -110,11 +117,11 @@ class CheckpointManager:
             is_due = time.monotonic() - self._saved >= self._seconds
         else:
             is_due = self._ended >= self._generations
-        if not is_due and self._signal is None:
-            return
-        if self._signal is not None:
-            self._stop()
-        self._save(collect)
+        is_due, stop = self._agreed(is_due)
+        if stop is not None:
+            self._stop(stop)
+        if is_due:
+            self._save(collect)
 
     @contextmanager
     def save_on_failure(self, collect: Collect) -> Iterator[None]:
@@ -125,22 +132,29 @@ class CheckpointManager:
             self._save(collect, ended=str(error))
             raise InputError(f"{error}; the state is saved in {self._folder}") from None
 
-    def _stop(self) -> NoReturn:
+    def _agreed(self, is_due: bool = False) -> tuple[bool, int | None]:
+        """Whether a checkpoint is due, and a signal that any process has received, in all alike."""
+        if self._signal is not None and not self._hosts.reports:
+            self._hosts.tell_stop(self._signal)
+        is_due, stop = self._hosts.share(lambda: (is_due, self._signal or self._hosts.stop))
+        return is_due, stop
+
+    def _stop(self, number: int) -> NoReturn:
         """Save the latest step, if there is one, and raise Interrupted."""
-        assert self._signal is not None
-        text = f"interrupted by {signals.name(self._signal)}"
+        text = f"interrupted by {signals.name(number)}"
         if self._collect is not None:
             self._save(self._collect)
             text += ", state saved"
-        raise Interrupted(text, signals.status(self._signal))
+        raise Interrupted(text, signals.status(number))
 
     def _save(self, collect: Collect, **more: Any) -> None:
         trees, facts = collect()
-        checkpoints.save(self._folder, trees, {**facts, **more, **self._facts})
+        facts = {**facts, **more, **self._facts}
+        checkpoints.save(self._folder, trees, facts, hosts=self._hosts)
         self._ended, self._saved = 0, time.monotonic()
 
     def _load(self, folder: Path) -> checkpoints.Checkpoint | None:
-        return checkpoints.load(folder, lambda text: print(text, file=sys.stderr))
+        return checkpoints.load(folder, lambda text: print(text, file=sys.stderr), self._hosts)
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame

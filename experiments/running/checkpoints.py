@@ -23,11 +23,14 @@ import numpy as np
 from jaxtyping import PyTree
 
 from experiments.running import files, run_directory
-from experiments.running.cli import InputError
+from experiments.running.cli import Failed, InputError
+from experiments.running.hosts import ALONE, Hosts
 from gajax import sharding
 
 KEPT = 3
 """Number of newest checkpoints that a run keeps."""
+_COUNT = "number of arrays"
+"""Name of a fact that `save` adds and `load` removes."""
 
 _FACTS_BYTES = 2**30
 """Limit for what is not in arrays: the rows of all generations, in a file with a checksum."""
@@ -57,58 +60,94 @@ class Checkpoint(NamedTuple):
         return jax.tree.unflatten(structure, map(jnp.asarray, leaves))
 
 
-def save(folder: Path, trees: PyTree, facts: dict[str, Any], kept: int = KEPT) -> None:
+def save(
+    folder: Path, trees: PyTree, facts: dict[str, Any], kept: int = KEPT, hosts: Hosts = ALONE
+) -> None:
     """Write the next checkpoint into the folder, and delete all but the newest `kept`.
 
-    On failure raise OSError and leave nothing.
+    On failure raise OSError and leave nothing. All processes of a distributed run call it; each
+    writes its shards, and process 0 the rest. None returns before the checkpoint is complete.
     """
     import orbax.checkpoint
 
     # Orbax does not save empty arrays; `take` restores them from their shape.
-    arrays = [sharding.gather(leaf) for leaf in jax.tree.leaves(trees) if leaf.size]
-    folder.mkdir(exist_ok=True)
+    arrays = [_shards(leaf) for leaf in jax.tree.leaves(trees) if leaf.size]
     older = _checkpoints(folder)
-    number = int(older[-1].name) + 1 if older else 1
-    partial = folder / f"{number:08}.partial"
+    partial = folder / hosts.share(lambda: f"{_next_number(older):08}.partial")
+    complete = partial.with_suffix("")
+    facts = {**facts, _COUNT: len(arrays)}
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        if hosts.reports:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        hosts.share(lambda: None)  # there is a folder now
         names = {f"{index:06}": array for index, array in enumerate(arrays)}
         with _quiet():
             orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)
-        (partial / "facts.json").write_text(json.dumps(facts))
-        (partial / "manifest.json").write_text(json.dumps(_digests(partial), indent=1))
-        run_directory.flush(partial)
-        os.replace(partial, folder / f"{number:08}")
-        run_directory.flush(folder)
+        if hosts.reports:
+            (partial / "facts.json").write_text(json.dumps(facts))
+            (partial / "manifest.json").write_text(json.dumps(_digests(partial), indent=1))
+            run_directory.flush(partial)
+            os.replace(partial, complete)
+            run_directory.flush(folder)
     except Exception as error:  # Orbax raises ValueError for a full disk
+        if isinstance(error, Failed):
+            raise
+        hosts.raise_failure(1)  # another process has failed in the midst of it
         reason = " ".join(str(error).split())
         # The cause is at the end of a long message.
         if found := re.search(r"([^:]+) \[os_error_code=", reason):
             reason = found[1].strip()
+        number = int(complete.name)
         raise OSError(f"the checkpoint {number} could not be written: {reason}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for outdated in older[: len(older) + 1 - kept]:
-        shutil.rmtree(outdated, ignore_errors=True)
+        if hosts.reports:
+            shutil.rmtree(partial, ignore_errors=True)
+    if hosts.reports:
+        for outdated in older[: len(older) + 1 - kept]:
+            shutil.rmtree(outdated, ignore_errors=True)
+    hosts.share(lambda: None)
 
 
-def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+def load(folder: Path, say: Callable[[str], None], hosts: Hosts = ALONE) -> Checkpoint | None:
     """Load the newest intact checkpoint of the folder; None if there are no checkpoints.
 
-    Reports each damaged checkpoint to `say`; InputError if all are damaged.
+    Reports each damaged checkpoint to `say`; InputError if all are damaged. All processes of a
+    distributed run call it and get whole arrays.
     """
     import orbax.checkpoint
 
+    name = hosts.share(lambda: _newest_intact(folder, say))
+    if name is None:
+        return None
+    facts = files.read_json(folder / name / "facts.json", most=_FACTS_BYTES)
+    # Arrays of NumPy, wherever the devices were that have saved them.
+    one = orbax.checkpoint.RestoreArgs(restore_type=np.ndarray)
+    arguments = {f"{index:06}": one for index in range(facts.pop(_COUNT))}
+    with _quiet():
+        arrays = orbax.checkpoint.PyTreeCheckpointer().restore(
+            (folder / name / "arrays").resolve(), restore_args=arguments
+        )
+    return Checkpoint(iter([np.asarray(arrays[name]) for name in sorted(arrays)]), facts)
+
+
+def _shards(leaf: Any) -> Any:
+    """What Orbax saves of an array: the shards of all processes, or that of process 0."""
+    is_shared = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    return leaf if is_shared else sharding.gather(leaf)
+
+
+def _next_number(older: list[Path]) -> int:
+    return int(older[-1].name) + 1 if older else 1
+
+
+def _newest_intact(folder: Path, say: Callable[[str], None]) -> str | None:
+    """Name of the checkpoint to load, if there is one; InputError if all are damaged."""
     found = _checkpoints(folder)
     for checkpoint in reversed(found):
-        if reason := _damage(checkpoint):
-            say(f"checkpoint {checkpoint} is damaged ({reason}), trying the previous one")
-            continue
-        facts = files.read_json(checkpoint / "facts.json", most=_FACTS_BYTES)
-        with _quiet():
-            names = orbax.checkpoint.PyTreeCheckpointer().restore((checkpoint / "arrays").resolve())
-        return Checkpoint(iter([np.asarray(names[name]) for name in sorted(names)]), facts)
+        if not (reason := _damage(checkpoint)):
+            return checkpoint.name
+        say(f"checkpoint {checkpoint} is damaged ({reason}), trying the previous one")
     if found:
         raise InputError(f"--resume must name a run with an intact checkpoint, not {folder.parent}")
     return None

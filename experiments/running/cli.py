@@ -34,6 +34,14 @@ class Interrupted(KeyboardInterrupt):
         self.status = status
 
 
+class Failed(Exception):
+    """The end of a run because of another process of it, described in one sentence."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser that raises InputError, for commands without a config dataclass."""
 
@@ -109,6 +117,8 @@ def run_main(main: Callable[[list[str]], None], program: str) -> int:
             sys.stdout.flush()
     except InputError as error:
         return _report(program, f"error: {error}", 2)
+    except Failed as failure:
+        return _report(program, f"error: {failure}", failure.status)
     except Interrupted as interrupted:
         return _report(program, str(interrupted), interrupted.status)
     except KeyboardInterrupt:

@@ -74,13 +74,14 @@ def seeds_of(given: RunConfig) -> Sequence[int]:
 
 
 def refuse_resume(given: RunConfig) -> None:
-    """Raise InputError if `--resume` is given, which applies to single runs only."""
+    """Raise InputError if `--resume` or `--distributed` is given, which only single runs have."""
     require(
         given.resume is None,
         "--resume",
         given.resume,
         "left out: with the same --out a comparison resumes",
     )
+    require(not given.distributed, "--distributed", True, "left out of comparisons")
 
 
 @contextmanager

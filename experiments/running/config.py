@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.running import resuming, seeds
+from experiments.running import meeting, resuming, seeds
 from experiments.running.cli import InputError, flag, require
 from experiments.running.parsing import load_config
 
@@ -46,6 +46,8 @@ class RunConfig:
     """with --distributed: number of processes"""
     process_id: int | None = None
     """with --distributed: index of this process, from 0"""
+    connect_timeout: float = 60.0
+    """with --distributed: seconds to wait for the other processes"""
     seed: int = 0
     """random seed"""
     seeds: tuple[int, ...] | None = None
@@ -76,6 +78,7 @@ class RunConfig:
             "coordinator",
             "processes",
             "process_id",
+            "connect_timeout",
         ),
     }
 
@@ -118,15 +121,21 @@ def check_images(config: RunConfig, images: int) -> int:
 
 
 def _check_processes(config: RunConfig) -> None:
-    """Raise InputError if the flags of a distributed run are inconsistent."""
+    """Raise InputError if the flags of a distributed run are invalid or inconsistent."""
     given = config.coordinator, config.processes, config.process_id
+    seconds, most = config.connect_timeout, 10**6
+    expected = f"above 0 and at most {most:,} seconds"
+    require(0 < seconds <= most, "--connect-timeout", seconds, expected)
     if not config.distributed:
         for name, value in zip(("coordinator", "processes", "process-id"), given, strict=True):
             require(value is None, f"--{name}", value, "given together with --distributed")
     elif any(value is not None for value in given) and None in given:
         missing = "--coordinator, --processes and --process-id"
         raise InputError(f"{missing} must be given together or not at all")
-    elif config.processes is not None and config.process_id is not None:
+    elif config.coordinator is not None:
+        assert config.processes is not None and config.process_id is not None
+        meeting.parse_address(config.coordinator)
+        require(config.processes <= 10_000, "--processes", config.processes, "at most 10,000")
         below = config.processes
         require(config.process_id < below, "--process-id", config.process_id, f"below {below}")
 
@@ -141,7 +150,7 @@ def _check_resuming(config: RunConfig) -> None:
         raise InputError("--dry-run must be left out with --distributed")
     if config.resume is None:
         return
-    for name in ("config", "out", "distributed", "dry_run"):
+    for name in ("config", "out", "dry_run"):
         if getattr(config, name):
             raise InputError(f"{flag(name)} must be left out with --resume")
     saved = load_config(type(config), config.resume / "config.json", type(config)())

@@ -1,47 +1,12 @@
-"""Devices and processes of a run."""
+"""Devices of a run."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
-from io import StringIO
+from contextlib import AbstractContextManager, nullcontext
 
-from experiments.running.cli import InputError, require
+from experiments.running.cli import require
 from experiments.running.config import RunConfig
 
-FIELDS = ("devices", "distributed", "coordinator", "processes", "process_id")
+FIELDS = ("devices", "distributed", "coordinator", "processes", "process_id", "connect_timeout")
 """Config fields that determine where a run computes, not what."""
-
-
-@contextmanager
-def connected(config: RunConfig, program: str) -> Iterator[bool]:
-    """Connect the processes of a distributed run; yield whether this one writes the results.
-
-    Discards the output of the other processes. When a process fails, the others exit: immediately
-    with an error message if the connection breaks, else after JAX's heartbeat timeout of 100 s.
-    """
-    if not config.distributed:
-        yield True
-        return
-    import jax
-
-    try:
-        jax.distributed.initialize(config.coordinator, config.processes, config.process_id)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        wanted = "--coordinator HOST:PORT, --processes N and --process-id I"
-        raise InputError(f"--distributed needs a cluster, or {wanted}: {reason}") from None
-    try:
-        reports = jax.process_index() == 0
-        with nullcontext() if reports else redirect_stdout(StringIO()):
-            yield reports
-    except jax.errors.JaxRuntimeError as error:
-        reason = str(error).splitlines()[0]
-        print(
-            f"{program}: error: another process of this run has failed ({reason})", file=sys.stderr
-        )
-        sys.stderr.flush()
-        os._exit(1)  # an orderly exit would wait for the failed process
 
 
 def count(config: RunConfig, multiple: int | None) -> int:

@@ -4,19 +4,25 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from experiments.running import signals
 from experiments.running.cli import Interrupted, run_main
 
 
-def run(main: Callable[[list[str]], None], program: str) -> NoReturn:
-    """Run the main of a program on the command line and exit."""
+def run(
+    main: Callable[[list[str]], None],
+    program: str,
+    *,
+    around: Callable[[Callable[[], int]], int] = lambda run: run(),
+) -> NoReturn:
+    """Run the main of a program on the command line and exit with what `around` gives for it."""
     _open_streams()
     status = 1
     try:
         with signals.raised():
-            status = run_main(main, program)
+            status = around(partial(run_main, main, program))
     except Interrupted as late:  # when everything had been said
         status = late.status
     raise SystemExit(status)

@@ -3,14 +3,14 @@
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from experiments.running import (
+    agreement,
     cache,
-    devices,
+    distributed,
     process,
     resuming,
     run_directory,
@@ -49,7 +49,7 @@ class Program(NamedTuple):
 def start(program: Program) -> NoReturn:
     """Run the command line of this process and exit."""
     cache.enable_compilation_cache()
-    process.run(partial(main, program), program.name)
+    process.run(partial(main, program), program.name, around=distributed.exit_status)
 
 
 def train(program: Program, config: Any, **options: Any) -> Any:
@@ -73,7 +73,7 @@ def main(program: Program, arguments: list[str]) -> None:
             commands={name: _summary(run) for name, run in program.commands.items()},
         )
     )
-    with devices.connected(config, program.name) as reports:
+    with distributed.together(config, program.name) as hosts:
         dataset = program.load_data(config)
         if config.dry_run:
             from experiments.running import dry_run  # late: it imports JAX
@@ -81,17 +81,20 @@ def main(program: Program, arguments: list[str]) -> None:
             run_directory.require_empty(config.out)
             rows = {config.method: seeds.per_seed(config)}
             return dry_run.describe(config, rows, dataset, program.training(), together=True)
+        if config.distributed:
+            agreement.require_same(hosts, agreement.facts(config, dataset[2:], program.name))
+            distributed.connect(hosts, config)
         with signals.ending(program.name):
             from experiments.running import runs  # late: it imports JAX
 
             training = program.training()
-        opened = run_directory.open_run(config.out, config.resume, program.name, reports)
+        opened = run_directory.open_run(config.out, config.resume, program.name, hosts)
         with opened as directory:
-            advice = f"resume with: {module} --resume {shlex.quote(str(directory))}"
-            told = resuming.advice_on_interruption(advice, directory) if reports else nullcontext()
-            with told:
-                config = config if reports else replace(config, quiet=True)
-                runs.run_seeds(training, config, dataset, directory)
+            words = ["--resume", str(directory), *distributed.arguments(config)]
+            advice = hosts.plan = f"resume with: {module} {shlex.join(words)}"
+            with resuming.advice_on_interruption(advice, directory):
+                config = config if hosts.reports else replace(config, quiet=True)
+                runs.run_seeds(training, config, dataset, directory, hosts)
 
 
 def _summary(command: Callable[[list[str]], None]) -> str:

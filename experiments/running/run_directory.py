@@ -5,8 +5,8 @@ import dataclasses
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.running import files
 from experiments.running.cli import InputError
+from experiments.running.hosts import Hosts
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,6 +27,9 @@ except ImportError:  # on Windows
 
 _PARTIAL = ".partial"
 """Ends the names of files that are being written."""
+
+_LAG = 10.0
+"""Seconds in which a new file is seen from all hosts."""
 
 
 def new_directory(out: Path | None, name: str) -> Path:
@@ -53,18 +57,57 @@ def require_empty(out: Path | None) -> None:
 
 
 @contextmanager
-def open_run(out: Path | None, resume: Path | None, name: str, reports: bool) -> Iterator[Path]:
+def open_run(out: Path | None, resume: Path | None, name: str, hosts: Hosts) -> Iterator[Path]:
     """Create or reopen the directory of a run and lock it.
 
-    Processes that do not report get a temporary directory.
+    The processes of a distributed run get that of process 0; InputError if one does not see it.
     """
-    if reports:
-        directory = resume or new_directory(out, name)
-        with locked(directory, "--resume" if resume else "--out"), removed_if_empty(directory):
-            yield directory
+    if not hosts.reports:
+        directory = Path(hosts.share(str))
+        _require_shared(directory, hosts)
+        yield directory
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        yield Path(directory)
+    directory = resume or new_directory(out, name)
+    with locked(directory, "--resume" if resume else "--out"), removed_if_empty(directory):
+        if hosts.count > 1:
+            hosts.share(lambda: str(directory.resolve()))
+            _require_shared(directory, hosts)
+        yield directory
+
+
+def _require_shared(directory: Path, hosts: Hosts) -> None:
+    """Raise InputError, in all processes, unless they all see the directory."""
+    mark = directory / ".shared"
+    try:
+        word = hosts.share(lambda: _write_word(mark))
+        every = hosts.gather(_has_word(mark, word))
+        blind = hosts.share(lambda: [index for index, sees in enumerate(every) if not sees])
+    finally:
+        if hosts.reports:
+            mark.unlink(missing_ok=True)
+    if blind:
+        raise InputError(
+            f"--out must be in a folder that all processes share, not {directory}, which process "
+            f"{blind[0]} does not see"
+        )
+
+
+def _write_word(path: Path) -> str:
+    word = secrets.token_hex(16)
+    path.write_text(word)
+    return word
+
+
+def _has_word(path: Path, word: str) -> bool:
+    """Whether the file has the word, now or soon, as network file systems may lag behind."""
+    ends = time.monotonic() + _LAG
+    while True:
+        with suppress(OSError):
+            if path.read_text() == word:
+                return True
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.running import cache, files, memory, run_directory, seeds
+from experiments.running import cache, distributed, files, memory, run_directory, seeds
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import InputError, flag
 from experiments.running.config import RunConfig
+from experiments.running.hosts import ALONE, Hosts
 from experiments.running.parsing import load_config
 from experiments.running.progress import Progress
 from experiments.running.resuming import run_identity
@@ -105,23 +106,31 @@ def run_together(
     dataset: Any,
     directories: Sequence[Path],
     title: str = "",
+    hosts: Hosts = ALONE,
 ) -> list[Any]:
     """Train together, with a live display, and write everything into a directory per run.
 
-    The first directory holds the checkpoints of all runs; if there are any, the runs resume.
+    The first directory holds the checkpoints of all runs; if there are any, the runs resume. Of a
+    distributed run each process writes its share of the checkpoints, and process 0 all the rest.
     """
     config = configs[0]
-    manager = None
-    if not config.distributed:
-        identity = run_identity(config, [config.seed for config in configs], dataset[2:])
-        extensible = [flag(name) for name in config.lowest_extensions(directories[0])]
-        manager = CheckpointManager(
-            directories[0],
-            config.checkpoint_every,
-            identity,
-            extensible=extensible if config.resume else (),
-            keep_state=bool(extensible) and not config.discard_state,
-        )
+    identity = run_identity(config, [config.seed for config in configs], dataset[2:])
+    extensible = [flag(name) for name in config.lowest_extensions(directories[0])]
+    manager = CheckpointManager(
+        directories[0],
+        config.checkpoint_every,
+        identity,
+        extensible=extensible if config.resume else (),
+        keep_state=bool(extensible) and not config.discard_state,
+        hosts=hosts,
+    )
+    if not hosts.reports:
+        hosts.begin()
+        with Progress(quiet=True) as progress:
+            nothing = [training.no_callback] * len(configs)
+            results = [*training.train_together(Job(configs, dataset, progress, nothing, manager))]
+        hosts.share(lambda: None)  # process 0 has written its results
+        return results
     for directory in directories:  # a run that is extended is not finished anymore
         (directory / "summary.json").unlink(missing_ok=True)
     finished = []
@@ -129,51 +138,56 @@ def run_together(
         progress = stack.enter_context(Progress(quiet=config.quiet, title=title))
         callbacks = []
         for config, directory in zip(configs, directories, strict=True):
-            run_directory.save_config(
-                replace(config, config=None, out=None, resume=None), directory / "config.json"
-            )
+            run_directory.save_config(distributed.forgotten(config), directory / "config.json")
             callbacks.append(training.open_callback(config, directory, stack))
+        hosts.begin()
         job = Job(configs, dataset, progress, callbacks, manager)
         for results, directory in zip(training.train_together(job), directories, strict=True):
             with progress.status("drawing the figures"):
                 training.save(results, directory)
             finished.append(results)
-    for directory in directories:
-        run_directory.tidy(directory)
+    if hosts.reports:
+        for directory in directories:
+            run_directory.tidy(directory)
+    hosts.share(lambda: None)
     return finished
 
 
-def run_seeds(training: Training, config: RunConfig, dataset: Any, directory: Path) -> None:
+def run_seeds(
+    training: Training, config: RunConfig, dataset: Any, directory: Path, hosts: Hosts = ALONE
+) -> None:
     """Run the config in the directory, or once per seed in subdirectories.
 
     As many seeds as fit in memory train together.
     """
-    if _is_complete(config, directory):
+    if hosts.share(lambda: _is_complete(config, directory)):
         print(f"{directory} is finished")
         return
     capacity = training.capacity(config, dataset).runs
     if config.seeds is None:
-        (results,) = run_together(training, [config], dataset, [directory])
-        training.table(results, directory)
+        (results,) = run_together(training, [config], dataset, [directory], hosts=hosts)
+        if hosts.reports:
+            training.table(results, directory)
         return
-    groups = _groups(config, capacity, directory / "groups.json")
-    run_directory.save_config(
-        replace(config, config=None, out=None, resume=None), directory / "config.json"
-    )
-    run_directory.write_text(directory / "groups.json", json.dumps(groups) + "\n")
+    path = directory / "groups.json"
+    groups = hosts.share(lambda: _groups(config, capacity, path))
+    if hosts.reports:
+        run_directory.save_config(distributed.forgotten(config), directory / "config.json")
+        run_directory.write_text(path, json.dumps(groups) + "\n")
     for group in groups:
         configs = [replace(config, seed=seed, seeds=None) for seed in group]
         directories = [directory / f"seed-{seed}" for seed in group]
-        if all(map(_is_complete, configs, directories)):
+        if hosts.share(lambda: all(map(_is_complete, configs, directories))):  # noqa: B023
             continue
         for each in directories:
             run_directory.make_directory(each)
         title = f"seed {group[0]}: "
         if len(group) > 1:
             title = f"seeds {' '.join(map(str, group))} (shown: {group[0]}): "
-        run_together(training, configs, dataset, directories, title)
+        run_together(training, configs, dataset, directories, title, hosts)
         cache.clear_programs()
-    training.seed_table(directory)
+    if hosts.reports:
+        training.seed_table(directory)
 
 
 def _is_complete(config: RunConfig, directory: Path) -> bool:

@@ -1,12 +1,6 @@
-"""Runs on several devices and in several processes come to what one comes to."""
+"""Runs on several devices come to what one comes to."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -87,75 +81,13 @@ def test_devices_that_do_not_fit_are_refused(module, changes, message):
             {"distributed": True, "processes": 2, "process_id": 2, "coordinator": "a:1"},
             "--process-id must be below 2, not 2",
         ),
+        (
+            {"distributed": True, "processes": 2, "process_id": 0, "coordinator": "a:x"},
+            "--coordinator must be HOST:PORT, .* not a:x",
+        ),
+        ({"connect_timeout": 0.0}, "--connect-timeout must be above 0 and .*, not 0.0"),
     ],
 )
 def test_contradictions_of_a_distributed_run_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         gemonn.check(replace(SMALL, **changes))
-
-
-HEARTBEAT = 10
-"""Seconds without a sign of another process until JAX ends this one: 100 for users."""
-START = f"""
-import functools, sys, jax
-jax.distributed.initialize = functools.partial(
-    jax.distributed.initialize, heartbeat_timeout_seconds={HEARTBEAT}
-)
-from experiments import gemonn
-from experiments.running import program
-program.start(gemonn.PROGRAM)
-"""
-
-
-def processes(directory, generations, *, start=("-m", "experiments.gemonn"), more=()):
-    """Two processes of one run, with two devices each; the first one writes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, *start, "--out", str(directory), "--distributed"]
-    command += [*FLAGS.format(generations=generations).split(), *more, "--processes", "2"]
-    command += ["--coordinator", f"127.0.0.1:{port}", "--process-id"]
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
-    place = {"cwd": Path(__file__).parents[2], "env": environment, "text": True}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return [subprocess.Popen([*command, str(number)], **place, **pipes) for number in range(2)]
-
-
-@pytest.mark.heavy
-def test_two_processes_come_to_the_front_of_one(alone, tmp_path):
-    both = processes(tmp_path / "run", generations=3)
-    outputs = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert ["hypervolume" in printed for printed, _ in outputs] == [True, False], (
-        "the first reports"
-    )
-    front = np.genfromtxt(tmp_path / "run" / "front.csv", delimiter=",", names=True)
-    np.testing.assert_array_equal(front["density"].astype(np.float32), alone.front.density)
-    np.testing.assert_allclose(front["train_loss"], alone.front.train_loss, rtol=1e-6)
-
-
-def test_a_process_ends_when_another_one_of_its_run_is_killed(tmp_path):
-    """With a sentence where its connection breaks; at the latest by the heartbeat of JAX.
-
-    It is the heartbeat if the two are not yet connected for the next program at that moment.
-    """
-    quick = ["--method", "nsga2", "--population-size", "4"]
-    first, second = processes(tmp_path / "run", 100_000, start=("-c", START), more=quick)
-    metrics = tmp_path / "run" / "metrics.csv"
-    try:
-        for _ in range(300):
-            if metrics.is_file() and metrics.read_text().count("\n") > 2:
-                break
-            with pytest.raises(subprocess.TimeoutExpired):
-                first.wait(timeout=1)
-        second.send_signal(signal.SIGKILL)
-        _, errors = first.communicate(timeout=240)
-    finally:
-        first.kill()
-        second.kill()
-    if first.returncode == -signal.SIGABRT:
-        assert "another task died" in errors
-    else:
-        assert first.returncode == 1
-        assert "gemonn: error: another process of this run has failed" in errors
-    assert "Traceback" not in errors

@@ -25,7 +25,7 @@ def test_seeds_are_a_number_or_a_list():
 def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
     seen = []
 
-    def run_together(training, configs, dataset, places, title):
+    def run_together(training, configs, dataset, places, title, hosts):
         assert all(place.is_dir() for place in places)
         assert all(config.seeds is None for config in configs)
         seen.append(([config.seed for config in configs], [place.name for place in places], title))
