@@ -91,6 +91,11 @@ def evolve(
     Within `jax.set_mesh(gajax.sharding.mesh())` the individuals are shared out to its devices; S
     seeds there go one after another, in runs of their own.
 
+    Several processes, connected by `jax.distributed.initialize`, all call it with the same
+    arguments, and stop after the same generation. To save a run, all of them call
+    `gajax.sharding.gather(state)` and one writes what it returns by `gajax.save`; to go on, in any
+    number of processes, all read that file by `gajax.load` and give it to `resume_from`.
+
     Raises:
       ValueError: where an argument is out of its range or contradicts another.
 

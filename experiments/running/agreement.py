@@ -12,7 +12,7 @@ from experiments.running.config import RunConfig
 from experiments.running.hosts import Hosts
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint", "scikit-learn")
-_COMMON = ("resume", "discard_state", "devices")
+_COMMON = ("resume", "discard_state")
 """Settings that change no numbers but what the processes do together."""
 
 

@@ -147,7 +147,7 @@ def _end(hosts: Hosts, error: BaseException) -> NoReturn:
         status = 2
     elif isinstance(error, KeyboardInterrupt):
         status = 130
-    text = str(error) or "interrupted"
+    text = str(error).removesuffix(f"; {hosts.plan}") or "interrupted"
     if not isinstance(error, Failed | InputError | OSError | KeyboardInterrupt):
         text = f"{type(error).__name__}: {text}"
     hosts.fail(text, status)

@@ -284,3 +284,52 @@ def test_pairs_of_processes_that_disagree_are_refused(start, tmp_path):
             print(name, found, is_clean)
     print(f"pairs of processes that disagree: {refused} of {len(PAIRS)} refused")
     assert refused == len(PAIRS)
+
+
+LIBRARY = """
+import sys
+from pathlib import Path
+import jax, numpy as np, optax
+from jax import numpy as jnp
+from jax.experimental import multihost_utils
+import gajax
+
+port, index, path = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+jax.distributed.initialize(f"127.0.0.1:{port}", 2, index)
+
+def loss_fn(params, batch):
+    return jnp.mean((jnp.tanh(batch @ params) @ params.T - batch) ** 2)
+
+dice = np.random.default_rng(0)
+data = gajax.Data(dice.normal(size=(256, 8)).astype(np.float32), order_key=1)
+population = dice.normal(size=(8, 8, 3)).astype(np.float32)
+options = {"survivors": 4, "batch_size": 64, "chunk_size": 1}
+setting = gajax.ga(loss_fn, optimizer=optax.adam(1e-2), **options), 3, population, data
+with jax.set_mesh(gajax.sharding.mesh()):
+    for state, info in gajax.evolve(*setting, generations=4):
+        if info.generation == 2:
+            whole, position = gajax.sharding.gather(state), info.position
+            if jax.process_index() == 0:
+                gajax.save(whole, path)
+            multihost_utils.sync_global_devices("saved")
+    end = gajax.sharding.gather(state)
+    state = gajax.load(path, gajax.state_shapes(*setting))
+    for state, info in gajax.evolve(*setting, generations=4, resume_from=(state, position)):
+        pass
+    resumed = gajax.sharding.gather(state)
+jax.tree.map(np.testing.assert_array_equal, resumed, end)
+assert info.generation == 4
+"""
+
+
+@pytest.mark.heavy
+def test_the_library_saves_and_resumes_in_several_processes(environment, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-c", LIBRARY, port]
+    place = {"cwd": ROOT, "env": environment, "stderr": subprocess.PIPE}
+    path = str(tmp_path / "state.safetensors")
+    both = [subprocess.Popen([*command, index, path], **place) for index in "01"]
+    errors = [process.communicate(timeout=SECONDS)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors

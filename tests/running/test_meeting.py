@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.running import meeting
+from experiments.running import distributed, meeting, run_directory
 from experiments.running.cli import InputError
+from experiments.running.config import RunConfig
+from experiments.running.hosts import Hosts
 
 PROCESS = """
 import json, sys, time
@@ -223,3 +225,32 @@ def test_an_interruption_of_one_process_ends_all(start):
     processes[1].send_signal(signal.SIGINT)
     assert ends(processes[1]) == (130, "", ["program: interrupted"])
     assert refused(processes[0], "error: process 1: interrupted", 130)
+
+
+def test_a_cluster_is_detected(monkeypatch):
+    """By what JAX knows of SLURM, whose port depends on the number of the job."""
+    monkeypatch.setenv("SLURM_JOB_ID", "4097")
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node[007-009]")
+    monkeypatch.setenv("SLURM_NTASKS", "3")
+    monkeypatch.setenv("SLURM_PROCID", "2")
+    monkeypatch.setenv("SLURM_LOCALID", "0")
+    seen = []
+
+    def meet(*place, **_):
+        seen.append((str(place[0]), *place[1:]))
+        return Hosts()
+
+    monkeypatch.setattr(meeting, "meet", meet)
+    with distributed.together(RunConfig(distributed=True), "program"):
+        pass
+    assert seen == [("node007:61441", 3, 2)]
+
+
+def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path, monkeypatch):
+    hosts = Hosts(count=2)
+    monkeypatch.setattr(hosts, "gather", lambda value: [value, False])
+    wanted = "--out must be in a folder that all processes share, .* process 1 does not see"
+    with pytest.raises(InputError, match=wanted):
+        with run_directory.open_run(tmp_path / "run", None, "program", hosts):
+            pytest.fail("it must not begin")
+    assert not any(tmp_path.iterdir())
