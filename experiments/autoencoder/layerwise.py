@@ -154,7 +154,13 @@ def encode(
 def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
     """Draw a population of `size` networks."""
     image = jnp.zeros(model.layers[0], jnp.float32)
-    return gajax.init(key, lambda key: model.init(key, image)["params"], size)
+
+    def init(key: Key[Array, ""]) -> dict:
+        return model.init(key, image)["params"]
+
+    if size == 1:  # which no mesh of several devices can share
+        return jax.tree.map(lambda leaf: leaf[None], init(jax.random.split(key, 1)[0]))
+    return gajax.init(key, init, size)
 
 
 @partial(jax.jit, static_argnames="model")
