@@ -155,7 +155,7 @@ def draw(key: Key[Array, ""], model: TiedAutoencoder, size: int) -> dict:
     """Draw a population of `size` networks."""
     image = jnp.zeros(model.layers[0], jnp.float32)
 
-    def init(key: Key[Array, ""]) -> dict:
+    def init(key: Key[Array, ""]) -> Any:
         return model.init(key, image)["params"]
 
     if size == 1:  # which no mesh of several devices can share

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
+from experiments.running import run_directory
 from experiments.running.cli import CommandParser, InputError, printable, require, show
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def main(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
+    run_directory.require_finished(given.run, "--run", {})
     from experiments.front import report  # late, as in `gemonn.train`
-    from experiments.running import model_files, run_directory
+    from experiments.running import model_files
 
     run_directory.require_finished(given.run, "--run", report.SUMMARY)
     front = report.load_front(given.run / "front.csv")

@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> None:
         "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
     )
     given = parser.parse_args(arguments)
+    run_directory.require_finished(given.run, "--run", {})
     from experiments.front import report  # late, as in `gemonn.train`
     from experiments.running.progress import Progress
 

@@ -84,6 +84,8 @@ def main(program: Program, arguments: list[str]) -> None:
         if config.distributed:
             agreement.require_same(hosts, agreement.facts(config, dataset[2:], program.name))
             distributed.connect(hosts, config)
+        if hosts.reports and not config.resume:
+            run_directory.require_empty(config.out)  # before anything slow is imported
         with signals.ending(program.name):
             from experiments.running import runs  # late: it imports JAX
 

@@ -97,7 +97,7 @@ def test_advice_quotes_a_path_for_the_shell(tmp_path):
 
 @pytest.mark.parametrize("name", ["mnist_ga", "gemonn"])
 def test_advice_on_resuming_quotes_a_path_for_the_shell(name, tmp_path, monkeypatch):
-    def interrupted(training, config, dataset, directory):
+    def interrupted(training, config, dataset, directory, hosts):
         save_config(config, directory / "config.json")
         raise KeyboardInterrupt
 

@@ -147,7 +147,7 @@ def test_mistake_is_one_sentence(line: str, expected: str, monkeypatch, capsys):
         ('{"seed": 1.5}', ": seed must be a whole number, not 1.5"),
         ('{"seed": true}', ": seed must be a whole number, not True"),
         ('{"mutation_rate": "0.1"}', ": mutation_rate must be a number, not '0.1'"),
-        ('{"mutation_rate": NaN}', ": mutation_rate must be a number, not nan"),
+        ('{"mutation_rate": NaN}', " must be a saved config: a JSON object of at most a megabyte"),
         (
             '{"mutation_rate": 1' + "0" * 400 + "}",
             ": mutation_rate must be a number, not 1" + "0" * 17 + "..." + "0" * 19,

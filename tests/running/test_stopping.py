@@ -15,6 +15,7 @@ from experiments import gemonn
 from experiments.running import run_directory, signals
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted
+from experiments.running.hosts import ALONE
 from experiments.running.resuming import advice_on_interruption
 
 TREE = np.zeros(1)
@@ -143,14 +144,14 @@ def test_the_sentence_is_true_of_what_is_there(sentence, error, tmp_path):
 
 def test_a_directory_without_a_config_is_removed(tmp_path):
     with pytest.raises(Interrupted):
-        with run_directory.open_run(tmp_path / "run", None, "gemonn", True) as directory:
+        with run_directory.open_run(tmp_path / "run", None, "gemonn", ALONE) as directory:
             (directory / "config.json.partial").touch()
             raise Interrupted("interrupted", 130)
     assert not (tmp_path / "run").exists()
     # After a kill at the same moment, the directory can still be used.
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json.partial").touch()
-    with run_directory.open_run(tmp_path / "run", None, "gemonn", True) as directory:
+    with run_directory.open_run(tmp_path / "run", None, "gemonn", ALONE) as directory:
         run_directory.save_config(gemonn.Config(), directory / "config.json")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
