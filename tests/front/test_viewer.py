@@ -54,6 +54,9 @@ def test_clicks_and_keys_select_networks(front_page, front, opened):
     dots = page.locator("#chart .trace:not(:has(title)) .points path")
     for index in (0, last):
         # The points of the front come before the ring and the population.
+        dots.nth(index).hover(force=True)
+        hovered = f"document.getElementById('chart')._hoverdata?.[0].pointNumber === {index}"
+        page.wait_for_function(hovered)  # plotly looks where the mouse is only every so often
         dots.nth(index).click(force=True)
         is_shown(page, front, index)
     page.locator("#chart").focus()
