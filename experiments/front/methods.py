@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -67,16 +68,18 @@ def require_budget(config: Config, network: Network, examples: int) -> None:
     """Raise InputError if an evolution cannot end its first generation within the budget."""
     if config.budget is None or config.method not in ALGORITHMS:
         return
-    stages = ALGORITHMS[config.method](config, network).stages(config.size, examples)
     if config.lineage:
+        batch_sizes = lineage.batch_sizes(config)
+        limited = replace(config, batch_size=batch_sizes[1])
+        stages = ALGORITHMS[config.method](limited, network).stages(config.size, examples)
         lowest = generation_cost(stages, 1) / (1 - config.lineage)
-        fewest = lineage.FEWEST * lineage.batch_sizes(config)[0]
-        lowest = max(lowest, fewest / config.lineage)
+        lowest = max(lowest, lineage.FEWEST * batch_sizes[0] / config.lineage)
         expected = (
             f"{math.ceil(lowest):,} or more, with a lineage and a generation of {config.method}"
         )
         require(config.budget >= lowest, "--budget", f"{config.budget:,.0f}", expected)
         return
+    stages = ALGORITHMS[config.method](config, network).stages(config.size, examples)
     reserve = _refinement_cost(densities(config), config)
     lowest = sum(generation_cost(stages, generation) for generation in (0, 1)) + reserve
     parts = "its first generation" + (" and its final refinement" if reserve else "")

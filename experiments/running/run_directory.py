@@ -50,7 +50,7 @@ def require_empty(out: Path | None) -> None:
 
     A process that was killed while it wrote its first file has left nothing of use.
     """
-    if out is None or not out.exists():
+    if out is None or not os.path.exists(out):  # False for names that are too long
         return
     if not out.is_dir() or {path.name for path in out.iterdir()} - {f"config.json{_PARTIAL}"}:
         raise InputError(f"--out must be a new or an empty directory, not {out}")

@@ -29,7 +29,7 @@ def test_a_run_leaves_everything_that_it_promises(front_run):
     names = {path.name for path in front_run.iterdir()}
     assert names == {
         *("config.json", "metrics.csv", "summary.json", "front.csv", "population.csv"),
-        *("population.safetensors", "figures", "state"),
+        *("population.safetensors", "populations.json", "figures", "state"),
     }
     assert {path.name for path in (front_run / "figures").iterdir()} == {
         *("front.png", "loss.png", "hypervolume.png", "weights.png", "connections.png"),

@@ -80,10 +80,10 @@ def test_command_lines_are_accepted(line, folder, monkeypatch, capsys):
     from experiments.autoencoder import compare as of_autoencoders
     from experiments.classify import command as classify
     from experiments.front import compare as of_fronts
-    from experiments.running import devices
+    from experiments.running import distributed
 
     # The settings have been checked before any of these is called.
-    monkeypatch.setattr(devices, "connected", stop)
+    monkeypatch.setattr(distributed, "together", stop)
     for module in (of_autoencoders, of_fronts, classify):
         monkeypatch.setattr(module, "load", stop)
     parse = CommandParser.parse_args

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from experiments.autoencoder import rows as autoencoder_rows
 from experiments.front import records
+from experiments.front import rows as front_rows
 from experiments.reporting.tables import View, write_tables
 
 NAMES = {
-    "gemonn": [*records.NAMES.values(), "Adam 0.001"],
+    "gemonn": [*front_rows.NAMES.values(), "regrowth, large batches, tuned", "Adam 0.001"],
     "mnist_ga": ["ga-tanh", "layerwise-relu-steps", "pretrained-tanh-steps", "pca"],
 }
 MEASURES = {"gemonn": records.MEASURES, "mnist_ga": autoencoder_rows.MEASURES}
