@@ -58,7 +58,7 @@ def fronts(
             color = COLORS[index % 10] if is_ours else "#8F8F8F"
             marker = _MARKERS[index % 10] if is_ours else _GREY_MARKERS[(index - len(fronts)) % 10]
             line = panel.step(density, np.minimum.accumulate(loss), color, where="post")[0]
-            line.set(linewidth=1.5 * (is_ours and several), zorder=2.2)
+            line.set(linewidth=1.5 * (is_ours and several), zorder=2.2, linestyle=_dashes(index))
             dots = panel.plot(density, loss, marker, color=color, ms=4.5)[0]
             if is_ours:
                 dots.set(mec="white", mew=0.4, ms=4.5 if several else 7, zorder=2.3)
@@ -95,6 +95,7 @@ def decline(path: Path, series: Mapping[str, Curve], *, x_name: str, loss_name: 
             x, loss = values[:, values[0] > 0] if highest > 100 * lowest else values
             lines[name] = panel.plot(x, loss, color=COLORS[index % 10], linewidth=1.6)[0]
             lines[name].set_marker(_MARKERS[index % 10] if len(x) == 1 else "")
+            lines[name].set_linestyle(_dashes(index))
         panel.xaxis.set_major_locator(
             MaxNLocator(8, integer=x_name == "generation" or highest >= 8, **_TICKS)
         )
@@ -135,7 +136,7 @@ def progress(path: Path, series: Mapping[str, tuple[np.ndarray, np.ndarray, np.n
                 kept = (x > 0) & np.isfinite(scores)
                 marker = _MARKERS[index % 10] if kept.sum() == 1 else ""
                 look = {"color": COLORS[index % 10], "linewidth": 1.6, "marker": marker}
-                panel.plot(x[kept], scores[kept], **look)
+                panel.plot(x[kept], scores[kept], linestyle=_dashes(index), **look)
             xs = np.concatenate([values[number] for values in series.values()])
             lowest, highest = xs[xs > 0].min(initial=1e9), xs.max(initial=1)
             _logarithmic(panel, "x", lowest / 1.1, highest * 1.1)
@@ -146,6 +147,11 @@ def progress(path: Path, series: Mapping[str, tuple[np.ndarray, np.ndarray, np.n
         lines = dict(zip(series, panels[1].get_lines(), strict=True))
         last = {name: series[name][2][-1] for name in names}
         _legend(panels[1], [lines[name] for name in names], names, last, ".3f", "last")
+
+
+def _dashes(index: int) -> str:
+    """Further series have the colours of the first ten, and other lines."""
+    return "-" if index < 10 else "--"
 
 
 def _positive(x: np.ndarray, loss: np.ndarray, above: float = 0) -> np.ndarray:
