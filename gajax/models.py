@@ -45,7 +45,7 @@ def nnx(make: Callable[["flax.nnx.Rngs"], "flax.nnx.Module"]) -> ModuleFunctions
     Genes are its variables of type `nnx.Param`, its state is every other variable but random keys.
     `merge` gives a module in training or evaluation mode whose random streams, such as that of
     dropout, start from the key of the context, and whose variables are those of the context's
-    state.
+    state. ValueError without a context if the module keeps a state, such as batch statistics.
 
     Example:
       >>> from flax import nnx
@@ -61,7 +61,7 @@ def nnx(make: Callable[["flax.nnx.Rngs"], "flax.nnx.Module"]) -> ModuleFunctions
         return flax_nnx.split(module, flax_nnx.Param, flax_nnx.RngState, ...)
 
     abstract = flax_nnx.eval_shape(lambda: make(flax_nnx.Rngs(0)))
-    structure, _, streams, _ = split(abstract)
+    structure, _, streams, kept = split(abstract)
     streams, streams_structure = jax.tree.flatten(streams)
 
     def init(key: Key[Array, ""]) -> Individual:
@@ -77,7 +77,11 @@ def nnx(make: Callable[["flax.nnx.Rngs"], "flax.nnx.Module"]) -> ModuleFunctions
         return jax.tree.unflatten(streams_structure, map(start, range(len(streams)), streams))
 
     def merge(params: Params, context: Context | None = None) -> Any:
-        key, state, _, is_training = context or Context(None, (), (), False)
+        if context is None:
+            if jax.tree.leaves(kept):
+                raise ValueError("merge needs a context with the state of the module, not None")
+            context = Context(None, kept, (), False)
+        key, state, _, is_training = context
         started = start_streams(jax.random.key(0) if key is None else key)
         # New variables, because those of an outer trace cannot be updated.
         params, state = jax.tree.map(lambda leaf: leaf, (params, state))

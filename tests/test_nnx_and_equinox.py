@@ -105,3 +105,17 @@ def test_a_module_of_equinox_with_a_state_gives_the_next_one():
     assert jax.tree.structure(state) == jax.tree.structure(individual.state)
     pairs = zip(*map(jax.tree.leaves, (state, individual.state)), strict=True)
     assert any((new != old).any() for new, old in pairs)
+
+
+def test_a_module_of_nnx_is_merged_without_a_context_unless_it_keeps_a_state():
+    plain = gajax.models.nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
+    individual = plain.init(jax.random.key(0))
+    inputs = jnp.ones((4, 3))
+    expected = inputs @ individual.params["kernel"] + individual.params["bias"]
+    np.testing.assert_allclose(plain.merge(individual.params)(inputs), expected, rtol=1e-6)
+    dropped = gajax.models.nnx(lambda rngs: nnx.Dropout(0.5, rngs=rngs))
+    merged = dropped.merge(dropped.init(jax.random.key(0)).params)
+    np.testing.assert_array_equal(merged(inputs), inputs)
+    normed = gajax.models.nnx(lambda rngs: nnx.BatchNorm(3, rngs=rngs))
+    with pytest.raises(ValueError, match="^merge needs a context with the state of the module"):
+        normed.merge(normed.init(jax.random.key(0)).params)
