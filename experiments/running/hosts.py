@@ -141,7 +141,7 @@ class Hosts:
 
     def exit(self) -> NoReturn:
         """End this process at once, with the failure of another one."""
-        self._reporting.acquire()  # for good: nobody else reports
+        self._reporting.acquire()  # never released, so that no other thread reports
         self._is_failing.wait(1)
         failure = self._failure or Failed(f"another process {_LOST}", 1 if self.advice else 2)
         shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # the display has hidden the cursor

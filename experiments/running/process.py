@@ -31,7 +31,7 @@ def run(
 def _open_streams() -> None:
     """Open the streams that are closed, whose numbers the next files would get, as the null device.
 
-    stderr loses what it cannot write: nobody may read the progress of a run to its end.
+    Text that stderr cannot take is discarded, because the reader of the progress may have ended.
     """
     for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
         with suppress(OSError):

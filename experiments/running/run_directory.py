@@ -252,7 +252,7 @@ def tidy(directory: Path) -> None:
     """Delete what a finished run needs no more, as after a kill between its end and this."""
     for path in [directory / "checkpoints", *directory.rglob(f"*{_PARTIAL}")]:
         shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):  # a folder, or in a directory of somebody else
+        with suppress(OSError):  # a folder, or no permission
             path.unlink()
 
 

@@ -155,7 +155,7 @@ def test_a_process_that_is_killed_ends_the_others_with_advice(start, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(environment, tmp_path_factory):
-    """`whole(count)`: what an undisturbed run of so many processes leaves."""
+    """`whole(count)` gives the content of an uninterrupted run with `count` processes."""
 
     @cache
     def of(count):

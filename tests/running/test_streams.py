@@ -1,4 +1,4 @@
-"""Streams that are closed, full or read by nobody end no program."""
+"""Programs finish although their streams are closed, full or not read."""
 
 import subprocess
 import sys
