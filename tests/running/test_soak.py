@@ -24,7 +24,7 @@ from experiments.running import cache
 
 SECONDS = float(os.environ.get("GAJAX_SOAK_SECONDS", 7_200))
 LEVEL = 1.05
-COMPARED = "compare --methods gemonn pruning --budget 9000 --hidden 8 --population-size 5 --quiet"
+COMPARED = "compare --methods gemonn pruning --budget 20000 --hidden 8 --population-size 5 --quiet"
 
 
 def evolve(seed):
