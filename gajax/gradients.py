@@ -47,25 +47,13 @@ def gradient_steps(
     def train(arguments, stop, examples, shared, common_order, start):
         individual, optimizer_state, total, key, own = arguments
         order = common_order if own is None else own
-        update = optax.with_extra_args_support(_optimizer_of(optimizer, individual)).update
 
         def body(batch, carry):
             individual, optimizer_state, total = carry
-            rows, params = batch_at(examples, order, batch), genes_of(individual)
-            key_batch = contexts.batch_key(key, batch)
-
-            def differentiate(params):
-                trained = with_genes(individual, params)
-                setting = trained, rows, shared, key_batch
-                return contexts.call(value_and_grad, *setting, is_training=True)
-
-            result, gradient = differentiate(params)
-            output = contexts.as_output(result)
-            is_good = jnp.isfinite(output.loss)
-            gradient = jax.tree.map(partial(_usable, is_good), gradient)
-            extra = {"value": output.loss, "grad": gradient}
-            extra["value_fn"] = lambda params: contexts.as_output(differentiate(params)[0]).loss
-            updates, optimizer_state = update(gradient, optimizer_state, params, **extra)
+            rows = batch_at(examples, order, batch)
+            setting = individual, optimizer_state, rows, shared, contexts.batch_key(key, batch)
+            output, updates, optimizer_state = propose(value_and_grad, optimizer, *setting)
+            is_good, params = jnp.isfinite(output.loss), genes_of(individual)
             trained = with_genes(individual, optax.apply_updates(params, updates))
             if output.state is not None:
                 new_state = jax.tree.map(
@@ -85,6 +73,35 @@ def gradient_steps(
     individuals = population, optimizer_state, total, keys, own
     common = data.examples, data.shared, common_order, start
     return map_until(stop, train, individuals, *common, chunk_size=chunk_size)
+
+
+def propose(
+    value_and_grad: Loss | None,
+    optimizer: Optimizer,
+    individual: Any,
+    optimizer_state: Any,
+    batch: Any,
+    shared: Any,
+    key: Key[Array, ""] | None,
+) -> tuple[contexts.Output, Params, Any]:
+    """The output of one individual on a batch, the updates of its genes, and its optimiser state.
+
+    The optimiser sees zeros in place of a gradient whose loss is not finite, and of NaN.
+    """
+    params = genes_of(individual)
+
+    def differentiate(params: Params) -> Any:
+        setting = with_genes(individual, params), batch, shared, key
+        return contexts.call(value_and_grad, *setting, is_training=True)
+
+    result, gradient = differentiate(params)
+    output = contexts.as_output(result)
+    gradient = jax.tree.map(partial(_usable, jnp.isfinite(output.loss)), gradient)
+    extra = {"value": output.loss, "grad": gradient}
+    extra["value_fn"] = lambda params: contexts.as_output(differentiate(params)[0]).loss
+    update = optax.with_extra_args_support(_optimizer_of(optimizer, individual)).update
+    updates, optimizer_state = update(gradient, optimizer_state, params, **extra)
+    return output, updates, optimizer_state
 
 
 def init_optimizer(optimizer: Optimizer, population: Any) -> Any:

@@ -103,10 +103,14 @@ def prune(
 
 
 def grow(
-    alive: PyTree[Bool[Array, "..."]], gradient: Params, number: int | Int[Array, ""]
+    alive: PyTree[Bool[Array, "..."]], updates: Params, number: int | Int[Array, ""]
 ) -> PyTree[Bool[Array, "..."]]:
-    """True for living genes, and for the `number` others of largest gradient (arXiv 1911.11134)."""
-    scores = jax.tree.map(lambda is_in, leaf: jnp.where(is_in, -1, jnp.abs(leaf)), alive, gradient)
+    """True for living genes, and for the `number` others of largest update.
+
+    Updates of plain gradient descent are those of RigL (arXiv 1911.11134); a momentum makes them
+    those of "Sparse Networks from Scratch" (arXiv 1907.04840).
+    """
+    scores = jax.tree.map(lambda is_in, leaf: jnp.where(is_in, -1, jnp.abs(leaf)), alive, updates)
     return jax.tree.map(jnp.logical_or, alive, highest(scores, number))
 
 
@@ -116,9 +120,10 @@ def keep(alive: PyTree[Bool[Array, "..."]], params: Params) -> Params:
 
 
 def of_alive(optimizer: Optimizer) -> Optimizer:
-    """The optimiser without the other genes, for a state that is a pair of `alive` and its own.
+    """The optimiser that moves no others, for a state that is a pair of `alive` and its own.
 
-    Of one that is a function of hyper-parameters, another such function.
+    Moments take in the gradients of all genes, so that they tell which of the others should grow.
+    Of an optimiser that is a function of hyper-parameters, another such function.
     """
 
     def masked(inner: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -126,7 +131,6 @@ def of_alive(optimizer: Optimizer) -> Optimizer:
 
         def update(updates: Params, state: Any, params: Params | None = None, **extra: Any) -> Any:
             alive, inner_state = state
-            updates = keep(alive, updates)
             updates, inner_state = inner.update(updates, inner_state, params, **extra)
             return keep(alive, updates), (alive, inner_state)
 

@@ -153,7 +153,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "ladder-no-survival": {"competes": False},
     "ladder-lineage": {},  # its initial population differs
     # Strangers that are sparse from the beginning, every lineage by itself.
-    "independent": {"mixing": 0.0, "reach": 0.0},
+    "independent": {"mixing": 0.0, "reach": (0.0, 0.0), "grow": 0.05},
 }
 """What the methods on a ladder change."""
 

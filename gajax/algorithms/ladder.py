@@ -3,8 +3,8 @@
 The objectives, the gradient steps of the sparse children and the survival of the best are those of
 Yang et al., IEEE TNNLS 33(9). In place of simulated binary crossover the means of neighbours in
 density are taken (Wortsman et al., "Model soups", arXiv 2203.05482), and in place of zero mutation
-the genes of smallest magnitude give way to those of largest gradient (Evci et al., "Rigging the
-Lottery", arXiv 1911.11134).
+the genes of smallest magnitude give way to those that the optimiser would move most (with plain
+gradient descent, Evci et al., "Rigging the Lottery", arXiv 1911.11134).
 """
 
 from collections.abc import Callable
@@ -75,9 +75,9 @@ def ladder(
     batch_size: int,
     generations: int,
     steps: int = 20,
-    grow: float | int = 0.05,
+    grow: float | int = 0.1,
     start: float | int = 1,
-    reach: float | int = 0.5,
+    reach: tuple[float | int, float | int] = (0.5, 0.2),
     mixing: float | int = 0.5,
     hyper_mutation: Callable[..., Any] = mutation.scale,
     competes: bool = True,
@@ -89,16 +89,17 @@ def ladder(
 
     Individual i keeps the share `densities[i]` of the weights, the genes of the leaves that
     `may_be_zero` names. All start with the share `start`; it falls as in Zhu & Gupta (arXiv
-    1710.01878) and is reached after the part `reach` of the generations. The algorithm ends after
-    `generations`.
+    1710.01878) and is reached after a part of the generations, from `reach[0]` for the first to
+    `reach[1]` for the last individual, evenly spaced. The algorithm ends after `generations`.
 
     In a generation every individual has one child: itself, or in every second generation the
     weighted mean of itself and a neighbour on the ladder, which has the weight `mixing`, optimiser
     states included. The smallest weights of the child become zero, and a part of the others, `grow`
-    at first and falling to 0, gives way to the weights of largest gradient. The child takes `steps`
-    gradient steps on batches of its own, under which zeros stay zero whatever the optimiser. Then
-    the best of all parents and children that are not denser survives at each density, judged on two
-    batches from which no child has learned; without `competes` each child replaces its parent.
+    at first and falling to 0, gives way to those that the optimiser would move most. The child
+    takes `steps` gradient steps on batches of its own, under which zeros stay zero whatever the
+    optimiser, while its moments take in the gradients of all weights. Then the best of all parents
+    and children that are not denser survives at each density, judged on two batches from which no
+    child has learned; without `competes` each child replaces its parent.
 
     Raises:
       ValueError: where a density is not in (0, 1], or a number is out of its range.
@@ -125,7 +126,9 @@ def ladder(
     types.require_at_least(1, generations=generations, steps=steps, chunk_size=chunk_size)
     if not densities or not all(0 < density <= start for density in densities):
         raise ValueError(f"densities must be above 0 and at most {start}, not {densities}")
-    for name, value in {"start": start, "grow": grow, "reach": reach, "mixing": mixing}.items():
+    shares = {"start": start, "grow": grow, "mixing": mixing}
+    shares |= {f"reach[{i}]": value for i, value in enumerate(reach)}
+    for name, value in shares.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be from 0 to 1, not {value}")
     count = len(densities)
@@ -137,9 +140,12 @@ def ladder(
         mask = individual.leaf_mask(genes, may_be_zero)
         sizes = jax.tree.map(lambda leaf, may: may * leaf.size, genes, mask)
         weights = sum(jax.tree.leaves(sizes))
-        left = jnp.clip(1 - generation / max(1, reach * generations), 0) ** 3
+        falling = jnp.maximum(1, jnp.linspace(*reach, count) * generations)
+        left = jnp.clip(1 - generation / falling, 0) ** 3
         share = jnp.array(densities) * (1 - left) + start * left
-        part = jnp.where(share < 1, grow * (1 - (generation - 1) / generations), 0)
+        # An optimiser that has seen no batch has no preference.
+        may_grow = (share < 1) & (generation > 1)
+        part = jnp.where(may_grow, grow * (1 - (generation - 1) / generations), 0)
         whole = jnp.round(share * weights).astype(jnp.int32)
         grown = jnp.round(part * share * weights).astype(jnp.int32)
         return whole + individual.genes(genes) - weights, grown
@@ -217,12 +223,13 @@ def ladder(
             keys = contexts.keys_of(loss_fn, key, count)
 
             def one(child: tuple[Any, ...], examples: Any, shared: Any) -> Any:
-                individual, alive, order, key, whole = child
-                setting = individual, evaluation.batch_at(examples, order, 0), shared, key
-                _, gradient = contexts.call(value_and_grad, *setting, is_training=True)
-                return sparsity.grow(alive, gradient, whole - sparsity.count(alive))
+                individual, optimizer_state, alive, order, key, whole = child
+                batch = evaluation.batch_at(examples, order, 0)
+                setting = individual, optimizer_state, batch, shared, key
+                _, updates, _ = gradients.propose(value_and_grad, optimizer, *setting)
+                return sparsity.grow(alive, updates, whole - sparsity.count(alive))
 
-            children = state.offspring, state.alive, own, keys, whole
+            children = state.offspring, state.offspring_state, state.alive, own, keys, whole
             common = data.examples, data.shared
             alive = populations.map_individuals(one, children, *common, chunk_size=chunk_size)
             return state._replace(alive=alive)

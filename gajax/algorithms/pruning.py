@@ -124,11 +124,12 @@ def pruning(
     """Make the algorithm, which trains a population of one network and ends with the last move.
 
     `moves` are those of `pruning_moves`, one for each generation. A move keeps the weights of
-    largest magnitude in all leaves together. Those that grow have the largest gradients among the
-    pruned ones, on a batch that is used for nothing else and counted as any other; they start at
-    zero. Pruned weights enter neither the moments nor the updates. With `average`, the network of a
-    density is the exponential average of its genes, with this decay after each batch, which has a
-    lower loss where learning rates are high; training goes on from the genes themselves.
+    largest magnitude in all leaves together. Those that grow are the pruned ones that the optimiser
+    would move most, on a batch that is used for nothing else and counted as any other; they start
+    at zero. Moments take in the gradients of all weights, but only those that are kept move. With
+    `average`, the network of a density is the exponential average of its genes, with this decay
+    after each batch, which has a lower loss where learning rates are high; training goes on from
+    the genes themselves.
 
     Weights are the genes of the leaves that `may_be_zero` names, and the densities of the moves are
     shares of the weights alone, where `gajax.density` counts all genes.
@@ -205,13 +206,13 @@ def pruning(
         first = jnp.asarray(starts)[generation - 1]
         order = evaluation.batch_order(data, first, 1, batch_size=batch_size)
         batch = evaluation.batch_at(data.examples, order, 0)
-        network = populations.take(state.network, 0)
-        setting = network, batch, data.shared, key
-        output, gradient = contexts.call(value_and_grad, *setting, is_training=True)
-        gradient = jax.tree.map(lambda leaf: leaf[None], gradient)
+        network, optimizer_state = populations.take((state.network, state.optimizer_state), 0)
+        setting = network, optimizer_state, batch, data.shared, key
+        output, updates, _ = gradients.propose(value_and_grad, optimizer, *setting)
+        updates = jax.tree.map(lambda leaf: leaf[None], updates)
         number = counts(genes_of(state.network), generation)[1]
-        alive = sparsity.grow(state.alive, gradient, number)
-        total = contexts.add(state.total, contexts.as_output(output))
+        alive = sparsity.grow(state.alive, updates, number)
+        total = contexts.add(state.total, output)
         return state._replace(alive=alive, total=total)
 
     def train(key, state: PruningState, data: Data, generation, start, stop) -> PruningState:

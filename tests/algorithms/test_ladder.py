@@ -91,12 +91,12 @@ def trained(params, state, kept, whole, order):
     scores = np.abs(weights(params))
     alive = np.isin(np.arange(WEIGHTS), np.argsort(-scores)[:kept]) & (scores > 0)
     params = masked(params, alive)
-    gradient = weights(value_and_grad(params, order[0])[1])
-    scores = np.where(alive, -1, np.abs(gradient))
+    updates, _ = compiled()[1](value_and_grad(params, order[0])[1], state, params)
+    scores = np.where(alive, -1, np.abs(weights(updates)))
     alive = alive | np.isin(np.arange(WEIGHTS), np.argsort(-scores)[: whole - alive.sum()])
     for rows in order[1:]:
         _, gradient = value_and_grad(params, rows)
-        updates, state = compiled()[1](masked(gradient, alive), state, params)
+        updates, state = compiled()[1](gradient, state, params)
         params = optax.apply_updates(params, masked(updates, alive))
     return params, state
 
@@ -107,10 +107,12 @@ def plan(generation, share):
     first = (generation - 1) * per_epoch
     order = np.asarray(evaluation.batch_order(data(), first, per_epoch, batch_size=BATCH))
     batches = 2 + np.arange(P * (1 + STEPS)) % (per_epoch - 2)
-    left = max(0, 1 - generation / (0.5 * GENERATIONS)) ** 3
+    falling = np.array([0.5, 0.4, 0.3, 0.2]) * GENERATIONS  # the last is less than 2
+    left = np.maximum(0, 1 - generation / falling) ** 3
     shares = np.array(DENSITIES) * (1 - left) + share * left
     whole = np.round(shares * WEIGHTS).astype(int)
-    grown = np.round(0.2 * (1 - (generation - 1) / GENERATIONS) * shares * WEIGHTS).astype(int)
+    grow = 0.2 if generation > 1 else 0
+    grown = np.round(grow * (1 - (generation - 1) / GENERATIONS) * shares * WEIGHTS).astype(int)
     return order[:2].reshape(-1), order[batches].reshape(P, 1 + STEPS, BATCH), whole, grown
 
 
@@ -219,7 +221,8 @@ def test_without_mixing_lineages_stay_apart_and_without_competition_children_rep
         ({"start": 1.5}, "start must be from 0 to 1, not 1.5"),
         ({"grow": -0.1}, "grow must be from 0 to 1, not -0.1"),
         ({"mixing": 2.0}, "mixing must be from 0 to 1, not 2.0"),
-        ({"reach": 1.01}, "reach must be from 0 to 1, not 1.01"),
+        ({"reach": (0.5, 1.01)}, "reach[1] must be from 0 to 1, not 1.01"),
+        ({"reach": (-0.5, 0.5)}, "reach[0] must be from 0 to 1, not -0.5"),
         ({"steps": 0}, "steps must be 1 or more, not 0"),
         ({"generations": 0}, "generations must be 1 or more, not 0"),
         ({"batch_size": 15}, "batch_size must be from 1 to 14, not 15"),

@@ -104,12 +104,12 @@ def oracle(moves, average=0.0):
             params = put(params, np.where(alive, flat(params), 0))
         if grow:
             loss, gradient = learn(params)
-            scores = np.where(alive, -1, np.abs(flat(gradient)))
+            updates, _ = update(gradient, state, params)
+            scores = np.where(alive, -1, np.abs(flat(updates)))
             alive = alive | np.isin(np.arange(WEIGHTS), np.argsort(-scores)[:grow])
             seen.append(loss)
         while len(seen) < move.stop - move.start:
             loss, gradient = learn(params)
-            gradient = put(gradient, np.where(alive, flat(gradient), 0))
             updates, state = update(gradient, state, params)
             updates = put(updates, np.where(alive, flat(updates), 0))
             params = optax.apply_updates(params, updates)
