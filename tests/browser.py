@@ -1,4 +1,4 @@
-"""A headless Chromium for the pages to click on."""
+"""A headless Chromium for the pages to click on and for the book."""
 
 import shutil
 
@@ -15,10 +15,11 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def browser():
+    """The one of this process: a second playwright would find the event loop of the first."""
     programs = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
     found = next(filter(None, programs), None)
     if not found:
-        pytest.skip("there is no chromium in the path")
+        pytest.skip("no chromium, such as apt-get install chromium gives")
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
