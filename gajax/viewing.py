@@ -38,7 +38,7 @@ def page(title: str, body: Path, data: Mapping[str, Any]) -> Page:
     Args:
       title: of the page.
       body: a file with HTML and a script that starts with `await load()`, which loads plotly and
-        gives the data, and ends with `drawn()`.
+        gives the data, and ends with `await follow(...)`, which draws and listens.
       data: dictionaries, lists, numbers and text; arrays of uint8 and int8 become base64.
 
     Raises:
