@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.autoencoder.config import PRESETS, Config, check, load_data
-from experiments.running import run_directory
-from experiments.running.cli import CommandParser, InputError, printable, show
+from experiments.autoencoder.rows import SUMMARY
+from experiments.running import viewing
+from experiments.running.cli import InputError
 from experiments.running.parsing import load_config
 
 if TYPE_CHECKING:
@@ -19,21 +20,8 @@ MOST_DOTS, MOST_MISSED = 2_000, 500
 
 def main(arguments: list[str]) -> None:
     """Run the command `view`."""
-    parser = CommandParser("python -m experiments.mnist_ga view", description=__doc__)
-    parser.add_argument(
-        "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
-    )
-    given = parser.parse_args(arguments)
-    from experiments.autoencoder.rows import SUMMARY
-    from experiments.running.progress import Progress
-
-    run_directory.require_finished(given.run, "--run", SUMMARY)
-
-    with Progress(quiet=False) as progress, progress.status("classifying the test images"):
-        made = page(given.run)
-    path = given.run / "view.html"
-    run_directory.write_text(path, made.text)
-    show(f"written to {printable(path)}; open it in a browser")
+    status = "classifying the test images"
+    viewing.main(arguments, "mnist_ga", __doc__, SUMMARY, page, "view.html", status)
 
 
 def page(run: Path) -> "gajax.viewing.Page":
@@ -41,10 +29,10 @@ def page(run: Path) -> "gajax.viewing.Page":
     import jax.numpy as jnp
     from sklearn.decomposition import PCA
 
+    import gajax.viewing
     from experiments.autoencoder import layerwise, report
     from experiments.autoencoder.methods import autoencoder
     from experiments.autoencoder.svm import predict_with_margins
-    from gajax import viewing
 
     config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
     dataset = load_data(config)
@@ -67,7 +55,7 @@ def page(run: Path) -> "gajax.viewing.Page":
     restored = np.asarray(layerwise.reconstruct(*trained, jnp.asarray(images[shown])))
     errors = np.sqrt(np.mean((restored - images[shown] / 255) ** 2, axis=1))
     largest = f", the {len(shown)} of largest margin shown" if len(shown) < len(missed) else ""
-    return viewing.page(
+    return gajax.viewing.page(
         f"What the SVM missed on {dataset.name}",
         Path(__file__).with_name("view.html"),
         {

@@ -14,15 +14,12 @@ from experiments.front import measures
 from experiments.front.algorithms import copies
 from experiments.front.measures import Step
 from experiments.front.networks import Network
+from experiments.front.rows import OF_DESCENT, RATES
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.steps import Watch
 from gajax.algorithms.pruning import Move
 from gajax.types import Optimizer
-
-RATES = (0.1, 0.01, 0.001)
-NAMES = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
-"""Names of the individuals of `descent`."""
 
 PRUNING = (
     (1.0, 4000),
@@ -59,12 +56,12 @@ def descent(
     resumed: Checkpoint | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Step]:
-    """Train the individuals `NAMES`: one dense network by SGD and by Adam at each rate.
+    """Train the individuals `OF_DESCENT`: one dense network by SGD and by Adam at each rate.
 
     All start from the same network and use the same batches. The costs in `info` are those of one
     individual, because each is a separate method. A generation is an epoch or about half of one.
     """
-    size = len(NAMES)
+    size = len(OF_DESCENT)
     epoch = gajax.evaluation.example_count(data) // batch_size
     fewest = -(-batches // epoch)
     # All generations have as many batches; of all such numbers, that which leaves out the fewest.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
+from experiments.front.rows import SUMMARY
 from experiments.running import run_directory
 from experiments.running.cli import CommandParser, InputError, printable, require, show
 
@@ -34,11 +35,10 @@ def main(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     require(given.to.suffix == ".safetensors", "--to", given.to, "a file named *.safetensors")
-    run_directory.require_finished(given.run, "--run", {})
+    run_directory.require_finished(given.run, "--run", SUMMARY)
     from experiments.front import report  # late, as in `gemonn.train`
     from experiments.running import model_files
 
-    run_directory.require_finished(given.run, "--run", report.SUMMARY)
     front = report.load_front(given.run / "front.csv")
     index = choose(front, density=given.density, knee=given.knee)
     network = model_files.load_network(given.run / "population.safetensors", index)

@@ -28,6 +28,7 @@ from experiments.front.algorithms import (
 from experiments.front.config import ON_LADDER, Config
 from experiments.front.measures import Step
 from experiments.front.networks import Network
+from experiments.front.rows import OF_DESCENT
 from experiments.running import memory, seed_axis, steps
 from experiments.running.checkpoints import Checkpoint
 from experiments.running.cli import require
@@ -201,7 +202,7 @@ METHODS: dict[str, Method] = {
 With a checkpoint, the first step is the saved one.
 """
 
-NAMES = {"descent": baselines.NAMES}
+NAMES = {"descent": OF_DESCENT}
 """Names of individuals that are separate methods."""
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.front import baselines, figures, report
+from experiments.front import figures, report
 from experiments.front.config import Config
 from experiments.front.measures import log_hypervolume
 from experiments.front.methods import METHODS
-from experiments.front.rows import ROWS, Row
+from experiments.front.rows import OF_DESCENT, ROWS, SUMMARY, Row
 from experiments.reporting.tables import write_tables
 from experiments.running import comparison, files
 from experiments.running.cli import printable, show
@@ -35,7 +35,7 @@ Record = dict[str, Any]
 def read_all(directory: Path) -> list[Record]:
     """Read the records of all runs in a directory; InputError if one is damaged."""
     records = []
-    for summary in comparison.summaries(directory, METHODS, report.SUMMARY):
+    for summary in comparison.summaries(directory, METHODS, SUMMARY):
         try:
             records += _read(summary)
         except (OSError, ValueError, KeyError, TypeError):
@@ -84,7 +84,7 @@ def _read(summary: dict[str, Any]) -> list[Record]:
     records = []
     for index, (name, title) in enumerate(zip(names, titles, strict=True)):
         front = population.cut(index + 1, index)
-        record = {**common, "order": common["order"] + baselines.NAMES.index(name)}
+        record = {**common, "order": common["order"] + OF_DESCENT.index(name)}
         records.append(_record(record, name, front, (costs, columns[title])))
     return records
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.front import baselines, methods
+from experiments.front import methods
 from experiments.front.config import Config
 from experiments.front.measures import Front, Step, log_hypervolume
 from experiments.front.results import Results
@@ -81,18 +81,6 @@ def save(results: Results, directory: Path) -> None:
     _draw(results, directory / "figures")
     save_summary(results.summary, directory)
 
-
-SUMMARY: files.Schema = {
-    "zero_loss": lambda value: files.within(0)(value) and value > 0,
-    "names": lambda value: (
-        type(value) is list
-        and all(name in baselines.NAMES for name in value)
-        and len({*value}) == len(value) > 0
-    ),
-    "log_hypervolume": files.within(0, 1.001),
-    "front_size": files.within(1),
-}
-"""What `summary.json` holds beside what it does of any run."""
 
 _COLUMNS = {
     "density": files.Range(0, 1),

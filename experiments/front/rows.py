@@ -5,6 +5,7 @@ from itertools import product
 from typing import Literal, NamedTuple, get_args
 
 from experiments.front.config import Method
+from experiments.running import files
 
 Budget = Literal["cost", "steps"]
 
@@ -28,6 +29,22 @@ NAMES = {
     "regrowth": "regrowth",
 }
 """Names of methods in tables and figures; the individuals of `descent` have their own."""
+
+RATES = (0.1, 0.01, 0.001)
+OF_DESCENT = tuple(f"{rule} {rate:g}" for rule in ("SGD", "Adam") for rate in RATES)
+"""Names of the individuals of `descent`."""
+
+SUMMARY: files.Schema = {
+    "zero_loss": lambda value: files.within(0)(value) and value > 0,
+    "names": lambda value: (
+        type(value) is list
+        and all(name in OF_DESCENT for name in value)
+        and len({*value}) == len(value) > 0
+    ),
+    "log_hypervolume": files.within(0, 1.001),
+    "front_size": files.within(1),
+}
+"""What `summary.json` holds beside what it does of any run."""
 
 
 class Row(NamedTuple):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.front.config import PRESETS, Config, check, load_data
-from experiments.running import files, run_directory
-from experiments.running.cli import CommandParser, InputError, printable, show
+from experiments.front.rows import SUMMARY
+from experiments.running import files, run_directory, viewing
+from experiments.running.cli import InputError, printable
 from experiments.running.parsing import load_config
 
 if TYPE_CHECKING:
@@ -19,36 +20,22 @@ _IMAGES = 10
 
 def main(arguments: list[str]) -> None:
     """Run the command `view`."""
-    parser = CommandParser("python -m experiments.gemonn view", description=__doc__)
-    parser.add_argument(
-        "--run", required=True, type=Path, metavar="DIR", help="directory of a finished run"
-    )
-    given = parser.parse_args(arguments)
-    run_directory.require_finished(given.run, "--run", {})
-    from experiments.front import report  # late, as in `gemonn.train`
-    from experiments.running.progress import Progress
-
-    run_directory.require_finished(given.run, "--run", report.SUMMARY)
-
-    with Progress(quiet=False) as progress, progress.status("measuring the networks of the front"):
-        made = page(given.run)
-    path = given.run / "front.html"
-    run_directory.write_text(path, made.text)
-    show(f"written to {printable(path)}; open it in a browser")
+    status = "measuring the networks of the front"
+    viewing.main(arguments, "gemonn", __doc__, SUMMARY, page, "front.html", status)
 
 
 def page(run: Path) -> "gajax.viewing.Page":
     """The page of a finished run; InputError if a file is damaged or its data set is missing."""
     import jax
 
+    import gajax.viewing
     from experiments.front import measures, networks, report
     from experiments.running import model_files
-    from gajax import viewing
 
     config = check(load_config(Config, run / "config.json", PRESETS["gajax"]))
     dataset = load_data(config)
     front = report.load_front(run / "front.csv")
-    summary = run_directory.read_summary(run, report.SUMMARY)
+    summary = run_directory.read_summary(run, SUMMARY)
     shape, classes = dataset.train_images.shape[1:], int(dataset.train_labels.max()) + 1
     network = networks.make(config.model, config.hidden or (), shape, classes)
     members = [
@@ -75,7 +62,7 @@ def page(run: Path) -> "gajax.viewing.Page":
     for member in members:
         name, kernel = model_files.largest_matrix(member)
         is_first = len(kernel) == np.prod(shape)
-        drawn.append(viewing.weights(name, kernel, shape if is_first else None))
+        drawn.append(gajax.viewing.weights(name, kernel, shape if is_first else None))
     images, labels = dataset.test_images.reshape(len(dataset.test_images), -1), dataset.test_labels
     parts: dict[str, Any] = {}
     if network.reconstruct:
@@ -95,7 +82,7 @@ def page(run: Path) -> "gajax.viewing.Page":
     path = shlex.quote(str(run))
     name = printable(summary["method"])
     program = "python -m experiments.gemonn export"
-    return viewing.front_page(
+    return gajax.viewing.front_page(
         f"Front of {name} on {dataset.name}",
         columns,
         name=name,

@@ -10,6 +10,7 @@ import pytest
 
 import gajax
 from experiments.front import baselines, networks
+from experiments.front.rows import OF_DESCENT
 from experiments.running import steps
 from gajax import evaluation
 
@@ -75,7 +76,7 @@ def test_every_individual_is_a_plain_run_of_its_rule_and_rate():
 
 
 def test_names_follow_the_individuals():
-    assert baselines.NAMES == (
+    assert OF_DESCENT == (
         "SGD 0.1",
         "SGD 0.01",
         "SGD 0.001",

@@ -10,10 +10,10 @@ import pytest
 from small_runs import few, keep_programs, load_few
 
 from experiments.datasets.catalog import load
-from experiments.front import baselines, methods, report, training
 from experiments.front import compare as front_compare
+from experiments.front import methods, report, training
 from experiments.front.config import Config, check
-from experiments.front.rows import Row
+from experiments.front.rows import OF_DESCENT, Row
 from experiments.running import dry_run
 from experiments.running.cli import InputError
 from experiments.running.run_directory import save_config
@@ -65,7 +65,7 @@ def test_every_method_has_a_row_and_spends_the_same(compared):
 
 def test_each_descent_keeps_its_own_loss(compared):
     summary = json.loads((compared / "descent-0" / "summary.json").read_text())
-    assert sorted(summary["names"]) == sorted(baselines.NAMES)
+    assert sorted(summary["names"]) == sorted(OF_DESCENT)
     with (compared / "descent-0" / "population.csv").open(newline="") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     expected = dict(zip(summary["names"], losses, strict=True))
