@@ -61,14 +61,13 @@ class Front:
         if not len(self):
             raise ValueError("the front must hold an individual with finite objectives, not none")
         leaves = jax.tree.map(np.asarray, genes_of(self.individuals))
-        named = dict(zip(leaf_paths(leaves), jax.tree.leaves(leaves), strict=True))
-        counts = sum(
-            np.count_nonzero(leaf.reshape(len(self), -1), axis=1) for leaf in named.values()
-        )
-        matrices = {name: leaf for name, leaf in named.items() if leaf.ndim == 3}
+        names, arrays = jax.tree.leaves(leaf_paths(leaves)), jax.tree.leaves(leaves)
+        counts = sum(np.count_nonzero(leaf.reshape(len(self), -1), axis=1) for leaf in arrays)
+        named = zip(names, arrays, strict=True)
+        matrices = [(name, leaf) for name, leaf in named if leaf.ndim == 3]
         parts: dict[str, Any] = {}
         if matrices:
-            name, kernels = max(matrices.items(), key=lambda item: item[1].size)
+            name, kernels = max(matrices, key=lambda item: item[1].size)
             parts["weights"] = [viewing.weights(name, kernel) for kernel in kernels]
         columns = self.objectives | self.metrics | {"nonzero weights": counts}
         return viewing.front_page("Front", columns, selected=self.knee(), **parts)

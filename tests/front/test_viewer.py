@@ -1,9 +1,12 @@
 """The page of a front in a headless Chromium."""
 
+import base64
+import gzip
 import json
 import re
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -144,6 +147,27 @@ def test_a_front_of_the_library_is_a_page(tmp_path, opened):
     assert shown(page) == {"density": "1", "loss": "1", "nonzero weights": "8"}
     assert page.locator("h3", has_text="Weights of kernel").is_visible()
     assert not page.locator("#evolution").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("individuals", "shown_name"),
+    [
+        ({"out": {"kernel": np.ones((3, 2, 2))}, "in": {"bias": np.ones((3, 9))}}, "out/kernel"),
+        ({"narrow": np.ones((3, 2, 2)), "large": np.ones((3, 5, 4))}, "large"),
+        ((np.ones((3, 2)), [np.ones((3, 4, 2)), np.ones((3, 2, 3, 3, 1))]), "1/0"),
+        (np.ones((3, 4, 2)), ""),
+        ({"filters": {"kernel": np.ones((3, 3, 3, 1, 2))}}, None),
+    ],
+)
+def test_any_tree_is_shown(individuals, shown_name):
+    objectives = {"density": np.array([0.1, 0.5, 1.0]), "loss": np.array([3.0, 2.0, 1.0])}
+    page = gajax.Front(individuals, objectives, metrics={}).show()
+    packed = re.search('id="data">([^<]*)<', page.text)[1]
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))
+    genes = sum(leaf.size // 3 for leaf in jax.tree.leaves(individuals))
+    assert data["columns"]["nonzero weights"] == [genes] * 3
+    names = [one["name"] for one in data.get("weights", [])]
+    assert names == ([] if shown_name is None else [shown_name] * 3)
 
 
 def test_without_plotly_the_error_says_what_to_install(hide_package):
