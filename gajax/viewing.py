@@ -27,6 +27,9 @@ class Page:
 
     text: str
 
+    def __repr__(self) -> str:
+        return f"<page of {len(self.text) / 1e6:.1f} MB, shown in notebooks; its HTML is .text>"
+
     def _repr_html_(self) -> str:
         frame = 'style="width: 100%; height: 760px; border: 0" title="Front"'
         return f'<iframe {frame} srcdoc="{html.escape(self.text)}"></iframe>'

@@ -170,6 +170,28 @@ def test_any_tree_is_shown(individuals, shown_name):
     assert names == ([] if shown_name is None else [shown_name] * 3)
 
 
+@pytest.mark.parametrize("is_light", [True, False])
+def test_two_fronts_in_a_notebook_follow_its_theme(tmp_path, browser, is_light):
+    shown = small_front().show()
+    cells = 2 * shown._repr_html_()
+    (tmp_path / "notebook.html").write_text(
+        f'<body data-jp-theme-light="{json.dumps(is_light)}">{cells}</body>'
+    )
+    page = browser.new_page(color_scheme="null")
+    page.goto((tmp_path / "notebook.html").as_uri())
+    for index, frame in enumerate(page.frames[1:]):
+        frame.wait_for_selector("body[data-drawn]")
+        assert frame.evaluate("dark.matches") is not is_light
+        for _ in range(2):
+            frame.locator("#previous").click()
+        for _ in range(index):
+            frame.locator("#next").click()
+    names = [frame.locator("#name").inner_text() for frame in page.frames[1:]]
+    assert names == ["Network 1 of 3", "Network 2 of 3"]
+    page.close()
+    assert repr(shown).startswith("<page of ")
+
+
 def test_without_plotly_the_error_says_what_to_install(hide_package):
     hide_package("plotly")
     with pytest.raises(ImportError, match="pip install plotly"):
