@@ -65,7 +65,8 @@ def fronts(
             handles.append((line, dots))
         panel.axhline(zero_loss, color=DARK, linestyle=(0, (6, 4)), linewidth=0.8, zorder=1.8)
         beside: dict[str, Any] = {"ha": "right", "transform": panel.get_yaxis_transform()}
-        panel.text(0.99, zero_loss * 1.04, "all-zero network", **beside)
+        backing = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}  # over points
+        panel.text(0.99, zero_loss * 1.04, "all-zero network", bbox=backing, zorder=4, **beside)
         note = f"points out of view (less than 10 % better than all-zero): {outside}"
         panel.text(0.99, zero_loss * 1.45, note if outside else "", color=GREY, size=7, **beside)
         _logarithmic(panel, "x", left, right)
