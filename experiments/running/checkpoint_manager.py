@@ -102,6 +102,8 @@ class CheckpointManager:
             _, stop = self._agreed()
             if stop is not None:
                 self._stop(stop)
+        if self._signal is not None:  # while the processes agreed that there was none
+            raise self._interruption(self._signal)
         self._collect = None  # it holds arrays
 
     def step(self, ended: bool, collect: Collect) -> None:
@@ -141,11 +143,14 @@ class CheckpointManager:
 
     def _stop(self, number: int) -> NoReturn:
         """Save the latest step, if there is one, and raise Interrupted."""
-        text = f"interrupted by {signals.name(number)}"
-        if self._collect is not None:
-            self._save(self._collect)
-            text += ", state saved"
-        raise Interrupted(text, signals.status(number))
+        if self._collect is None:
+            raise self._interruption(number)
+        self._save(self._collect)
+        raise self._interruption(number, ", state saved")
+
+    @staticmethod
+    def _interruption(number: int, more: str = "") -> Interrupted:
+        return Interrupted(f"interrupted by {signals.name(number)}{more}", signals.status(number))
 
     def _save(self, collect: Collect, **more: Any) -> None:
         trees, facts = collect()

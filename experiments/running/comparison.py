@@ -90,7 +90,7 @@ def open_directory(given: Any, name: str) -> Iterator[Path]:
     directory = given.out or run_directory.new_directory(None, name)
     run_directory.make_directory(directory)
     advice = f"resume with the same command and --out {shlex.quote(str(directory))}"
-    told = resuming.advice_on_interruption(advice, directory)
+    told = resuming.advice_on_interruption(partial(resuming.leave, advice, directory))
     with (
         run_directory.locked(directory, "--out"),
         run_directory.removed_if_empty(directory),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from io import StringIO
 from typing import NoReturn, TypeVar
 
-from experiments.running import aborts, meeting
+from experiments.running import aborts, meeting, signals
 from experiments.running.cli import Failed, InputError, Interrupted
 from experiments.running.config import RunConfig
 from experiments.running.hosts import ALONE, Hosts
@@ -29,16 +29,17 @@ def together(config: RunConfig, program: str) -> Iterator[Hosts]:
     if not config.distributed:
         yield ALONE
         return
-    text, count, index = _place(config)
+    with signals.ending(program):  # it may import JAX
+        text, count, index = _place(config)
     address = meeting.parse_address(text)
     options = {"seconds": config.connect_timeout, "program": program, "quiet": config.quiet}
     hosts = meeting.meet(address, count, index, **options)
     try:
         with nullcontext() if hosts.reports else redirect_stdout(StringIO()):
             yield hosts
-        hosts.end()
-        if jax := sys.modules.get("jax"):
-            jax.distributed.shutdown()
+        # From here on it would be too late for process 0 to take the others along.
+        with signals.handled(lambda *_: None) if hosts.reports else nullcontext():
+            hosts.end()
     except BaseException as error:
         _end(hosts, error)
 
@@ -87,8 +88,7 @@ def forgotten(config: ConfigType) -> ConfigType:
 def exit_status(run: Callable[[], int]) -> int:
     """Call `run`, which returns the status to exit with.
 
-    If the processes are connected and the status is not 0, this process ends here, because JAX
-    would wait for the other ones.
+    If the processes are connected, this process ends here, because JAX would wait for the others.
     """
     try:
         status = run()
@@ -97,7 +97,7 @@ def exit_status(run: Callable[[], int]) -> int:
             raise
         traceback.print_exc()
         status = 1
-    if status and _is_connected():
+    if _is_connected():
         sys.stderr.flush()
         os._exit(status)
     return status
@@ -135,7 +135,7 @@ def _place(config: RunConfig) -> tuple[str, int, int]:
 
 def _end(hosts: Hosts, error: BaseException) -> NoReturn:
     """Let the other processes end because of the error, and raise it."""
-    if type(error).__name__ == "JaxRuntimeError":  # of a connection that has broken
+    if isinstance(error, RuntimeError | ValueError):  # of JAX, for a connection that has broken
         try:
             hosts.raise_failure(2)
         except Failed as failure:
@@ -147,7 +147,7 @@ def _end(hosts: Hosts, error: BaseException) -> NoReturn:
         status = 2
     elif isinstance(error, KeyboardInterrupt):
         status = 130
-    text = str(error).removesuffix(f"; {hosts.plan}") or "interrupted"
+    text = str(error).removesuffix(hosts.leave()) or "interrupted"
     if not isinstance(error, Failed | InputError | OSError | KeyboardInterrupt):
         text = f"{type(error).__name__}: {text}"
     hosts.fail(text, status)

@@ -55,8 +55,7 @@ class Hosts:
       count: number of processes.
       address: of process 0, at which they have met.
       stop: the number of a signal that another process has received, if any.
-      plan: how to resume the run.
-      advice: what to do after a failure, once there is something to resume.
+      leave: called where this process ends early; what its sentence ends in.
     """
 
     def __init__(
@@ -69,14 +68,14 @@ class Hosts:
     ) -> None:
         self.index, self.count, self.address = index, count, address
         self.stop: int | None = None
-        self.plan = self.advice = ""
+        self.leave: Callable[[], str] = str
         self._program = program
         self._connections = dict(connections or {})
         self._received = {peer: queue.SimpleQueue() for peer in self._connections}
         self._sending, self._failing, self._reporting = (threading.Lock() for _ in range(3))
         self._failure: Failed | None = None
         self._is_failing, self._is_ending = threading.Event(), threading.Event()
-        self._is_over = False
+        self._has_begun = self._is_over = False
         self._readers = [
             threading.Thread(target=self._read, args=item, daemon=True)
             for item in self._connections.items()
@@ -92,12 +91,13 @@ class Hosts:
     def begin(self) -> None:
         """Wait for process 0, which has written what a run is resumed from."""
         self.share(lambda: None)
-        self.advice = f"; {self.plan}"
+        self._has_begun = True
 
     def share(self, decide: Callable[[], Value]) -> Value:
         """The value of `decide()` in process 0, serialisable as JSON, in all processes."""
         if self.index:
             return self._receive(0)
+        self.raise_failure(0)
         value = decide()
         self._send({"value": value})
         return value
@@ -117,16 +117,19 @@ class Hosts:
         """Raise Failed if another process has failed, or does so within the time."""
         if self._connections and self._is_failing.wait(seconds):
             assert self._failure is not None
-            raise Failed(f"{self._failure}{self.advice}", self._failure.status) from None
+            self._is_ending.set()
+            raise Failed(f"{self._failure}{self.leave()}", self._failure.status) from None
 
     def end(self) -> None:
-        """End in all processes at once; none returns before process 0 has called it."""
+        """End in all processes; process 0 returns when the others have gone, if they do soon."""
         if self.index:
             if not self._is_over:
                 self._receive(0)
         else:
+            self._is_ending.set()
             self._is_over = True
             self._send({"end": True})
+            self._part()
 
     def fail(self, text: str, status: int) -> None:
         """Let the other processes end, because this one does, with that text and exit status."""
@@ -134,20 +137,27 @@ class Hosts:
         if self._failure is None:
             self._send({"failed": f"process {self.index}: {text}", "status": status})
         self._is_over = True
-        if self.index:
-            return
-        for reader in self._readers:
-            reader.join(_PARTING / len(self._readers))
+        if not self.index:
+            self._part()
 
     def exit(self) -> NoReturn:
         """End this process at once, with the failure of another one."""
         self._reporting.acquire()  # never released, so that no other thread reports
         self._is_failing.wait(1)
-        failure = self._failure or Failed(f"another process {_LOST}", 1 if self.advice else 2)
+        failure = self._failure or Failed(f"another process {_LOST}", self._lost_status)
         shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # the display has hidden the cursor
-        line = f"{self._program}: error: {' '.join(printable(failure).split())}{self.advice}"
-        print(f"{shown}{line}", file=sys.stderr, flush=True)
+        line = " ".join(printable(f"{failure}{self.leave()}").split())
+        print(f"{shown}{self._program}: error: {line}", file=sys.stderr, flush=True)
         os._exit(failure.status)
+
+    @property
+    def _lost_status(self) -> int:
+        return 1 if self._has_begun else 2
+
+    def _part(self) -> None:
+        """Wait until the other processes have closed their connections."""
+        for reader in self._readers:
+            reader.join(_PARTING / len(self._readers))
 
     def _send(self, message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
@@ -161,7 +171,6 @@ class Hosts:
     def _receive(self, peer: int) -> Any:
         value = self._received[peer].get()
         if value is _FAILURE:
-            self._is_ending.set()
             self.raise_failure(0)
         return value
 
@@ -183,8 +192,7 @@ class Hosts:
         except (OSError, ValueError):
             pass  # as if it had closed the connection
         if not self._is_over:
-            status = 1 if self.advice else 2
-            self._fail(Failed(f"process {peer} {_LOST}", status))
+            self._fail(Failed(f"process {peer} {_LOST}", self._lost_status))
 
     def _fail(self, failure: Failed) -> None:
         """Let this process and, by process 0, all others end."""

@@ -1,5 +1,6 @@
 """The command line of an experiment, which runs a training or a command."""
 
+import functools
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -82,19 +83,23 @@ def main(program: Program, arguments: list[str]) -> None:
             rows = {config.method: seeds.per_seed(config)}
             return dry_run.describe(config, rows, dataset, program.training(), together=True)
         if config.distributed:
-            agreement.require_same(hosts, agreement.facts(config, dataset[2:], program.name))
+            with signals.ending(program.name, hosts.fail):  # it imports JAX
+                facts = agreement.facts(config, dataset[2:], program.name)
+            agreement.require_same(hosts, facts)
             distributed.connect(hosts, config)
         if hosts.reports and not config.resume:
             run_directory.require_empty(config.out)  # before anything slow is imported
-        with signals.ending(program.name):
+        with signals.ending(program.name, hosts.fail):
             from experiments.running import runs  # late: it imports JAX
 
             training = program.training()
         opened = run_directory.open_run(config.out, config.resume, program.name, hosts)
         with opened as directory:
             words = ["--resume", str(directory), *distributed.arguments(config)]
-            advice = hosts.plan = f"resume with: {module} {shlex.join(words)}"
-            with resuming.advice_on_interruption(advice, directory):
+            advice = f"resume with: {module} {shlex.join(words)}"
+            leave = partial(resuming.leave, advice, directory, hosts.reports)
+            hosts.leave = functools.cache(leave)  # it says the same to all who ask
+            with resuming.advice_on_interruption(hosts.leave):
                 config = config if hosts.reports else replace(config, quiet=True)
                 runs.run_seeds(training, config, dataset, directory, hosts)
 

@@ -6,7 +6,7 @@ import math
 import platform
 import re
 import signal
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,26 +103,32 @@ def refuse_differences(
 
 
 @contextmanager
-def advice_on_interruption(advice: str, directory: Path) -> Iterator[None]:
-    """Add advice on how to resume to interruptions and failures of the disk within the block.
-
-    It depends on what is in the directory of the run or the comparison by then.
-    """
+def advice_on_interruption(leave: Callable[[], str]) -> Iterator[None]:
+    """Add what `leave()` gives to interruptions and failures of the disk within the block."""
     try:
         yield
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as error:
         status = error.status if isinstance(error, Interrupted) else 128 + signal.SIGINT
-        text = str(error) or "interrupted"
-        raise Interrupted(f"{text}; {_what_now(advice, directory)}", status) from None
+        raise Interrupted(f"{str(error) or 'interrupted'}{leave()}", status) from None
     except OSError as error:
-        raise OSError(f"{error}; {_what_now(advice, directory)}") from error
+        raise OSError(f"{error}{leave()}") from error
 
 
-def _what_now(advice: str, directory: Path) -> str:
-    if not directory.is_dir():
-        return f"the directory {directory} is gone"
+def leave(advice: str, directory: Path, writes: bool = True) -> str:
+    """What a sentence on the early end of a run or a comparison ends in, by what is there.
+
+    An empty directory is removed. A process that does not write the results says nothing of a
+    directory in which another one may just have begun to write.
+    """
     if run_directory.is_finished(directory):
-        return f"{directory} is finished"
-    return advice if any(directory.iterdir()) else "nothing was written"
+        return f"; {directory} is finished"
+    if directory.is_dir() and run_directory.has_begun(directory):
+        return f"; {advice}"
+    if not writes:
+        return ""
+    if not directory.is_dir():
+        return f"; the directory {directory} is gone"
+    run_directory.remove(directory)
+    return "; nothing was written"

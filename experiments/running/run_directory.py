@@ -28,6 +28,10 @@ except ImportError:  # on Windows
 _PARTIAL = ".partial"
 """Ends the names of files that are being written."""
 
+_SHARED = ".shared"
+"""A file by which processes see that they share the directory."""
+_BEFORE = {f"config.json{_PARTIAL}", _SHARED}
+"""Files that are written before a run begins."""
 _LAG = 10.0
 """Seconds in which a new file is seen from all hosts."""
 
@@ -52,8 +56,23 @@ def require_empty(out: Path | None) -> None:
     """
     if out is None or not os.path.exists(out):  # False for names that are too long
         return
-    if not out.is_dir() or {path.name for path in out.iterdir()} - {f"config.json{_PARTIAL}"}:
+    if not out.is_dir() or has_begun(out):
         raise InputError(f"--out must be a new or an empty directory, not {out}")
+
+
+def has_begun(directory: Path) -> bool:
+    """Whether the directory holds more than what a process may have left before a run began."""
+    return bool({path.name for path in directory.iterdir()} - _BEFORE)
+
+
+def remove(directory: Path) -> None:
+    """Remove the directory of a run that has not begun."""
+    with suppress(OSError):  # not empty, or gone
+        for name in _BEFORE:
+            (directory / name).unlink(missing_ok=True)
+        directory.rmdir()
+        if directory.parent == Path("runs"):
+            directory.parent.rmdir()
 
 
 @contextmanager
@@ -77,7 +96,7 @@ def open_run(out: Path | None, resume: Path | None, name: str, hosts: Hosts) -> 
 
 def _require_shared(directory: Path, hosts: Hosts) -> None:
     """Raise InputError, in all processes, unless they all see the directory."""
-    mark = directory / ".shared"
+    mark = directory / _SHARED
     try:
         word = hosts.share(lambda: _write_word(mark))
         every = hosts.gather(_has_word(mark, word))
@@ -140,11 +159,7 @@ def removed_if_empty(directory: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        (directory / f"config.json{_PARTIAL}").unlink(missing_ok=True)
-        with suppress(OSError):  # not empty, or gone
-            directory.rmdir()
-            if directory.parent == Path("runs"):
-                directory.parent.rmdir()
+        remove(directory)
         raise
 
 

@@ -68,16 +68,19 @@ def raised() -> Iterator[None]:
 
 
 @contextmanager
-def ending(program: str) -> Iterator[None]:
+def ending(program: str, tell: Callable[[str, int], None] | None = None) -> Iterator[None]:
     """End the process at the first stop signal within the block, which must have written nothing.
 
-    Imports of large libraries may swallow exceptions, or report them in tracebacks.
+    Imports of large libraries may swallow exceptions, or report them in tracebacks. `tell` is
+    called with what has happened and the exit status before the process ends.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
-        text = f"{program}: interrupted by {name(number)}; nothing was written\n"
-        os.write(2, text.encode())
+        text = f"interrupted by {name(number)}"
+        os.write(2, f"{program}: {text}; nothing was written\n".encode())
+        if tell:
+            tell(text, status(number))
         os._exit(status(number))
 
     with handled(end):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from experiments.running import run_directory, signals
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted
 from experiments.running.hosts import ALONE
-from experiments.running.resuming import advice_on_interruption
+from experiments.running.resuming import advice_on_interruption, leave
 
 TREE = np.zeros(1)
 
@@ -138,7 +139,7 @@ def test_the_sentence_is_true_of_what_is_there(sentence, error, tmp_path):
     for name in names or ():
         (tmp_path / name).touch()
     with pytest.raises(type(error), match=f"{sentence}$"):
-        with advice_on_interruption("resume with: this", tmp_path):
+        with advice_on_interruption(partial(leave, "resume with: this", tmp_path)):
             raise error
 
 
