@@ -9,6 +9,7 @@ import shutil
 import jax
 import pytest
 from browser import accessibility, browser, opened  # noqa: F401
+from distributed_runs import one_device, start_processes, whole_content  # noqa: F401
 from jaxtyping import install_import_hook
 from seen_pictures import seen  # noqa: F401
 
