@@ -13,9 +13,12 @@ from distributed_runs import (
     ROOT,
     WHOLE,
     finish,
+    free_port,
     outcomes,
     wait_for_rows,
+    wait_until,
 )
+from safetensors import safe_open
 from small_runs import content
 
 from experiments.running import checkpoints
@@ -76,3 +79,31 @@ def test_several_seeds_and_the_other_experiment(start_processes, tmp_path):
     finish(start_processes(2, "--resume", str(run), program=MNIST_GA))
     finish(start_processes(2, *LAYERS, "--out", str(whole), program=MNIST_GA))
     assert content(run) == content(whole)
+
+
+@pytest.mark.heavy
+def test_the_example_of_the_book_saves_stops_and_goes_on(one_device, tmp_path):
+    """The one for users of the library; SIGTERM comes to process 1, and all save the same state."""
+
+    def start(path):
+        command = [sys.executable, "-m", "experiments.examples.several_hosts"]
+        command += [f"127.0.0.1:{free_port()}", "2"]
+        place = {"cwd": ROOT, "env": one_device, "text": True, "stdout": subprocess.PIPE}
+        return [
+            subprocess.Popen([*command, str(index), str(path)], **place, stderr=subprocess.PIPE)
+            for index in range(2)
+        ]
+
+    def generation_of(path):
+        with safe_open(path, "numpy") as file:
+            return int(file.get_tensor("position")[0])
+
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    assert [status for status, _, _ in outcomes(start(whole))] == [0, 0]
+    processes = start(cut)
+    wait_until(cut.exists, processes)  # after the first generation
+    processes[1].send_signal(signal.SIGTERM)
+    assert [status for status, _, _ in outcomes(processes)] == [0, 0]
+    assert generation_of(cut) < generation_of(whole) == 201
+    assert [status for status, _, _ in outcomes(start(cut))] == [0, 0]
+    assert cut.read_bytes() == whole.read_bytes()
