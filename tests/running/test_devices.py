@@ -91,3 +91,23 @@ def test_devices_that_do_not_fit_are_refused(module, changes, message):
 def test_contradictions_of_a_distributed_run_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         gemonn.check(replace(SMALL, **changes))
+
+
+NEEDED = {
+    "export": ["--run", "RUN", "--to", "dense", "--best"],
+    "view": ["--run", "RUN"],
+    "predict": ["IMAGE.png", "--run", "RUN"],
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [(module, name) for module in (gemonn, mnist_ga) for name in module.COMMANDS],
+)
+@pytest.mark.parametrize("others", [[], ["--coordinator", "127.0.0.1:7700"]])
+def test_only_runs_are_distributed(module, command, others, tmp_path, monkeypatch):
+    """Every other command refuses it in a sentence that names it, before it does anything."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--distributed"):
+        module.main([command, *NEEDED.get(command, []), "--distributed", *others])
+    assert not any(tmp_path.iterdir())

@@ -16,7 +16,7 @@ from experiments import gemonn
 from experiments.running import run_directory, signals
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted
-from experiments.running.hosts import ALONE
+from experiments.running.hosts import ALONE, Hosts
 from experiments.running.resuming import advice_on_interruption, leave
 
 TREE = np.zeros(1)
@@ -95,8 +95,17 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert done.returncode == 128 + signal.SIGTERM
 
 
-def manager(directory):
-    return CheckpointManager(directory, "2m", {})
+def test_a_signal_during_imports_is_told_to_the_other_processes(monkeypatch, capfd):
+    told = []
+    monkeypatch.setattr(os, "_exit", lambda status: told.append(status))
+    with signals.ending("program", lambda *what: told.append(what)):
+        stop()
+    assert told == [("interrupted by SIGTERM", 143), 143]
+    assert capfd.readouterr().err == "program: interrupted by SIGTERM; nothing was written\n"
+
+
+def manager(directory, hosts=ALONE):
+    return CheckpointManager(directory, "2m", {}, hosts=hosts)
 
 
 def test_a_signal_behind_the_last_step_saves_it(tmp_path):
@@ -112,6 +121,22 @@ def test_a_signal_behind_the_last_step_saves_it(tmp_path):
             stop(signal.SIGINT)
     resumed = manager(tmp_path).resumed
     assert resumed is not None and resumed.facts["number"] == 7
+
+
+def test_a_signal_while_processes_agree_that_there_was_none_is_not_lost(tmp_path):
+    """At the end of the training, where there is no further step that would heed it."""
+    hosts = Hosts()
+
+    def share(decide):
+        value = decide()
+        stop()
+        return value
+
+    keeper = manager(tmp_path, hosts)
+    hosts.share = share
+    with pytest.raises(Interrupted, match="^interrupted by SIGTERM$"):
+        with keeper.defer_signals():
+            pass
 
 
 def test_a_run_without_finite_losses_stays_ended(tmp_path):
@@ -141,6 +166,24 @@ def test_the_sentence_is_true_of_what_is_there(sentence, error, tmp_path):
     with pytest.raises(type(error), match=f"{sentence}$"):
         with advice_on_interruption(partial(leave, "resume with: this", tmp_path)):
             raise error
+
+
+@pytest.mark.parametrize("names", STATES.values())
+def test_a_process_that_writes_nothing_says_what_the_others_cannot_change(names, tmp_path):
+    if names is None:
+        tmp_path.rmdir()
+    for name in names or ():
+        (tmp_path / name).touch()
+    said = leave("resume with: this", tmp_path, writes=False)
+    assert bool(said) == bool(names) and tmp_path.exists() == (names is not None)
+
+
+def test_what_is_left_from_before_a_run_began_is_nothing(tmp_path):
+    for name in (".shared", "config.json.partial"):
+        (tmp_path / name).touch()
+    run_directory.require_empty(tmp_path)
+    assert leave("resume with: this", tmp_path) == "; nothing was written"
+    assert not tmp_path.exists()
 
 
 def test_a_directory_without_a_config_is_removed(tmp_path):

@@ -1,0 +1,101 @@
+"""Two processes that have met, here in one: what each learns of the end of the other."""
+
+import socket
+import threading
+from functools import partial
+
+import pytest
+
+from experiments.running import distributed, hosts
+from experiments.running.cli import Failed, InputError, Interrupted
+from experiments.running.hosts import Hosts
+
+LOST = "process {} of this run has ended or cannot be reached anymore"
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """Process 0 and process 1, which are told apart by what they leave."""
+    monkeypatch.setattr(hosts, "_GRACE", 600.0)  # after which they would end by os._exit
+    ends = socket.socketpair()
+    both = [Hosts(index, {1 - index: ends[index]}, "program", 2) for index in range(2)]
+    for process in both:
+        process.leave = lambda index=process.index: f"; left by {index}"
+    yield both
+    for process, end in zip(both, ends, strict=True):
+        process._is_over = True
+        process._is_ending.set()
+        vanish(end)
+
+
+def vanish(end):
+    """Close a connection as the end of its process does."""
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is closed
+    end.close()
+
+
+def connection_of(process):
+    (connection,) = process._connections.values()
+    return connection
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(("has_begun", "status"), [(False, 2), (True, 1)])
+def test_the_loss_of_a_process_ends_the_other(pair, index, has_begun, status):
+    for process in pair if has_begun else ():
+        process.begin()
+    vanish(connection_of(pair[1 - index]))
+    with pytest.raises(Failed, match=f"^{LOST.format(1 - index)}; left by {index}$") as caught:
+        pair[index].raise_failure(60)
+    assert caught.value.status == status
+
+
+def test_process_0_decides_nothing_after_a_failure(pair):
+    """So it does not begin to write a run that the other one has left."""
+    pair[1].fail("no space left", 1)
+    pair[0]._is_failing.wait(60)
+    with pytest.raises(Failed, match="^process 1: no space left; left by 0$"):
+        pair[0].share(lambda: pytest.fail("it was decided"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "status"),
+    [
+        (Interrupted("interrupted by SIGTERM, state saved; left by 1", 143), "interrupted by", 143),
+        (KeyboardInterrupt(), "interrupted", 130),
+        (InputError("--seed must be 0 or more"), "--seed must be 0 or more", 2),
+        (OSError("no space left; left by 1"), "no space left", 1),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero", 1),
+    ],
+)
+def test_a_failure_is_told_with_what_the_other_one_leaves(pair, error, told, status):
+    with pytest.raises(type(error)) as raised:
+        distributed._end(pair[1], error)
+    assert raised.value is error
+    with pytest.raises(Failed, match=f"^process 1: {told}") as caught:
+        pair[0].raise_failure(60)
+    assert str(caught.value).count("; left by") == 1 and str(caught.value).endswith("by 0")
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Gloo: closed"), ValueError("INTERNAL: closed")])
+def test_an_error_of_jax_because_of_the_other_one_is_told_as_its_end(pair, error):
+    threading.Timer(0.1, partial(vanish, connection_of(pair[1]))).start()
+    with pytest.raises(Failed, match=LOST.format(1)):
+        distributed._end(pair[0], error)
+
+
+def test_both_end_together(pair):
+    """Process 1 not before process 0 says so, and process 0 when the other has gone."""
+    ended = threading.Event()
+    waiting = threading.Thread(target=lambda: [pair[1].end(), ended.set()])
+    waiting.start()
+    assert not ended.wait(0.1)
+    threading.Thread(target=lambda: [ended.wait(60), vanish(connection_of(pair[1]))]).start()
+    pair[0].end()
+    assert ended.is_set()
+    assert not pair[0]._readers[0].is_alive(), "the other one has gone"
+    pair[0].raise_failure(0)
