@@ -1,12 +1,13 @@
 """Runs in several processes on this machine, for tests of what they save and how they end."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -31,10 +32,15 @@ LAYERS = (
 
 
 def free_port():
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port of 127.0.0.1 that was free a moment ago.
+
+    It is below those that the system gives to others, such as to tests that run at the same time.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def heed_interruptions():

@@ -162,6 +162,10 @@ def _join(address: Address, count: int, index: int, waiting: _Waiting) -> socket
             reason = error.strerror or str(error)
             time.sleep(min(0.1, waiting.left()))
             continue
+        if connection.getsockname() == connection.getpeername():
+            # Where nobody listens, the system may connect a socket with itself.
+            connection.close()
+            continue
         greeting = {"protocol": _PROTOCOL, "index": index, "count": count}
         connection.settimeout(waiting.left())
         try:

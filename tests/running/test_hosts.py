@@ -1,4 +1,4 @@
-"""Two processes that have met, here in one: what each learns of the end of the other."""
+"""Processes that have met, here in one: what each learns of the end of the other."""
 
 import socket
 import threading
@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from experiments.running import distributed, hosts
+from experiments.running import distributed, hosts, meeting, run_directory
 from experiments.running.cli import Failed, InputError, Interrupted
+from experiments.running.config import RunConfig
 from experiments.running.hosts import Hosts
 
 LOST = "process {} of this run has ended or cannot be reached anymore"
@@ -99,3 +100,32 @@ def test_both_end_together(pair):
     assert ended.is_set()
     assert not pair[0]._readers[0].is_alive(), "the other one has gone"
     pair[0].raise_failure(0)
+
+
+def test_a_cluster_is_detected(monkeypatch):
+    """By what JAX knows of SLURM, whose port depends on the number of the job."""
+    monkeypatch.setenv("SLURM_JOB_ID", "4097")
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node[007-009]")
+    monkeypatch.setenv("SLURM_NTASKS", "3")
+    monkeypatch.setenv("SLURM_PROCID", "2")
+    monkeypatch.setenv("SLURM_LOCALID", "0")
+    seen = []
+
+    def meet(*place, **_):
+        seen.append((str(place[0]), *place[1:]))
+        return Hosts()
+
+    monkeypatch.setattr(meeting, "meet", meet)
+    with distributed.together(RunConfig(distributed=True), "program"):
+        pass
+    assert seen == [("node007:61441", 3, 2)]
+
+
+def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path, monkeypatch):
+    hosts = Hosts(count=2)
+    monkeypatch.setattr(hosts, "gather", lambda value: [value, False])
+    wanted = "--out must be in a folder that all processes share, .* process 1 does not see"
+    with pytest.raises(InputError, match=wanted):
+        with run_directory.open_run(tmp_path / "run", None, "program", hosts):
+            pytest.fail("it must not begin")
+    assert not any(tmp_path.iterdir())
