@@ -126,6 +126,12 @@ def outcomes(processes):
     return found
 
 
+def sentences(errors):
+    """The lines of errors, without notes that do not end a process."""
+    notes = "saving; interrupt again", "waiting up to", "the cache of compiled programs"
+    return [line for line in errors.splitlines() if not any(note in line for note in notes)]
+
+
 def finish(processes):
     """Wait for processes that all succeed, of which the first alone reports."""
     found = outcomes(processes)

@@ -129,3 +129,20 @@ def test_a_folder_that_one_process_does_not_see_is_refused(tmp_path, monkeypatch
         with run_directory.open_run(tmp_path / "run", None, "program", hosts):
             pytest.fail("it must not begin")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "h", "h:", ":1", ":-1", "h:-1", "h:abc", "h:0", "h:65536", "h:1.5", "h:1 ", "a b:1"]
+    + ["::1:7700", "[::1]", "[::1]:", "[h]:1", "[1.2.3.4]:1", "http://h:1", "h/p:1", "h:\u0661"],
+)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(InputError, match="^--coordinator must be HOST:PORT, "):
+        meeting.parse_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:7700", "localhost:1", "[::1]:65535", "[fe80::1%eth0]:80", "a-b.c:8476"]
+)
+def test_addresses_are_read(text):
+    assert str(meeting.parse_address(text)) == text
