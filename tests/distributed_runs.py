@@ -27,7 +27,7 @@ WHOLE = [*FLAGS, "--generations", "12"]
 ENDLESS = [*FLAGS, "--generations", "100000"]
 LAYERS = (
     "--layers 784 16 8 --population-size 4 --generations 3 --whole-generations 3 "
-    "--optimizer adam --svm-c 5 --svm-gamma 1 --checkpoint-every 1 --quiet"
+    "--chunk-size 1 --optimizer adam --svm-c 5 --svm-gamma 1 --checkpoint-every 1 --quiet"
 ).split()
 
 
@@ -114,6 +114,16 @@ def whole_content(one_device, tmp_path_factory):
         return content(directory)
 
     return of
+
+
+def resume_alone(directory, environment, program=GEMONN):
+    """The content of the run after one process has ended it.
+
+    It has the bits of two, as individuals are computed one by one, and is quicker.
+    """
+    command = [sys.executable, *program, "--resume", str(directory)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    return content(directory)
 
 
 def outcomes(processes):

@@ -15,6 +15,7 @@ from distributed_runs import (
     finish,
     free_port,
     outcomes,
+    resume_alone,
     wait_for_rows,
     wait_until,
 )
@@ -61,9 +62,7 @@ def test_another_number_of_processes_goes_on(start_processes, whole_content, one
         words = ["--resume", str(directory)]
     refused = outcomes(start_processes(3, *words))
     assert [status for status, _, _ in refused] == [2, 2, 2], "8 individuals do not divide"
-    command = [sys.executable, "-m", "experiments.gemonn", *words]
-    subprocess.run(command, cwd=ROOT, env=one_device, check=True, capture_output=True)
-    assert content(directory) == whole_content(2) == whole_content(4)
+    assert resume_alone(directory, one_device) == whole_content(2) == whole_content(4)
 
 
 @pytest.mark.heavy

@@ -15,13 +15,12 @@ from distributed_runs import (
     finish,
     first_or_resumed,
     outcomes,
+    resume_alone,
     sentences,
     wait_for_rows,
     wait_until,
 )
 from small_runs import content
-
-from experiments import gemonn
 
 KILLED_RUNS = 5
 
@@ -84,16 +83,11 @@ def require_end(processes, reason):
             assert status == 1 and re.match(f"gemonn: error: .*({reason})", sentence), found
 
 
-def go_on(directory):
-    gemonn.main(["--resume", str(directory), "--quiet"])  # in this process, which is quick
-    return content(directory)
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_process_that_is_killed_while_results_are_written_ends_the_other(
-    victim, name, start_processes, whole_content, tmp_path
+    victim, name, start_processes, whole_content, one_device, tmp_path
 ):
     directory = tmp_path / "run"
     processes = start_processes(2, *WHOLE, "--out", str(directory))
@@ -105,14 +99,14 @@ def test_a_process_that_is_killed_while_results_are_written_ends_the_other(
     assert status == 1 and errors.count("\n") == 1, errors
     assert f"process {victim} of this run has ended" in errors
     assert f"; resume with: python -m experiments.gemonn --resume {directory}" in errors
-    assert go_on(directory) == whole_content(2)
+    assert resume_alone(directory, one_device) == whole_content(2)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("name", MOMENTS)
 def test_a_disk_that_is_full_for_one_process_ends_all(
-    victim, name, start_processes, whole_content, tmp_path
+    victim, name, start_processes, whole_content, one_device, tmp_path
 ):
     """Also where the process writes nothing anymore; then the run just ends."""
     directory = tmp_path / "run"
@@ -120,13 +114,15 @@ def test_a_disk_that_is_full_for_one_process_ends_all(
     wait_until((directory / name).exists, processes)
     resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (0, 0))
     require_end(processes, "File too large")
-    assert go_on(directory) == whole_content(2)
+    assert resume_alone(directory, one_device) == whole_content(2)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("victims", [[0], [1], [0, 1]])
 @pytest.mark.parametrize("name", MOMENTS)
-def test_a_folder_that_vanishes_ends_all(victims, name, start_processes, whole_content, tmp_path):
+def test_a_folder_that_vanishes_ends_all(
+    victims, name, start_processes, whole_content, one_device, tmp_path
+):
     """As where a network file system is unmounted from some of the hosts."""
     place = tmp_path / "disk"
     place.mkdir()
@@ -144,4 +140,4 @@ def test_a_folder_that_vanishes_ends_all(victims, name, start_processes, whole_c
         hide = ["mount", "-t", "tmpfs", "tmpfs", str(place)]
         subprocess.run([*enter, *hide], check=True)
     require_end(processes, "No such file or directory|is gone")
-    assert go_on(directory) == whole_content(2)
+    assert resume_alone(directory, one_device) == whole_content(2)
