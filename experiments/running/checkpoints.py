@@ -81,6 +81,7 @@ def save(
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         hosts.share(lambda: None)  # there is a folder now
+        run_directory.require_seen(partial)  # for which Orbax would wait for minutes
         names = {f"{index:06}": array for index, array in enumerate(arrays)}
         with _quiet():
             orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)

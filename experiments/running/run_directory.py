@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -109,6 +110,15 @@ def _require_shared(directory: Path, hosts: Hosts) -> None:
             f"--out must be in a folder that all processes share, not {directory}, which process "
             f"{blind[0]} does not see"
         )
+
+
+def require_seen(folder: Path) -> None:
+    """Raise FileNotFoundError unless the folder, which another host has made, is seen soon."""
+    ends = time.monotonic() + _LAG
+    while not folder.is_dir():
+        if time.monotonic() > ends:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+        time.sleep(0.1)
 
 
 def _write_word(path: Path) -> str:
