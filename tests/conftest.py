@@ -73,21 +73,22 @@ def check_keys(request):
 def pytest_terminal_summary(terminalreporter):
     """Print the counts of the heavy tests, which `record_property("count", ...)` gives.
 
-    A count is what is counted, how many came out as they should, of how many, and the longest time
-    of one, in seconds, or 0.
+    A count is what is counted, how many came out as they should, of how many, the longest time of
+    one, in seconds, or 0, and where it is measured the memory of one, in bytes.
     """
     totals = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, count in getattr(report, "user_properties", ()):
                 if name == "count" and report.when == "call":
-                    label, good, tried, slowest = count
-                    before = totals.get(label, (0, 0, 0.0))
-                    total = before[0] + good, before[1] + tried, max(before[2], slowest)
-                    totals[label] = total
-    for label, (good, tried, slowest) in totals.items():
+                    label, good, tried, slowest, *size = count
+                    before = totals.get(label, (0, 0, 0.0, 0))
+                    most = max(before[2], slowest), max(before[3], *size, 0)
+                    totals[label] = before[0] + good, before[1] + tried, *most
+    for label, (good, tried, slowest, largest) in totals.items():
         longest = f", slowest {slowest:.2f} s" if slowest else ""
-        terminalreporter.write_line(f"{label} {good:,} of {tried:,}{longest}")
+        memory = f", largest {largest / 10**6:,.0f} MB" if largest else ""
+        terminalreporter.write_line(f"{label} {good:,} of {tried:,}{longest}{memory}")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,6 +5,8 @@ GAJAX_HEAVY scales the number of heavy examples, such as 0.01 for a hundredth.
 
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,23 +23,47 @@ def scaled(count):
     return max(1, round(SCALE * count))
 
 
+class Peak:
+    """The most memory that this process takes at once, of which a reader may take 500 MB."""
+
+    most = 500 * 10**6
+
+    def __init__(self):
+        with suppress(OSError):  # elsewhere than on Linux nothing is measured
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        self._before, _ = self._sizes()
+
+    def growth(self):
+        """Bytes by which the process has grown since then, at its height."""
+        return max(0, self._sizes()[1] - self._before)
+
+    def _sizes(self):
+        """Bytes that are resident now, and at their height."""
+        with suppress(OSError):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            found = {line.split(":")[0]: line.split()[1] for line in lines if line[:2] == "Vm"}
+            return 1024 * int(found["VmRSS"]), 1024 * int(found["VmHWM"])
+        return 0, 0
+
+
 def fuzz(few, many, /, *, more=None, counted=None, **strategies):
     """Make a test of `check(**values, folder)`: always the same examples, or new ones if heavy.
 
     `more` has the strategies that the heavy ones take instead. `counted` is what they are counted
-    as, of which none may take two seconds.
+    as, of which none may take two seconds or 500 MB.
     """
 
     def decorate(check):
         @pytest.mark.parametrize("is_heavy", [False, pytest.param(True, marks=pytest.mark.heavy)])
         def test(is_heavy, tmp_path, record_property):
             count = scaled(many) if is_heavy else few
-            seconds = []
+            seconds, sizes = [], []
 
             def timed(**values):
-                started = time.process_time()
+                peak, started = Peak(), time.process_time()
                 check(**values)
                 seconds.append(time.process_time() - started)
+                sizes.append(peak.growth())
 
             fuzzed = settings(
                 max_examples=count,
@@ -51,10 +77,10 @@ def fuzz(few, many, /, *, more=None, counted=None, **strategies):
                 fuzzed(folder=tmp_path)
             finally:
                 if counted:
-                    record_property(
-                        "count", (counted, len(seconds), count, max(seconds, default=0))
-                    )
+                    most = max(seconds, default=0), max(sizes, default=0)
+                    record_property("count", (counted, len(seconds), count, *most))
             assert max(seconds, default=0) < 2
+            assert max(sizes, default=0) < Peak.most
 
         return test
 

@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +19,17 @@ from made_runs import LAYERS, make_front, make_run
 from PIL import Image
 
 from experiments import gemonn, mnist_ga
-from experiments.autoencoder import report
+from experiments.autoencoder import records, report
 from experiments.autoencoder import svm as classifier
 from experiments.autoencoder.methods import autoencoder
+from experiments.classify import report as classify_report
 from experiments.datasets import idx
 from experiments.datasets import pictures as digits
 from experiments.datasets.catalog import Dataset
 from experiments.front import records as front_records
 from experiments.front import report as front_report
-from experiments.running import cli, parsing
+from experiments.front import view
+from experiments.running import cli, parsing, runs
 from experiments.running import model_files as sparse_files
 from experiments.running.cli import InputError
 
@@ -155,7 +157,7 @@ def pictures():
     return found
 
 
-@fuzz(60, 45_000, counted=FILES, file=damaged(pictures))
+@fuzz(60, 40_000, counted=FILES, file=damaged(pictures))
 def test_pictures(file, folder):
     path = folder / "picture"
     path.write_bytes(file[1])
@@ -236,5 +238,57 @@ def test_fronts_and_their_runs(file, index, folder):
             assert front_report.load_front(place / "front.csv").density.size
             (record,) = front_records.read_all(folder)
             assert 0 <= record["log_hypervolume"] <= 1.001
+    except InputError as error:
+        assert str(error)
+
+
+CLASSIFIED = {"name": "GEMONN", "density": 0.1, "kept": [0.8, 0.9], "free": [0.9, 0.95]}
+POPULATION = {"generation": 3, "density": [0.1, 0.5], "loss": [0.2, None]}
+
+
+@lru_cache
+def objects():
+    common = {"seed": 0, "cost": 10.0, "seconds": 1.0, "sequential_steps": 3}
+    found = {
+        "config.json": asdict(mnist_ga.Config(layers=LAYERS)),
+        "gemonn/config.json": asdict(gemonn.Config(hidden=(8,))),
+        "groups.json": [[0, 1], [2]],
+        "populations.json": {"populations": [POPULATION, POPULATION]},
+        "ga/summary.json": {"method": "ga", "activation": "tanh", "test_accuracy": 0.9, **common},
+        "gemonn/summary.json": {
+            **{"method": "gemonn", "dataset": "mnist5k", "rows": [CLASSIFIED, CLASSIFIED]},
+            **common,
+        },
+    }
+    return {name: json.dumps(value, default=str).encode() for name, value in found.items()}
+
+
+def read_object(name, folder):
+    """What the project does with such a file of a run."""
+    if name == "config.json":
+        check(mnist_ga, parsing.load_config(mnist_ga.Config, folder / name, mnist_ga.Config()))
+    elif name == "gemonn/config.json":
+        check(gemonn, parsing.load_config(gemonn.Config, folder / name, gemonn.Config()))
+    elif name == "groups.json":
+        assert sum(runs._groups(gemonn.Config(seeds=(3,)), 2, folder / name), []) == [0, 1, 2]
+    elif name == "populations.json":
+        for one in view._populations(folder / name):
+            assert len(one["loss"]) == len(one["density"])
+    elif name == "ga/summary.json":
+        assert len(records.read_all(folder)) == 1
+    else:
+        for result in classify_report.read_all(folder):
+            assert all(0 <= share <= 1 for share in (result.density, *result.accuracies))
+
+
+@fuzz(60, 5_000, counted=FILES, file=damaged(objects))
+def test_objects(file, folder):
+    name, content = file
+    for path in folder.glob("*/summary.json"):
+        path.unlink()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
+    try:
+        read_object(name, folder)
     except InputError as error:
         assert str(error)
