@@ -21,7 +21,6 @@ PROGRAMS = {
     "--refine-steps 20 --final-refine-steps 200 --checkpoint-every 3 --quiet",
 }
 REPORTED = ("model.safetensors", "svm.skops", "population.safetensors", "front.csv", "figures")
-MOMENTS = ("start", "step", "save", "report")
 SECONDS = 300  # in which a process gets to the moment, on the slowest machine
 
 
@@ -77,8 +76,8 @@ def is_there(moment: str, directory: Path, rows: int) -> bool:
     return moment == "start" or any((directory / name).exists() for name in REPORTED)
 
 
-def killed(process: subprocess.Popen, moment: str, directory: Path, dice: random.Random) -> None:
-    """Kill the process a little after it has come to the moment, if it is not too quick."""
+def killed(process: subprocess.Popen, moment: str, directory: Path, dice: random.Random) -> bool:
+    """Kill the process a little after it has come to the moment; False if it was too quick."""
     rows = dice.randrange(1, 8)
     end = time.monotonic() + SECONDS
     while process.poll() is None and not is_there(moment, directory, rows):
@@ -86,12 +85,13 @@ def killed(process: subprocess.Popen, moment: str, directory: Path, dice: random
         time.sleep(0.001)
     time.sleep(dice.uniform(0, {"start": 5, "step": 0.5, "save": 0.05, "report": 0.5}[moment]))
     process.kill()
-    process.wait()
+    return process.wait() == -signal.SIGKILL
 
 
 def survives(start, whole, moments, directory, dice):
-    """Whether a run that is killed at each moment, and resumed each time, comes to the same end."""
+    """How often a run was killed that is resumed each time, and comes to the same end."""
     program, arguments, expected = whole
+    kills = 0
     for moment in [*moments, None]:
         if not (directory / "config.json").exists():  # there is nothing to resume yet
             shutil.rmtree(directory, ignore_errors=True)
@@ -99,10 +99,11 @@ def survives(start, whole, moments, directory, dice):
         words = ["--resume", str(directory)] if begun else [*arguments, "--out", str(directory)]
         process = start(program, *words)
         if moment:
-            killed(process, moment, directory, dice)
+            kills += killed(process, moment, directory, dice)
         else:
             assert process.wait(SECONDS) == 0, process.stderr.read()
     assert content(directory) == expected
+    return kills
 
 
 @pytest.mark.heavy
@@ -111,14 +112,13 @@ def test_a_killed_run_is_resumed(start, whole, tmp_path):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("number", range(scaled(50)))
-def test_runs_killed_at_any_moment_are_resumed(start, whole, tmp_path, number, record_property):
-    survived = 0
-    try:
-        survives(start, whole, [MOMENTS[number % 4]], tmp_path / "run", random.Random(number))
-        survived = 1
-    finally:
-        record_property("count", ("SIGKILLs survived", survived, 1, 0))
+@pytest.mark.parametrize("number", range(scaled(12)))
+def test_runs_killed_at_all_moments_are_resumed(start, whole, tmp_path, number, record_property):
+    """Each is killed at the start, twice on its way and while it reports."""
+    dice = random.Random(number)
+    moments = ["start", *dice.choices(["start", "step", "save"], k=2), "report"]
+    kills = survives(start, whole, moments, tmp_path / "run", dice)
+    record_property("count", ("SIGKILLs survived", kills, kills, 0))
 
 
 @pytest.mark.heavy
