@@ -138,6 +138,7 @@ def _evaluate(
 ) -> Results:
     """Evaluate a network and its features; `seconds` is its training time."""
     started = time.perf_counter()
+    recorder.meter.finish()
     errors = {f"{name}_rmse": layerwise.rmse(*trained, part) for name, (part, _) in parts.items()}
     if not math.isfinite(errors["train_rmse"]):
         rate = config.rate

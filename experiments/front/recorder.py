@@ -20,7 +20,8 @@ class FrontRecorder:
     """Shows the progress of an evolution, and adds a row per generation to its `meter`.
 
     `populations` holds densities and losses of the last generation, and of those that are multiples
-    of the smallest power of two with at most `MOST_KEPT` individuals, and 100 generations.
+    of the smallest power of two with at most `MOST_KEPT` individuals, and 100 generations. Of a
+    larger population it holds individuals at equal distances.
     """
 
     def __init__(
@@ -103,8 +104,10 @@ class FrontRecorder:
 
     def _keep(self, step: Step) -> None:
         """Keep densities and losses of a generation, and drop every other one of too many."""
+        every = -(-len(step.density) // MOST_KEPT)
         losses = [float(f"{loss:.4g}") if np.isfinite(loss) else None for loss in step.info.loss]
         densities = [float(f"{density:.4g}") for density in step.density]
+        losses, densities = losses[::every], densities[::every]
         kept, stride = self.populations, 1
         while self.generation // stride >= max(1, min(100, MOST_KEPT // len(losses))):
             stride *= 2

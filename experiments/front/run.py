@@ -94,6 +94,7 @@ class FrontRun:
     def results(self, step: measures.Step, seconds: float) -> Results:
         """Evaluate the last step; `seconds` is the time of the evolution."""
         started = time.perf_counter()
+        self._recorder.meter.finish()
         config = self._config
         dataset, network, parts, zero_loss = self._setting
         self._snapshots[self._recorder.generation] = _best(step)

@@ -12,6 +12,9 @@ OnRow = Callable[[Row], None]
 """Called with the metrics of each generation as it ends."""
 
 
+_EVERY = 10_000
+"""Generations of which every one has a row."""
+
 COLUMNS = (
     "gradient_examples",
     "forward_examples",
@@ -24,12 +27,18 @@ COLUMNS = (
 
 
 class Meter:
-    """Counts the costs of a training and collects `rows`, one per generation."""
+    """Counts the costs of a training and collects `rows`, one per generation.
+
+    Beyond 10,000 generations only every second one has a row, beyond 20,000 every fourth, and so
+    on, so that no training writes more rows than are read. `finish` adds that of the last one.
+    """
 
     def __init__(self, on_row: OnRow) -> None:
         """Start the clock; `on_row` is called with each new row."""
         self.rows: list[Row] = []
         self._on_row = on_row
+        self._added = 0
+        self._left_out: Row | None = None
         self._gradient = self._forward = self._sequential = 0
         self._examples = 0  # since the latest row
         self._started = self._latest = time.perf_counter()
@@ -61,9 +70,18 @@ class Meter:
         """Add the row of a finished generation, with costs and speed."""
         rate, now = self.rate(), time.perf_counter()
         speed = {"seconds": now - self._started, "examples_per_second": rate}
-        self.rows.append({**row, **self.cost(), **speed})
-        self._on_row(self.rows[-1])
+        self._left_out = {**row, **self.cost(), **speed}
+        self._added += 1
+        if self._added % _stride(self._added) == 0:
+            self.finish()
         self._latest, self._examples = now, 0
+
+    def finish(self) -> None:
+        """Add the row of the latest generation, if it has none yet."""
+        if self._left_out is not None:
+            self.rows.append(self._left_out)
+            self._on_row(self._left_out)
+            self._left_out = None
 
     def is_warm(self, phase: str, info: gajax.Info) -> bool:
         """Whether the speed of the step tells that of later ones.
@@ -93,7 +111,8 @@ class Meter:
         now = time.perf_counter()
         times = now - self._started, now - self._latest
         costs = self._gradient, self._forward, self._sequential, self._examples
-        return {"rows": self.rows, "costs": costs, "times": times}
+        count = {"added": self._added, "left_out": self._left_out}
+        return {"rows": self.rows, "costs": costs, "times": times, **count}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Restore the state from `saved` and replay its rows to `on_row`."""
@@ -101,5 +120,13 @@ class Meter:
         self._started, self._latest = (now - elapsed for elapsed in saved["times"])
         self._gradient, self._forward, self._sequential, self._examples = saved["costs"]
         self.rows = saved["rows"]
+        # Older checkpoints have a row of every generation.
+        self._added = saved.get("added", len(self.rows))
+        self._left_out = saved.get("left_out")
         for row in self.rows:
             self._on_row(row)
+
+
+def _stride(number: int) -> int:
+    """The power of two such that generations near this number have a row if it divides them."""
+    return 1 << max(0, (number - 1) // _EVERY).bit_length()
