@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_COUNT = 10**9
 """Largest value of any count: beyond any reasonable run time, and within 32 bits."""
+OUT_OF_MEMORY = "memory has run out: end other programs, or use a machine that has more"
 _MAX_LAYERS, _MAX_WIDTH = 100, 1_000_000
 _FILE_WIDTH = 200
 
@@ -51,6 +52,11 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise InputError."""
         raise InputError(message)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, NumPy or XLA says that memory has run out."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def nonempty_path(word: str) -> Path:
@@ -129,6 +135,10 @@ def run_main(main: Callable[[list[str]], None], program: str) -> int:
         return 1
     except OSError as error:
         return _report(program, "error: " + re.sub(r"^\[\w+ \d+\] ", "", str(error)), 1)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return _report(program, f"error: {OUT_OF_MEMORY}", 2)
     return 0
 
 

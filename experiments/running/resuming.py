@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.running import numerics, run_directory
-from experiments.running.cli import InputError, Interrupted, flag
+from experiments.running.cli import InputError, Interrupted, flag, is_out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
     from _typeshed import DataclassInstance
 
 _FORMAT = "the format of checkpoints"
+_OUT_OF_MEMORY = (
+    "memory has run out: end other programs, or begin anew with a lower --population-size, "
+    "--batch-size or --chunk-size"
+)
 HARMLESS = {
     "preset",  # its values are compared
     "config",
@@ -104,7 +108,7 @@ def refuse_differences(
 
 @contextmanager
 def advice_on_interruption(leave: Callable[[], str]) -> Iterator[None]:
-    """Add what `leave()` gives to interruptions and failures of the disk within the block."""
+    """Add what `leave()` gives to interruptions within the block, and to full disks and memory."""
     try:
         yield
     except BrokenPipeError:
@@ -114,6 +118,10 @@ def advice_on_interruption(leave: Callable[[], str]) -> Iterator[None]:
         raise Interrupted(f"{str(error) or 'interrupted'}{leave()}", status) from None
     except OSError as error:
         raise OSError(f"{error}{leave()}") from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"{_OUT_OF_MEMORY}{leave()}") from error
 
 
 def leave(advice: str, directory: Path, writes: bool = True) -> str:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from rich.table import Table
 
@@ -24,6 +26,8 @@ def run(monkeypatch: pytest.MonkeyPatch, main) -> int:
         (KeyboardInterrupt(), 130, "mnist_ga: interrupted\n"),
         (OSError(28, "No space left", "runs/x"), 1, "mnist_ga: error: No space left: 'runs/x'\n"),
         (cli.InputError("--out must\n be new"), 2, "mnist_ga: error: --out must be new\n"),
+        (MemoryError(), 2, f"mnist_ga: error: {cli.OUT_OF_MEMORY}\n"),
+        (ValueError("RESOURCE_EXHAUSTED: x\ny"), 2, f"mnist_ga: error: {cli.OUT_OF_MEMORY}\n"),
     ],
 )
 def test_run_main(error: BaseException, status: int, expected: str, monkeypatch, capsys):
@@ -32,6 +36,12 @@ def test_run_main(error: BaseException, status: int, expected: str, monkeypatch,
 
     assert run(monkeypatch, failing) == status
     assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize("make", [np.ones, jnp.ones])
+def test_arrays_larger_than_any_memory(make, monkeypatch, capsys):
+    assert run(monkeypatch, lambda _: make((2**46,), np.float32)) == 2
+    assert capsys.readouterr() == ("", f"mnist_ga: error: {cli.OUT_OF_MEMORY}\n")
 
 
 def test_run_main_passes_bugs_on(monkeypatch):
