@@ -29,7 +29,7 @@ except ImportError:  # on Windows
 _PARTIAL = ".partial"
 """Ends the names of files that are being written."""
 
-_SHARED = ".shared"
+_SHARED = f".shared{_PARTIAL}"
 """A file by which processes see that they share the directory."""
 _BEFORE = {f"config.json{_PARTIAL}", _SHARED}
 """Files that are written before a run begins."""
@@ -53,7 +53,7 @@ def new_directory(out: Path | None, name: str) -> Path:
 def require_empty(out: Path | None) -> None:
     """Raise InputError unless `out` is None, absent or an empty directory.
 
-    A process that was killed while it wrote its first file has left nothing of use.
+    A process that was killed before it had written its first file has left nothing of use.
     """
     if out is None or not os.path.exists(out):  # False for names that are too long
         return
@@ -262,6 +262,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         _flush(partial)
         os.replace(partial, path)
+    except OSError as error:  # one while writing does not name the file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         partial.unlink(missing_ok=True)
     _flush(path.parent)

@@ -180,13 +180,14 @@ def run_seeds(
         if hosts.share(lambda: all(map(_is_complete, configs, directories))):  # noqa: B023
             continue
         for each in directories:
-            run_directory.make_directory(each)
+            each.mkdir(exist_ok=True)
         title = f"seed {group[0]}: "
         if len(group) > 1:
             title = f"seeds {' '.join(map(str, group))} (shown: {group[0]}): "
         run_together(training, configs, dataset, directories, title, hosts)
         cache.clear_programs()
     if hosts.reports:
+        run_directory.tidy(directory)
         training.seed_table(directory)
 
 

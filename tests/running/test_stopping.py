@@ -179,11 +179,20 @@ def test_a_process_that_writes_nothing_says_what_the_others_cannot_change(names,
 
 
 def test_what_is_left_from_before_a_run_began_is_nothing(tmp_path):
-    for name in (".shared", "config.json.partial"):
+    for name in run_directory._BEFORE:
         (tmp_path / name).touch()
     run_directory.require_empty(tmp_path)
     assert leave("resume with: this", tmp_path) == "; nothing was written"
     assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 bytes")])
+def test_memory_that_runs_out_is_told_with_the_flags_to_lower(error, tmp_path):
+    (tmp_path / "config.json").touch()
+    expected = "^memory has run out: .*--population-size, --batch-size .*; resume with: this$"
+    with pytest.raises(InputError, match=expected):
+        with advice_on_interruption(partial(leave, "resume with: this", tmp_path)):
+            raise error
 
 
 def test_a_directory_without_a_config_is_removed(tmp_path):
@@ -194,9 +203,11 @@ def test_a_directory_without_a_config_is_removed(tmp_path):
     assert not (tmp_path / "run").exists()
     # After a kill at the same moment, the directory can still be used.
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json.partial").touch()
+    for name in run_directory._BEFORE:
+        (tmp_path / "run" / name).touch()
     with run_directory.open_run(tmp_path / "run", None, "gemonn", ALONE) as directory:
         run_directory.save_config(gemonn.Config(), directory / "config.json")
+        run_directory.tidy(directory)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
