@@ -12,6 +12,7 @@ from browser import accessibility, browser, opened  # noqa: F401
 from distributed_runs import one_device, start_processes, whole_content  # noqa: F401
 from jaxtyping import install_import_hook
 from seen_pictures import seen  # noqa: F401
+from small_disk import small_disk  # noqa: F401
 
 install_import_hook("gajax", "beartype.beartype")
 # One process for each core: threads of their libraries for linear algebra would only wait for each

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from experiments.autoencoder.svm import make_svm
 from experiments.running import files
+from experiments.running.run_directory import write_bytes
 
 _NODES = {
     ("ObjectNode", "sklearn.pipeline", "Pipeline"),
@@ -44,7 +45,7 @@ def save(svm: Pipeline, path: Path) -> None:
     """Write the SVM."""
     import skops.io
 
-    skops.io.dump(svm, path)
+    write_bytes(path, skops.io.dumps(svm))
 
 
 def load(path: Path, features: int) -> Pipeline:

@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> None:
     with comparison.open_directory(given, "gemonn-classify") as directory:
         report.read_all(directory)  # existing runs must be intact
         for config, dataset in rows:
+            directory.stat()  # OSError if it has vanished
             run = directory / f"{config.dataset}-{config.methods[0]}-{config.seed}"
             comparison.run_once(config, run, partial(pretraining.run, config, dataset))
         report.write_tables(directory)

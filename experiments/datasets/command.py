@@ -4,6 +4,7 @@
 embedded set from the official MNIST files.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from experiments.running.cli import (
     printable,
     split_command,
 )
+from experiments.running.run_directory import write_bytes
 
 _MNIST5K_PER_CLASS = {"train": 500, "test": 100}
 
@@ -34,7 +36,9 @@ def _embed(data_dir: Path, to: Path) -> None:
         # NumPy guarantees the stream of the legacy generator.
         chosen = np.random.RandomState(0).permutation(chosen)
         arrays |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
-    np.savez_compressed(to, **arrays)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_bytes(to, content.getvalue())
 
 
 def main(arguments: list[str]) -> None:

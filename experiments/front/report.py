@@ -1,6 +1,7 @@
 """Writing the results of a front, and loading them without executing code from files."""
 
 import csv
+import io
 import json
 import time
 from collections.abc import Callable
@@ -148,10 +149,11 @@ def published() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _save_front(front: Front, path: Path) -> None:
     columns = {name: values for name, values in front._asdict().items() if values is not None}
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*(map(float, values) for values in columns.values()), strict=True))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(float, values) for values in columns.values()), strict=True))
+    write_text(path, file.getvalue())
 
 
 def _draw(results: Results, directory: Path) -> None:

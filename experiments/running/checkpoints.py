@@ -79,7 +79,8 @@ def save(
     try:
         if hosts.reports:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            folder.mkdir(exist_ok=True)  # in a run directory that is there, or it has vanished
+            partial.mkdir()
         hosts.share(lambda: None)  # there is a folder now
         run_directory.require_seen(partial)  # for which Orbax would wait for minutes
         names = {f"{index:06}": array for index, array in enumerate(arrays)}

@@ -149,6 +149,7 @@ def run_all(
 ) -> None:
     """Call `train(config, title, directory)` for all runs that are not finished yet."""
     for number, (name, make) in enumerate(runs, 1):
+        directory.stat()  # OSError if it has vanished
         config = make(directory)
         shown = name.removesuffix(f"-{config.seed}")
         title = f"{shown}, seed {config.seed} ({number} of {len(runs)}): "

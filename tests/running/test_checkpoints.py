@@ -3,7 +3,6 @@
 import errno
 import json
 import shutil
-import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -171,18 +170,6 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder, monkeypatch, error):
         checkpoints.save(folder, TREES, {"number": 4})
     assert names(folder) == ["00000001", "00000002", "00000003"]
     assert load(folder) == ({"number": 3}, [])
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of four megabytes; skipped where this user may not mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no file system may be mounted")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_disk_that_is_really_full_leaves_the_last_checkpoint(small_disk, capfd):
