@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 
 import jax
@@ -11,6 +12,8 @@ import orbax.checkpoint
 import pytest
 from fuzzing import SCALE
 
+from experiments import mnist_ga
+from experiments.benchmark import saving
 from experiments.running import checkpoints
 from experiments.running.cli import InputError
 
@@ -128,25 +131,43 @@ def test_no_flipped_byte_goes_unnoticed(folder, place):
     assert load(folder)[0] == {"number": 2}
 
 
+def flip_each(checkpoint, step, label, record_property):
+    """Flip a bit of every so many bytes, one at a time, each of which must be noticed.
+
+    With GAJAX_HEAVY below 1, of as many as it says.
+    """
+    sizes = {path: path.stat().st_size for path in files(checkpoint)}
+    step, start, seen, tried = max(1, round(step / SCALE)), 0, 0, 0
+    try:
+        for path, size in sizes.items():
+            with path.open("r+b", buffering=0) as file:
+                for at in range(start, size, step):
+                    tried += 1
+                    (byte,) = os.pread(file.fileno(), 1, at)
+                    os.pwrite(file.fileno(), bytes([byte ^ 1]), at)
+                    assert checkpoints._damage(checkpoint), (path, at)
+                    os.pwrite(file.fileno(), bytes([byte]), at)
+                    seen += 1
+            start = (start - size) % step
+        assert not checkpoints._damage(checkpoint)
+        assert tried == -(-sum(sizes.values()) // step)
+    finally:
+        record_property("count", (label, seen, tried, 0))
+
+
 @pytest.mark.heavy
 def test_no_flipped_byte_of_a_checkpoint_goes_unnoticed(folder, record_property):
-    """Each in turn, or with GAJAX_HEAVY below 1 as many as it says."""
-    places = [(path, at) for path in files(folder / "00000003") for at in range(len_of(path))]
-    seen, step = 0, max(1, round(1 / SCALE))
-    try:
-        for path, at in places[::step]:
-            content = path.read_bytes()
-            path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-            assert checkpoints._damage(folder / "00000003"), (path, at)
-            path.write_bytes(content)
-            seen += 1
-        assert not checkpoints._damage(folder / "00000003")
-    finally:
-        record_property("count", ("flipped bytes noticed", seen, len(places[::step]), 0))
+    label = "flipped bytes of a small checkpoint noticed"
+    flip_each(folder / "00000003", 1, label, record_property)
 
 
-def len_of(path):
-    return path.stat().st_size
+@pytest.mark.heavy
+def test_no_flipped_byte_of_a_default_checkpoint_goes_unnoticed(tmp_path, record_property):
+    """Of a run of mnist_ga with the default settings, 14 MB."""
+    collect = saving._collected(saving.MNIST_GA, mnist_ga.check(mnist_ga.Config()))
+    checkpoints.save(tmp_path, *collect())
+    label = "flipped bytes of a default checkpoint noticed"
+    flip_each(tmp_path / "00000001", 64, label, record_property)
 
 
 def test_a_run_all_of_whose_checkpoints_are_damaged_is_refused(folder):

@@ -1,11 +1,14 @@
 """Odd words, numbers far too large and files of a wrong kind: one sentence each, and no traces."""
 
 import json
+import time
 
 import pytest
 from made_runs import make_run
 from refusals import refused
 from wrong_files import KINDS, make_wrong
+
+from experiments.running import comparison, runs
 
 COMMON_WORDS = [
     ["--out", ""],
@@ -148,6 +151,7 @@ COUNTS = {
         *("--seed", "--seeds", "--layers", "--processes", "--process-id"),
     ],
 }
+ODD_COUNTS = ["-1", "1.5", "many", ""]
 LISTS = {
     "gemonn": ["seeds", "methods", "hidden"],
     "mnist_ga": ["seeds", "rows", "budgets", "layers", "generations"],
@@ -192,6 +196,37 @@ def test_files_of_a_wrong_kind(program, flags, kind, tmp_path, monkeypatch, caps
     finished = make_run(tmp_path) if "FINISHED" in flags else None
     arguments = [finished if word == "FINISHED" else word for word in flags]
     refused([program, *arguments, path], tmp_path, monkeypatch, capsys, most=20_000_000)
+
+
+def wrong_lines():
+    """Command lines that are wrong, as lists of words from the program on."""
+    large = [(program, [flag, str(10**30)]) for program, flag in pairs(COUNTS)]
+    large += [(program, [flag, word]) for program, flag in pairs(COUNTS) for word in ODD_COUNTS]
+    large += [(program, words.split()) for program, (words, _) in pairs(LARGE)]
+    lines = [[program, *words] for program, words in [*pairs(WORDS), *large]]
+    # A run would be in this folder.
+    return [
+        line if any(word.startswith("--out") for word in line) else [*line, "--out", "out"]
+        for line in lines
+    ]
+
+
+@pytest.mark.heavy
+def test_200_wrong_command_lines(tmp_path, monkeypatch, capsys, record_property):
+    monkeypatch.setattr(runs, "run_together", pytest.fail)
+    monkeypatch.setattr(comparison, "run_all", pytest.fail)
+    lines = wrong_lines()
+    chosen = [lines[number * len(lines) // 200] for number in range(200)]
+    assert len({tuple(line) for line in chosen}) == 200
+    refusals, slowest = 0, 0.0
+    try:
+        for line in chosen:
+            started = time.process_time()
+            refused(line, tmp_path, monkeypatch, capsys)
+            refusals, slowest = refusals + 1, max(slowest, time.process_time() - started)
+    finally:
+        label = "wrong command lines refused, with nothing written"
+        record_property("count", (label, refusals, len(chosen), slowest))
 
 
 @pytest.mark.parametrize("command", [[], ["compare"]])
