@@ -50,6 +50,7 @@ KEYS_CHECKED |= {"test_population", "test_context", "test_ask_tell", "test_estim
 """Folders and modules that trace, in all, every function that draws."""
 
 LONGEST = {"test_sharding", "test_estimator", "test_extending", "test_benchmark", "test_mnist_ga"}
+LONGEST |= {"test_pages", "test_front_compare", "test_reference"}
 """Modules that come first, as one of them at the end would leave other processes idle."""
 
 
