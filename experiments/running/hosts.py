@@ -166,7 +166,7 @@ class Hosts:
                 try:
                     connection.sendall(line)
                 except OSError:
-                    pass  # who reads from it notices as well
+                    pass  # the thread that reads from it notices as well
 
     def _receive(self, peer: int) -> Any:
         value = self._received[peer].get()
