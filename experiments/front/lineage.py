@@ -18,7 +18,7 @@ from jaxtyping import Array, Key
 import gajax
 from experiments.front import measures
 from experiments.front.algorithms import CHANGES, DIRECTIONS, copies, individual, ladder
-from experiments.front.baselines import REGROWTH_INTERVAL, REGROWTH_SHARE
+from experiments.front.baselines import REGROWTH_SHARE
 from experiments.front.config import LINEAGE_END, Config
 from experiments.front.measures import Step
 from experiments.front.networks import Network
@@ -29,6 +29,9 @@ from gajax.individual import all_but_biases, genes_of
 
 DENSITIES = {1.0: 1, 0.3: 1, 0.1: 1, 0.05: 2, 0.03: 3, LINEAGE_END: 3}
 """Densities of the one network, and their shares of its batches."""
+
+INTERVAL = 80
+"""Batches between two moves of the one network."""
 
 FEWEST = 4 * sum(DENSITIES.values())
 """Fewest batches of the one network."""
@@ -108,7 +111,7 @@ def lineage_of(config: Config, network: Network) -> tuple[gajax.Algorithm, int]:
     shares = np.cumsum([0, *DENSITIES.values()])
     bounds = shares * batches // shares[-1]
     schedule = tuple(zip(DENSITIES, np.diff(bounds).tolist(), strict=True))
-    moves = gajax.pruning_moves(schedule, regrow=REGROWTH_SHARE, interval=REGROWTH_INTERVAL)
+    moves = gajax.pruning_moves(schedule, regrow=REGROWTH_SHARE, interval=INTERVAL)
     is_adam = config.optimizer == "adam"
     direction = optax.scale_by_adam(b2=0.99) if is_adam else DIRECTIONS[config.optimizer]
     rates = config.rate / 5, config.sparse_learning_rate
