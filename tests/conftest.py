@@ -9,12 +9,14 @@ import shutil
 import jax
 import pytest
 from browser import accessibility, browser, opened  # noqa: F401
-from distributed_runs import one_device, start_processes, whole_content  # noqa: F401
 from jaxtyping import install_import_hook
 from seen_pictures import seen  # noqa: F401
 from small_disk import small_disk  # noqa: F401
 
 install_import_hook("gajax", "beartype.beartype")
+# It imports gajax, which is checked only from here on.
+from distributed_runs import one_device, start_processes, whole_content  # noqa: E402, F401
+
 # One process for each core: threads of their libraries for linear algebra would only wait for each
 # other. What is loaded already keeps its number, but not in the processes that pytest-xdist starts.
 for library in ("OMP", "OPENBLAS", "MKL"):

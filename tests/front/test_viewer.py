@@ -41,7 +41,8 @@ def shown(page):
 
 
 def is_shown(page, front, index):
-    assert page.locator("#name").inner_text() == f"Network {index + 1} of {len(front.density)}"
+    name = f"Network {index + 1} of {len(front.density)}"
+    page.wait_for_function(f"document.getElementById('name').textContent === '{name}'")
     numbers = shown(page)
     assert float(numbers["density"]) == pytest.approx(front.density[index], rel=1e-3)
     loss = float(numbers["MSE on test images"])
