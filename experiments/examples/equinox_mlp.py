@@ -29,7 +29,8 @@ def loss_fn(params, batch, context):
 
 
 images, labels = load_digits(return_X_y=True)
-data = gajax.Data({"images": images.astype("float32") / 16, "labels": labels}, order_key=0)
+examples = {"images": images.astype("float32") / 16, "labels": labels}
+data = gajax.Data(examples, order_key=0)
 population = gajax.init(1, network.init, size=8)
 for algorithm in (
     gajax.ga(loss_fn, optimizer=optax.adam(1e-2), survivors=4, batch_size=64),
