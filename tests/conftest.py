@@ -5,6 +5,7 @@ import fcntl
 import gc
 import os
 import shutil
+import signal
 
 import jax
 import pytest
@@ -17,6 +18,9 @@ install_import_hook("gajax", "beartype.beartype")
 # It imports gajax, which is checked only from here on.
 from distributed_runs import one_device, start_processes, whole_content  # noqa: E402, F401
 
+# What runs in the background ignores interruptions, and so would the processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # One process for each core: threads of their libraries for linear algebra would only wait for each
 # other. What is loaded already keeps its number, but not in the processes that pytest-xdist starts.
 for library in ("OMP", "OPENBLAS", "MKL"):

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -43,11 +42,6 @@ def free_port():
             return port
 
 
-def heed_interruptions():
-    """Tests that run in the background ignore them, and so would what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
 def processes_of(environment):
     """A function that starts all processes of a run, which are killed in the end."""
@@ -69,7 +63,6 @@ def processes_of(environment):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                preexec_fn=heed_interruptions,
             )
             started.append(process)
         return started[-count:]

@@ -43,15 +43,9 @@ def start(cache_directory):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_heed_interruptions,
         )
 
     return of
-
-
-def _heed_interruptions():
-    """Tests that run in the background ignore them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(

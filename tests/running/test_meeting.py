@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from distributed_runs import SECONDS, free_port, heed_interruptions
+from distributed_runs import SECONDS, free_port
 
 from experiments.running import meeting
 from experiments.running.cli import InputError
@@ -66,7 +66,6 @@ def start(port):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=heed_interruptions,
         )
         started.append(process)
         return process
