@@ -163,7 +163,7 @@ def _join(address: Address, count: int, index: int, waiting: _Waiting) -> socket
             time.sleep(min(0.1, waiting.left()))
             continue
         if connection.getsockname() == connection.getpeername():
-            # Where nobody listens, the system may connect a socket with itself.
+            # Where no process listens, a socket can be connected with itself.
             connection.close()
             continue
         greeting = {"protocol": _PROTOCOL, "index": index, "count": count}

@@ -137,7 +137,7 @@ def test_who_does_not_come_is_named_within_the_time(start):
 
 
 def test_a_process_does_not_meet_itself(port, monkeypatch):
-    """Where nobody listens at a port, the system may choose the same one for the other side."""
+    """Where no process listens at a port, the system can connect a socket with itself."""
     met = []
 
     def connect(address, timeout):
