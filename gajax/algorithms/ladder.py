@@ -126,6 +126,8 @@ def ladder(
     types.require_at_least(1, generations=generations, steps=steps, chunk_size=chunk_size)
     if not densities or not all(0 < density <= start for density in densities):
         raise ValueError(f"densities must be above 0 and at most {start}, not {densities}")
+    if not isinstance(reach, tuple) or len(reach) != 2:
+        raise ValueError(f"reach must be a pair of numbers, not {reach}")
     shares = {"start": start, "grow": grow, "mixing": mixing}
     shares |= {f"reach[{i}]": value for i, value in enumerate(reach)}
     for name, value in shares.items():
