@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from experiments.classify import command
 from experiments.front import compare, export, view
-from experiments.front.config import PRESETS, Config, check, load_data
+from experiments.front.checks import check, load_data
+from experiments.front.config import PRESETS, Config
 from experiments.running import program
 
 if TYPE_CHECKING:

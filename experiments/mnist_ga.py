@@ -4,7 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from experiments.autoencoder import compare, predict, view
-from experiments.autoencoder.config import PRESETS, Config, check, load_data
+from experiments.autoencoder.checks import check, load_data
+from experiments.autoencoder.config import PRESETS, Config
 from experiments.running import program
 
 if TYPE_CHECKING:

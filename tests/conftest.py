@@ -153,7 +153,8 @@ def strict_rank_promotion():
 @pytest.fixture(scope="session")
 def small_config():
     """A config of mnist_ga that trains in seconds."""
-    from experiments.autoencoder.config import Config, check
+    from experiments.autoencoder.checks import check
+    from experiments.autoencoder.config import Config
 
     return check(
         Config(
@@ -171,7 +172,8 @@ def small_config():
 @pytest.fixture(scope="session")
 def front_config():
     """A config of gemonn that evolves in seconds."""
-    from experiments.front.config import Config, check
+    from experiments.front.checks import check
+    from experiments.front.config import Config
 
     return check(
         Config(

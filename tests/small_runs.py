@@ -5,11 +5,11 @@ import json
 
 import pytest
 
+from experiments.autoencoder import checks as autoencoder_checks
 from experiments.autoencoder import compare as autoencoder_compare
-from experiments.autoencoder import config as autoencoder_config
 from experiments.datasets.catalog import load
+from experiments.front import checks as front_checks
 from experiments.front import compare as front_compare
-from experiments.front import config as front_config
 from experiments.running import cache, steps
 
 TIMES = {"seconds", "examples_per_second"}
@@ -35,7 +35,7 @@ def few(dataset):
 
 def load_few(monkeypatch):
     """Both experiments and their comparisons see few images."""
-    for module in (autoencoder_config, autoencoder_compare, front_config, front_compare):
+    for module in (autoencoder_checks, autoencoder_compare, front_checks, front_compare):
         monkeypatch.setattr(module, "load", lambda *source: few(load(*source)))
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.autoencoder.config import PRESETS, Config, check, check_dataset
+from experiments.autoencoder.checks import check, check_dataset
+from experiments.autoencoder.config import PRESETS, Config
 from experiments.autoencoder.rows import ABLATIONS, ROWS, Row, is_baseline, name_of
 from experiments.datasets.catalog import load
 from experiments.running import comparison

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from experiments.autoencoder.config import PRESETS, Config, check
+from experiments.autoencoder.checks import check
+from experiments.autoencoder.config import PRESETS, Config
 from experiments.autoencoder.rows import SUMMARY
 from experiments.running import run_directory
 from experiments.running.cli import (

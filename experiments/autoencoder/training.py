@@ -14,7 +14,8 @@ import numpy as np
 
 import gajax
 from experiments.autoencoder import layerwise, methods, records, report
-from experiments.autoencoder.config import Config, check, load_data, population_multiple
+from experiments.autoencoder.checks import check, load_data
+from experiments.autoencoder.config import Config, population_multiple
 from experiments.autoencoder.recorder import Recorder
 from experiments.autoencoder.results import Results
 from experiments.autoencoder.svm import chosen_parameters, fit_and_evaluate

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.autoencoder.config import PRESETS, Config, check, load_data
+from experiments.autoencoder.checks import check, load_data
+from experiments.autoencoder.config import PRESETS, Config
 from experiments.autoencoder.rows import SUMMARY
 from experiments.running import viewing
 from experiments.running.cli import InputError

@@ -11,7 +11,8 @@ import gajax
 from experiments.benchmark.measure import Row, Sizes, interleaved
 from experiments.datasets.catalog import load
 from experiments.front import algorithms, baselines, measures, networks
-from experiments.front.config import Config, check
+from experiments.front.checks import check
+from experiments.front.config import Config
 
 
 def fronts(sizes: Sizes, repeats: int) -> Iterator[Row]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import jax
 
-from experiments.autoencoder import config as mnist_ga
+from experiments.autoencoder import checks as autoencoder
+from experiments.autoencoder.config import Config as AutoencoderConfig
 from experiments.autoencoder.training import TRAINING as MNIST_GA
 from experiments.benchmark.measure import Floor, Row, Sizes, measure
 from experiments.datasets.catalog import load
-from experiments.front import config as gemonn
+from experiments.front import checks as front
+from experiments.front.config import Config as FrontConfig
 from experiments.front.training import TRAINING as GEMONN
 from experiments.running import checkpoints, memory
 from experiments.running.progress import Progress
@@ -25,8 +27,8 @@ from gajax import sharding
 
 def checkpoints_of_experiments(sizes: Sizes, repeats: int) -> Iterator[Row]:
     """Saving a checkpoint of each experiment with its default settings."""
-    evolution = gemonn.check(gemonn.Config(method="gemonn", population_size=sizes.front))
-    genetic = mnist_ga.check(mnist_ga.Config(population_size=2 * (sizes.population // 2)))
+    evolution = front.check(FrontConfig(method="gemonn", population_size=sizes.front))
+    genetic = autoencoder.check(AutoencoderConfig(population_size=2 * (sizes.population // 2)))
     for name, training, config in (
         ("gemonn", GEMONN, evolution),
         ("mnist_ga", MNIST_GA, genetic),

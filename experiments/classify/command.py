@@ -6,8 +6,9 @@ from typing import get_args
 
 from experiments.classify.config import ClassifyConfig, Pretraining
 from experiments.datasets.catalog import Dataset, Generated, Name, load
+from experiments.front.checks import check, check_dataset
 from experiments.front.compare import UNLIMITED_GENERATIONS
-from experiments.front.config import PRESETS, check, check_dataset
+from experiments.front.config import PRESETS
 from experiments.running import comparison
 from experiments.running.cli import flag, require, require_at_least
 from experiments.running.parsing import parse

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 from experiments.datasets.catalog import load
-from experiments.front.config import PRESETS, Config, Method, check, check_dataset
+from experiments.front.checks import check, check_dataset
+from experiments.front.config import PRESETS, Config, Method
 from experiments.front.rows import Budget, Row, rows_of
 from experiments.running import comparison, run_directory
 from experiments.running.cli import InputError, flag, require

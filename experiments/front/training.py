@@ -15,7 +15,8 @@ from jaxtyping import Array, Key
 import gajax
 from experiments.datasets.catalog import Dataset
 from experiments.front import measures, methods, networks, records, report
-from experiments.front.config import Config, check, load_data, population_multiple
+from experiments.front.checks import check, load_data
+from experiments.front.config import Config, population_multiple
 from experiments.front.networks import Network
 from experiments.front.recorder import FrontRecorder
 from experiments.front.results import Results

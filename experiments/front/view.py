@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.front.config import PRESETS, Config, check, load_data
+from experiments.front.checks import check, load_data
+from experiments.front.config import PRESETS, Config
 from experiments.front.rows import SUMMARY
 from experiments.running import files, run_directory, viewing
 from experiments.running.cli import InputError, printable

@@ -13,7 +13,8 @@ from experiments.front import measures as fronts
 from experiments.front import networks
 from experiments.front import report as front_report
 from experiments.front import training as front_training
-from experiments.front.config import PRESETS, Config, check
+from experiments.front.checks import check
+from experiments.front.config import PRESETS, Config
 from experiments.gemonn import train
 from experiments.running import model_files as sparse_files
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import mnist_ga
-from experiments.autoencoder.config import check_dataset
+from experiments.autoencoder.checks import check_dataset
 from experiments.datasets.catalog import load
 from experiments.running import checkpoints
 from experiments.running.cli import InputError, run_main

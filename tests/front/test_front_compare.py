@@ -12,7 +12,8 @@ from small_runs import few, keep_programs, load_few
 from experiments.datasets.catalog import load
 from experiments.front import compare as front_compare
 from experiments.front import methods, report, training
-from experiments.front.config import Config, check
+from experiments.front.checks import check
+from experiments.front.config import Config
 from experiments.front.rows import OF_DESCENT, Row
 from experiments.running import dry_run
 from experiments.running.cli import InputError

@@ -11,7 +11,7 @@ import gajax
 from experiments import gemonn
 from experiments.front import baselines, networks
 from experiments.front import measures as fronts
-from experiments.front.config import MIN_BATCHES
+from experiments.front.checks import MIN_BATCHES
 from experiments.running import checkpoints
 from experiments.running.cli import run_main
 

@@ -10,7 +10,7 @@ from small_runs import few
 from experiments import gemonn
 from experiments.datasets.catalog import load
 from experiments.front import lineage, training
-from experiments.front.config import check
+from experiments.front.checks import check
 from experiments.running.cli import InputError
 
 CONFIG = gemonn.Config(

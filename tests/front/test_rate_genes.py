@@ -11,7 +11,7 @@ import gajax
 from experiments import gemonn
 from experiments.datasets.catalog import load
 from experiments.front import algorithms, training
-from experiments.front.config import check
+from experiments.front.checks import check
 
 CONFIG = check(
     gemonn.Config(

@@ -15,8 +15,8 @@ from experiments.autoencoder import layerwise
 from experiments.autoencoder import methods as autoencoder_methods
 from experiments.datasets import tfds_builders
 from experiments.front import algorithms as front_algorithms
-from experiments.front import config as front_config
-from experiments.front import networks
+from experiments.front import checks, networks
+from experiments.front.config import Config
 from experiments.running import cache
 from experiments.running.cli import InputError
 
@@ -152,8 +152,8 @@ def test_fronts_with_equal_settings_share_their_programs(method):
 
     def make(**changes):
         network = networks.make("autoencoder", (8,), (28, 28, 1), 10)
-        config = front_config.Config(method=method, population_size=4, **changes)
-        return front_algorithms.ALGORITHMS[method](front_config.check(config), network)
+        config = Config(method=method, population_size=4, **changes)
+        return front_algorithms.ALGORITHMS[method](checks.check(config), network)
 
     assert make(seed=0) is make(seed=1)
     assert make() is not make(batch_size=50)

@@ -11,7 +11,7 @@ import pytest
 from small_runs import EVOLUTION, TRAINING, content, make_small, small_steps  # noqa: F401
 
 from experiments import gemonn, mnist_ga
-from experiments.front import config as front_config
+from experiments.front import checks as front_checks
 from experiments.running import checkpoint_manager, checkpoints, resuming, run_directory
 from experiments.running.checkpoint_manager import CheckpointManager
 from experiments.running.cli import InputError, Interrupted, run_main
@@ -140,9 +140,9 @@ def test_other_settings_are_refused(begun, arguments, message):
 
 
 def test_another_data_set_is_refused(begun, monkeypatch):
-    original = front_config.load
+    original = front_checks.load
     monkeypatch.setattr(
-        front_config,
+        front_checks,
         "load",
         lambda *source: (data := original(*source))._replace(train_images=data.train_images[::-1]),
     )
