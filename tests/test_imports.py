@@ -27,7 +27,7 @@ CORE_LEVELS = [
         "objectives",
     },
     {"breeding", "gradients", "checks"},
-    {"mating"},
+    {"mating", "survivors"},
     {"fronts"},
     {"algorithms", "ga", "nsga2", "gemonn", "ladder", "descent", "pruning", "refinement"},
     {"programs"},

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from gajax import breeding, evaluation, gradients, individual, sharding, types
+from gajax import breeding, evaluation, gradients, sharding, types
 from gajax import context as contexts
 from gajax import population as populations
 from gajax.checks import check_bound, check_operators, check_training
@@ -23,6 +22,7 @@ from gajax.individual import genes_of, with_genes
 from gajax.operators import crossover as crossovers
 from gajax.operators import mutation as mutations
 from gajax.operators import selection as selections
+from gajax.survivors import eligible_parents, layout, survival_order
 from gajax.types import Algorithm, Data, Optimizer, Outside, Params, Plan, Stage
 
 NO_STEPS = optax.identity()
@@ -139,13 +139,13 @@ def ga(
     def keys_of(key: Key[Array, ""], size: int) -> Key[Array, " P"] | None:
         """A key for each position, that of its rank, so that devices change none."""
         keys = contexts.keys_of(loss_fn, key, size)
-        return None if keys is None else keys[_layout(size, survivors)[1]]
+        return None if keys is None else keys[layout(size, survivors)[1]]
 
     def init(key: Key[Array, ""], population: Any, data: Data) -> GAState:
         size = populations.size(population)
         stages(size, evaluation.example_count(data))
         total = evaluation.no_total(loss_fn, population, data, batch_size)
-        _, rank_at_position = _layout(size, survivors)
+        _, rank_at_position = layout(size, survivors)
         if sharding.device_count() > 1:  # so that equal losses rank as on one device
             population = sharding.take((population,), rank_at_position)
         return GAState(
@@ -174,7 +174,7 @@ def ga(
 
         def train(key, state: GAState, data: Data, generation, start, stop) -> GAState:
             individuals = state.params, state.optimizer_state, state.total
-            given = *individuals, keys_of(key, size), _layout(size, survivors)[1]
+            given = *individuals, keys_of(key, size), layout(size, survivors)[1]
             params, optimizer_state, total, keys, rank = sharding.first(given, survivors)
             order = orders(data, (generation - 1) * count, rank)
             options = {"keys": keys, "total": total}
@@ -185,7 +185,8 @@ def ga(
         def breed(key, state: GAState, data: Data, generation, start, stop) -> GAState:
             key_parents, key_children = jax.random.split(key)
             children = size - survivors
-            positions, eligible = _parents(state, survivors)
+            health = state.params, state.total.loss, state.loss
+            positions, eligible = eligible_parents(*health, survivors)
             drawn = breeding.draw_parents(
                 key_parents, eligible, -(-children // parents), parents, survivors
             )
@@ -208,7 +209,7 @@ def ga(
             return state._replace(total=scores(state.params, data, start, stop))
 
         def rank(key, state: GAState, data: Data, generation, start, stop) -> GAState:
-            position_of_rank, rank_at_position = _layout(size, survivors)
+            position_of_rank, rank_at_position = layout(size, survivors)
             loss, metrics = populations.take(sharding.replicate(state.total), position_of_rank)
             order = survival_order(loss, selection(key, loss, survivors))
             is_survivor = jnp.arange(size) < survivors
@@ -243,42 +244,3 @@ def ga(
         check_bound(crossover, population)
 
     return Algorithm(init, stages, check)
-
-
-def survival_order(loss: Float[Array, " P"], selected: Int[Array, " S"]) -> Int[Array, " P"]:
-    """All individuals, the selected ones first and both parts by their loss.
-
-    Those whose loss is not finite come last, even where they are selected.
-    """
-    is_out = jnp.ones(len(loss), bool).at[selected].set(False)
-    return jnp.lexsort((loss, is_out, ~jnp.isfinite(loss)))
-
-
-def _parents(state: GAState, survivors: int) -> tuple[Int[Array, " S"], Int[Array, ""]]:
-    """Positions of the survivors, the eligible parents first, and how many these are.
-
-    Eligible are those with finite genes, best of all with a finite loss before and since training.
-    """
-    position_of_rank, rank_at_position = _layout(len(state.loss), survivors)
-    positions = jnp.sort(position_of_rank[:survivors])
-    params, total = sharding.first((state.params, state.total.loss), survivors)
-    has_finite_genes = jax.vmap(individual.is_finite)(params)
-    health = sharding.replicate(4 * has_finite_genes + jnp.isfinite(total))
-    health += 2 * jnp.isfinite(state.loss[positions])
-    order = jnp.lexsort((rank_at_position[positions], -health))
-    return positions[order], jnp.sum(health == health.max())
-
-
-def _layout(size: int, survivors: int) -> tuple[Int[Array, " P"], Int[Array, " P"]]:
-    """The position of the individual of each rank, and the rank of the one at each position.
-
-    Within a mesh every device has its share of the survivors, and behind them its share of the
-    others, so that all devices have the same number to train.
-    """
-    devices = sharding.device_count()
-    sharding.check(size)
-    sharding.check(survivors, "number of survivors")
-    best, others = np.arange(survivors), np.arange(survivors, size)
-    shares = best.reshape(devices, -1), others.reshape(devices, -1)
-    rank_at_position = np.concatenate(shares, axis=1).reshape(-1)
-    return jnp.asarray(np.argsort(rank_at_position)), jnp.asarray(rank_at_position)

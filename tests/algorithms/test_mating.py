@@ -11,7 +11,7 @@ from test_pareto import expected_crowding, expected_ranks
 
 import gajax
 from gajax import breeding, mating
-from gajax.algorithms.ga import survival_order
+from gajax.survivors import survival_order
 
 SIZE = 8
 
