@@ -76,10 +76,9 @@ def permuted(
         values = (values + addend) * (factor | 1) & mask
         return values ^ values >> shift
 
-    def walk(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        values, is_outside = carry
-        values = jnp.where(is_outside, lax.fori_loop(0, _ROUNDS, round_, values), values)
-        return values, values >= size
+    def walk(values: UInt32[Array, "T K"]) -> UInt32[Array, "T K"]:
+        return jnp.where(values >= size, lax.fori_loop(0, _ROUNDS, round_, values), values)
 
-    start = indices.astype(jnp.uint32), jnp.ones(indices.shape, bool)
-    return lax.while_loop(lambda carry: carry[1].any(), walk, start)[0].astype(jnp.int32)
+    # The highest bit puts each outside at first, and the rounds mask it away.
+    start = indices.astype(jnp.uint32) | jnp.uint32(2**31)
+    return lax.while_loop(lambda values: (values >= size).any(), walk, start).astype(jnp.int32)
