@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
 AXIS = "population"
@@ -111,7 +111,7 @@ def _put(tree: PyTree, spec: PartitionSpec) -> PyTree:
         return tree
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree)):
         return lax.with_sharding_constraint(tree, spec)
-    return jax.device_put(tree, NamedSharding(jax.sharding.get_mesh(), spec))
+    return jax.device_put(tree, spec)
 
 
 def on_shards(

@@ -91,7 +91,8 @@ def test_what_is_no_key_is_refused(key):
 class Net(nnx.Module):
     def __init__(self, rngs):
         self.first = nnx.Linear(64, 32, rngs=rngs)
-        self.layers = nnx.List([nnx.Linear(32, 10, rngs=rngs)])
+        layers = getattr(nnx, "List", list)  # nnx.List came with Flax 0.12, which needs it
+        self.layers = layers([nnx.Linear(32, 10, rngs=rngs)])
 
 
 def test_leaves_of_flax_nnx_have_the_names_of_their_variables():
