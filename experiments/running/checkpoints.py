@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments.running import files, run_directory
+from experiments.running import files, run_directory, shared_folder
 from experiments.running.cli import Failed, InputError
 from experiments.running.hosts import ALONE, Hosts
 from gajax import sharding
@@ -82,7 +82,7 @@ def save(
             folder.mkdir(exist_ok=True)  # in a run directory that is there, or it has vanished
             partial.mkdir()
         hosts.share(lambda: None)  # there is a folder now
-        run_directory.require_seen(partial)  # for which Orbax would wait for minutes
+        shared_folder.require_seen(partial)  # for which Orbax would wait for minutes
         names = {f"{index:06}": array for index, array in enumerate(arrays)}
         with _quiet():
             orbax.checkpoint.PyTreeCheckpointer().save((partial / "arrays").resolve(), names)

@@ -2,11 +2,9 @@
 
 import csv
 import dataclasses
-import errno
 import json
 import math
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.running import files
+from experiments.running import files, shared_folder
 from experiments.running.cli import InputError
 from experiments.running.hosts import Hosts
 
@@ -29,12 +27,8 @@ except ImportError:  # on Windows
 _PARTIAL = ".partial"
 """Ends the names of files that are being written."""
 
-_SHARED = f".shared{_PARTIAL}"
-"""A file by which processes see that they share the directory."""
-_BEFORE = {f"config.json{_PARTIAL}", _SHARED}
+_BEFORE = {f"config.json{_PARTIAL}", shared_folder.MARK}
 """Files that are written before a run begins."""
-_LAG = 10.0
-"""Seconds in which a new file is seen from all hosts."""
 
 
 def new_directory(out: Path | None, name: str) -> Path:
@@ -84,59 +78,15 @@ def open_run(out: Path | None, resume: Path | None, name: str, hosts: Hosts) -> 
     """
     if not hosts.reports:
         directory = Path(hosts.share(str))
-        _require_shared(directory, hosts)
+        shared_folder.require_shared(directory, hosts)
         yield directory
         return
     directory = resume or new_directory(out, name)
     with locked(directory, "--resume" if resume else "--out"), removed_if_empty(directory):
         if hosts.count > 1:
             hosts.share(lambda: str(directory.resolve()))
-            _require_shared(directory, hosts)
+            shared_folder.require_shared(directory, hosts)
         yield directory
-
-
-def _require_shared(directory: Path, hosts: Hosts) -> None:
-    """Raise InputError, in all processes, unless they all see the directory."""
-    mark = directory / _SHARED
-    try:
-        word = hosts.share(lambda: _write_word(mark))
-        every = hosts.gather(_has_word(mark, word))
-        blind = hosts.share(lambda: [index for index, sees in enumerate(every) if not sees])
-    finally:
-        if hosts.reports:
-            mark.unlink(missing_ok=True)
-    if blind:
-        raise InputError(
-            f"--out must be in a folder that all processes share, not {directory}, which process "
-            f"{blind[0]} does not see"
-        )
-
-
-def require_seen(folder: Path) -> None:
-    """Raise FileNotFoundError unless the folder, which another host has made, is seen soon."""
-    ends = time.monotonic() + _LAG
-    while not folder.is_dir():
-        if time.monotonic() > ends:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-        time.sleep(0.1)
-
-
-def _write_word(path: Path) -> str:
-    word = secrets.token_hex(16)
-    path.write_text(word)
-    return word
-
-
-def _has_word(path: Path, word: str) -> bool:
-    """Whether the file has the word, now or soon, as network file systems may lag behind."""
-    ends = time.monotonic() + _LAG
-    while True:
-        with suppress(OSError):
-            if path.read_text() == word:
-                return True
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -6,7 +6,14 @@ from functools import partial
 
 import pytest
 
-from experiments.running import checkpoints, distributed, hosts, meeting, run_directory
+from experiments.running import (
+    checkpoints,
+    distributed,
+    hosts,
+    meeting,
+    run_directory,
+    shared_folder,
+)
 from experiments.running.cli import Failed, InputError, Interrupted
 from experiments.running.config import RunConfig
 from experiments.running.hosts import Hosts
@@ -123,7 +130,7 @@ def test_a_cluster_is_detected(monkeypatch):
 
 def test_a_checkpoint_whose_folder_a_process_does_not_see_is_not_written(tmp_path, monkeypatch):
     """Orbax would wait for it for minutes."""
-    monkeypatch.setattr(run_directory, "_LAG", 0.1)
+    monkeypatch.setattr(shared_folder, "_LAG", 0.1)
     process = Hosts(1, count=2)
     monkeypatch.setattr(process, "share", lambda decide: "00000001.partial")
     with pytest.raises(OSError, match="checkpoint 1 could not be written: .*No such file"):
