@@ -4,9 +4,9 @@ import random
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 from distributed_runs import (
@@ -23,6 +23,24 @@ from distributed_runs import (
 from small_runs import content
 
 KILLED_RUNS = 5
+KILLS = "SIGKILLs of {} processes survived"
+HARMS = "full disks and lost folders of two processes survived"
+
+
+def outcomes_within(seconds, processes):
+    """The outcomes of processes that must all end in so many seconds."""
+    began = time.monotonic()
+    found = outcomes(processes)
+    assert time.monotonic() - began < seconds
+    return found
+
+
+def require_advice(outcome, victim, directory):
+    """A process says in one sentence which other one has ended, and how to resume."""
+    status, _, errors = outcome
+    assert status == 1 and errors.count("\n") == 1, errors
+    assert f"process {victim} of this run has ended" in errors
+    assert f"; resume with: python -m experiments.gemonn --resume {directory}" in errors
 
 
 @pytest.mark.heavy
@@ -32,14 +50,10 @@ def test_a_process_that_is_killed_ends_the_others_with_advice(start_processes, t
         directory = tmp_path / f"run-{victim}"
         processes = start_processes(4, *ENDLESS, "--out", str(directory))
         wait_for_rows(directory, 1, processes)
-        processes[victim].send_signal(signal.SIGKILL)
-        began = time.monotonic()
-        for index, (status, _, errors) in enumerate(outcomes(processes)):
+        processes[victim].kill()
+        for index, outcome in enumerate(outcomes_within(30, processes)):
             if index != victim:
-                assert status == 1 and errors.count("\n") == 1
-                assert f"process {victim} of this run has ended" in errors
-                assert f"; resume with: python -m experiments.gemonn --resume {directory}" in errors
-        assert time.monotonic() - began < 30
+                require_advice(outcome, victim, directory)
 
 
 @pytest.mark.heavy
@@ -64,19 +78,34 @@ def test_runs_of_which_processes_are_killed_come_to_the_same_end(
             outcomes(processes)
         finish(start_processes(count, *first_or_resumed(directory, WHOLE)))
         assert content(directory) == whole_content(count)
-    label = f"SIGKILLs of {count} processes survived"
-    record_property("count", (label, kills, kills, 0))
+    record_property("count", (KILLS.format(count), kills, kills, 0))
 
 
 RESULTS = ("population.safetensors", "front.csv", "figures", "figures/connections.png")
 MOMENTS = ("metrics.csv", "checkpoints/00000001", "population.safetensors", "figures")
 
 
+@pytest.fixture
+def resumed_later(start_processes, whole_content, one_device, record_property):
+    """`with resumed_later(directory, name, label) as processes:` harms a run once the file exists.
+
+    After the block, in which the processes end, the run is resumed and comes to the same end.
+    """
+
+    @contextmanager
+    def begin(directory, name, label, before=()):
+        processes = start_processes(2, *WHOLE, "--out", str(directory), before=before)
+        wait_until((directory / name).exists, processes)
+        yield processes
+        assert resume_alone(directory, one_device) == whole_content(2)
+        record_property("count", (label, 1, 1, 0))
+
+    return begin
+
+
 def require_end(processes, reason):
     """All end soon, with a sentence that gives the reason unless it came too late to matter."""
-    began = time.monotonic()
-    found = outcomes(processes)
-    assert time.monotonic() - began < 90
+    found = outcomes_within(90, processes)
     if any(status for status, _, _ in found):
         for status, _, errors in found:
             (sentence,) = sentences(errors)
@@ -87,42 +116,28 @@ def require_end(processes, reason):
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_process_that_is_killed_while_results_are_written_ends_the_other(
-    victim, name, start_processes, whole_content, one_device, tmp_path
+    victim, name, resumed_later, tmp_path
 ):
-    directory = tmp_path / "run"
-    processes = start_processes(2, *WHOLE, "--out", str(directory))
-    wait_until((directory / name).exists, processes)
-    processes[victim].kill()
-    began = time.monotonic()
-    status, _, errors = outcomes(processes)[1 - victim]
-    assert time.monotonic() - began < 30
-    assert status == 1 and errors.count("\n") == 1, errors
-    assert f"process {victim} of this run has ended" in errors
-    assert f"; resume with: python -m experiments.gemonn --resume {directory}" in errors
-    assert resume_alone(directory, one_device) == whole_content(2)
+    with resumed_later(tmp_path / "run", name, KILLS.format(2)) as processes:
+        processes[victim].kill()
+        found = outcomes_within(30, processes)
+        require_advice(found[1 - victim], victim, tmp_path / "run")
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("name", MOMENTS)
-def test_a_disk_that_is_full_for_one_process_ends_all(
-    victim, name, start_processes, whole_content, one_device, tmp_path
-):
+def test_a_disk_that_is_full_for_one_process_ends_all(victim, name, resumed_later, tmp_path):
     """Also where the process writes nothing anymore; then the run just ends."""
-    directory = tmp_path / "run"
-    processes = start_processes(2, *WHOLE, "--out", str(directory))
-    wait_until((directory / name).exists, processes)
-    resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (0, 0))
-    require_end(processes, "File too large")
-    assert resume_alone(directory, one_device) == whole_content(2)
+    with resumed_later(tmp_path / "run", name, HARMS) as processes:
+        resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (0, 0))
+        require_end(processes, "File too large")
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("victims", [[0], [1], [0, 1]])
 @pytest.mark.parametrize("name", MOMENTS)
-def test_a_folder_that_vanishes_ends_all(
-    victims, name, start_processes, whole_content, one_device, tmp_path
-):
+def test_a_folder_that_vanishes_ends_all(victims, name, resumed_later, tmp_path):
     """As where a network file system is unmounted from some of the hosts."""
     place = tmp_path / "disk"
     place.mkdir()
@@ -130,14 +145,11 @@ def test_a_folder_that_vanishes_ends_all(
     mount = ["mount", "--bind", str(place), str(place)]
     if not shutil.which("unshare") or subprocess.run([*unshared, *mount]).returncode:
         pytest.skip("no file system may be mounted")
-    directory = place / "run"
     script = f'{" ".join(mount)} && exec "$@"'
     before = [*unshared, "sh", "-c", script, "sh"]
-    processes = start_processes(2, *WHOLE, "--out", str(directory), before=before)
-    wait_until((directory / name).exists, processes)
-    for victim in victims:
-        enter = ["nsenter", "--mount", "--target", str(processes[victim].pid)]
-        hide = ["mount", "-t", "tmpfs", "tmpfs", str(place)]
-        subprocess.run([*enter, *hide], check=True)
-    require_end(processes, "No such file or directory|is gone")
-    assert resume_alone(directory, one_device) == whole_content(2)
+    with resumed_later(place / "run", name, HARMS, before) as processes:
+        for victim in victims:
+            enter = ["nsenter", "--mount", "--target", str(processes[victim].pid)]
+            hide = ["mount", "-t", "tmpfs", "tmpfs", str(place)]
+            subprocess.run([*enter, *hide], check=True)
+        require_end(processes, "No such file or directory|is gone")
