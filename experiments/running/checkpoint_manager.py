@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from jaxtyping import PyTree
 
-from experiments.running import checkpoints, memory, run_directory, signals
+from experiments.running import checkpoints, memory, signals
 from experiments.running.cli import InputError, Interrupted
 from experiments.running.hosts import ALONE, Hosts
 from experiments.running.resuming import machine, parse_interval, refuse_differences
@@ -78,9 +78,6 @@ class CheckpointManager:
             if saved != identity and self._folder.exists():
                 # The checkpoint may be of the final refinement, which is done anew.
                 self.resumed = self._load(self._state) or self.resumed
-        elif run_directory.is_finished(directory):
-            expected = "a run that has kept its last state, to be extended"
-            raise InputError(f"--resume must name {expected}, not {directory}")
 
     def keep(self, collect: Collect) -> None:
         """Save the state from which the run can be extended, unless it is too large."""

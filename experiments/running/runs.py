@@ -124,6 +124,9 @@ def run_together(
         keep_state=bool(extensible) and not config.discard_state,
         hosts=hosts,
     )
+    if not manager.resumed and all(map(run_directory.is_finished, directories)):
+        expected = "a run that has kept its last state, to be extended"
+        raise InputError(f"--resume must name {expected}, not {directories[0]}")
     if not hosts.reports:
         hosts.begin()
         with Progress(quiet=True) as progress:
@@ -160,7 +163,7 @@ def run_seeds(
 
     As many seeds as fit in memory train together.
     """
-    if hosts.share(lambda: _is_complete(config, directory)):
+    if hosts.share(lambda: _are_complete([config], [directory])):
         print(f"{directory} is finished")
         return
     capacity = training.capacity(config, dataset).runs
@@ -177,7 +180,7 @@ def run_seeds(
     for group in groups:
         configs = [replace(config, seed=seed, seeds=None) for seed in group]
         directories = [directory / f"seed-{seed}" for seed in group]
-        if hosts.share(lambda: all(map(_is_complete, configs, directories))):  # noqa: B023
+        if hosts.share(lambda: _are_complete(configs, directories)):  # noqa: B023
             continue
         for each in directories:
             each.mkdir(exist_ok=True)
@@ -191,6 +194,18 @@ def run_seeds(
         training.seed_table(directory)
 
 
+def _are_complete(configs: Sequence[RunConfig], directories: Sequence[Path]) -> bool:
+    """Whether runs that train together are finished, and end tidy.
+
+    Until all are, the first directory holds the checkpoints that the others resume from.
+    """
+    if not all(map(_is_complete, configs, directories)):
+        return False
+    for directory in directories:
+        run_directory.tidy(directory)
+    return True
+
+
 def _is_complete(config: RunConfig, directory: Path) -> bool:
     """Whether the run is finished, and is not to be extended."""
     if not run_directory.is_finished(directory):
@@ -198,10 +213,7 @@ def _is_complete(config: RunConfig, directory: Path) -> bool:
     run_directory.require_finished(directory, "--resume", {})
     saved = load_config(type(config), directory / "config.json", type(config)())
     names = saved.lowest_extensions(directory)
-    if any(getattr(saved, name) != getattr(config, name) for name in names):
-        return False
-    run_directory.tidy(directory)
-    return True
+    return all(getattr(saved, name) == getattr(config, name) for name in names)
 
 
 def _groups(config: RunConfig, capacity: int, path: Path) -> list[Sequence[int]]:

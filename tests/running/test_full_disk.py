@@ -31,6 +31,12 @@ PROGRAMS = {
 }
 MAINS = MAINS | {"datasets": datasets_command.main, "benchmark": benchmark_command.main}
 PICTURE = b"picture" * 2_000
+GROUPS = {
+    "one seed": ([], 1),
+    "seeds one by one": (["--seeds", "2"], 1),
+    "seeds together": (["--seeds", "2"], 2),
+}
+"""Words of a run by name, with how many seeds fit in memory together."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,23 +71,26 @@ def results():
 
 
 @pytest.fixture(params=[*PROGRAMS])
-def trained(request, results, monkeypatch):
+def trained(request, group, results, monkeypatch):
     """The name of a program whose trainings come to an end at once, with a row of metrics."""
     name = request.param
     _, module, words = PROGRAMS[name]
+    more, together = GROUPS[group]
     load_few(monkeypatch)
 
     def train_together(job):
-        on_row = job.callbacks[0][0] if name == "gemonn" else job.callbacks[0]
-        for row in results[name].rows:
-            on_row(row)
-        yield results[name]
+        for callback in job.callbacks:
+            on_row = callback[0] if name == "gemonn" else callback
+            for row in results[name].rows:
+                on_row(row)
+        for seed in job.seeds:
+            yield results[name]._replace(summary={**results[name].summary, "seed": seed})
 
     training = module.TRAINING._replace(
-        train_together=train_together, capacity=lambda *_: memory.Capacity(1, 0)
+        train_together=train_together, capacity=lambda *_: memory.Capacity(together, 0)
     )
     monkeypatch.setattr(module, "TRAINING", training)
-    return name, words
+    return name, words + more
 
 
 def contents(directory):
@@ -108,6 +117,7 @@ def assert_told(program, status, said, *parts):
     assert not [part for part in parts if part not in line], line
 
 
+@pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("places", [2, pytest.param(scaled(60), marks=pytest.mark.heavy)])
 def test_a_disk_that_is_full_while_results_are_written(
     places, trained, run, small_disk, record_property
@@ -124,27 +134,34 @@ def test_a_disk_that_is_full_while_results_are_written(
         is_begun = directory.exists()
         assert ("resume with: " in said) == is_begun
         found = contents(directory) if is_begun else {}
-        rows = found.pop("metrics.csv", b"")
-        assert whole["metrics.csv"].startswith(rows)
+        for path in [path for path in found if path.endswith("metrics.csv")]:
+            assert whole[path].startswith(found.pop(path))
         assert found.items() <= whole.items()
         leave(small_disk, None)
         again = ["--resume", directory, "--quiet"] if is_begun else [*words, "--out", directory]
-        assert run(name, *again)[0] == 0
+        assert run(name, *again) == (0, "")
         assert contents(directory) == whole
         record_property("count", ("full disks that a run survived", 1, 1, 0))
 
 
-def test_a_run_directory_that_vanishes(trained, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("group", "moment"),
+    [(group, "trained") for group in GROUPS] + [(group, "saved") for group in [*GROUPS][1:]],
+)
+def test_a_run_directory_that_vanishes(moment, trained, run, tmp_path, monkeypatch):
+    """Before the results of its first seed are written, or with them."""
     name, words = trained
     module = PROGRAMS[name][1]
-    original = module.TRAINING.train_together
+    original = module.TRAINING.save
 
-    def vanish(job):
-        for found in original(job):
-            shutil.rmtree(tmp_path / "run")
-            yield found
+    def vanish(results, directory):
+        if moment == "saved":
+            original(results, directory)
+        shutil.rmtree(tmp_path / "run")
+        if moment == "trained":
+            original(results, directory)
 
-    monkeypatch.setattr(module, "TRAINING", module.TRAINING._replace(train_together=vanish))
+    monkeypatch.setattr(module, "TRAINING", module.TRAINING._replace(save=vanish))
     status, said = run(name, *words, "--out", tmp_path / "run")
     assert_told(name, status, said, "No such file or directory", "run is gone")
     assert not (tmp_path / "run").exists()

@@ -1,9 +1,11 @@
 """Runs of several seeds under one directory, each as if it had been run by itself."""
 
 import csv
+import json
 from dataclasses import replace
 
 import pytest
+from made_runs import SUMMARY
 from small_runs import EVOLUTION, TRAINING, content, few, small_steps  # noqa: F401
 
 from experiments import gemonn, mnist_ga
@@ -12,6 +14,7 @@ from experiments.datasets.catalog import load
 from experiments.front import report as front_report
 from experiments.front import training as front_training
 from experiments.running import memory, runs, seed_axis, seeds
+from experiments.running.run_directory import save_config
 
 pytestmark = pytest.mark.usefixtures("small_steps")
 
@@ -41,6 +44,27 @@ def test_seeds_that_do_not_fit_go_in_turn(monkeypatch, tmp_path):
         ([2, 3], ["seed-2", "seed-3"], "seeds 2 3 (shown: 2): "),
         ([4], ["seed-4"], "seed 4: "),
     ]
+
+
+def test_checkpoints_of_seeds_that_train_together_stay_until_all_are_finished(
+    tmp_path, monkeypatch
+):
+    """Also those of a run that ended between the results of two seeds."""
+    config = gemonn.Config(seeds=(2,), out=tmp_path)
+    together = front_training.TRAINING._replace(
+        capacity=lambda *_: memory.Capacity(2, 0), seed_table=lambda _: None
+    )
+    resumed = []
+    monkeypatch.setattr(runs, "run_together", lambda *given: resumed.append(given))
+    kept = tmp_path / "seed-0" / "checkpoints"
+    kept.mkdir(parents=True)
+    for seed, directory in enumerate((tmp_path / "seed-0", tmp_path / "seed-1")):
+        runs.run_seeds(together, config, None, tmp_path)
+        assert kept.exists() and len(resumed) == seed + 1
+        save_config(replace(config, seed=seed, seeds=None), directory / "config.json")
+        (directory / "summary.json").write_text(json.dumps({**SUMMARY, "seed": seed}))
+    runs.run_seeds(together, config, None, tmp_path)
+    assert not kept.exists() and len(resumed) == 2
 
 
 @pytest.mark.heavy  # evolutions are tested in the same way below, and seeds of the library too
