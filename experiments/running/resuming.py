@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FORMAT = "the format of checkpoints"
 _OUT_OF_MEMORY = (
     "memory has run out: end other programs, or begin anew with a lower --population-size, "
-    "--batch-size or --chunk-size"
+    "--batch-size or --chunk-size, which a run keeps when it is resumed"
 )
 HARMLESS = {
     "preset",  # its values are compared

@@ -123,6 +123,7 @@ def files(directory):
         (["--seed", "1"], "--seed must be 0, as at the start of the run, not 1"),
         (["--dataset", "mnist"], "--dataset must be mnist5k"),
         (["--model", "mlp"], "--model must be "),
+        (["--chunk-size", "2"], "--chunk-size must be None"),  # which changes numbers
         (["--seeds", "2"], "--seeds must be None"),
         (["--precision", "bfloat16"], "--precision must be float32"),
         (["--out", "other"], "--out must be left out with --resume"),
