@@ -67,6 +67,30 @@ def test_checkpoints_of_seeds_that_train_together_stay_until_all_are_finished(
     assert not kept.exists() and len(resumed) == 2
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("kept", [[], ["--discard-state"]])
+@pytest.mark.parametrize("every", ["1", "2m"])
+def test_seeds_resume_after_an_end_between_the_results_of_two(kept, every, tmp_path, monkeypatch):
+    """From a checkpoint, from the last state, or else anew."""
+    arguments = [*EVOLUTION, "--seeds", "2", "--checkpoint-every", every, *kept]
+    gemonn.main([*arguments, "--out", str(tmp_path / "whole")])
+    save = front_training.TRAINING.save
+
+    def fail(results, directory):
+        if directory.name == "seed-1":
+            raise OSError("No space left on device")
+        save(results, directory)
+
+    failing = front_training.TRAINING._replace(save=fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(front_training, "TRAINING", failing)
+        with pytest.raises(OSError, match="No space left on device; resume with: "):
+            gemonn.main([*arguments, "--out", str(tmp_path / "run")])
+    gemonn.main(["--resume", str(tmp_path / "run"), "--quiet"])
+    for seed in ("seed-0", "seed-1"):
+        assert content(tmp_path / "run" / seed) == content(tmp_path / "whole" / seed)
+
+
 @pytest.mark.heavy  # evolutions are tested in the same way below, and seeds of the library too
 @pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize(
