@@ -34,7 +34,7 @@ def ask(
       ((6, 3), Position(generation=0, stage=0, turn=0))
     """
     stages, data = _stages(algorithm, state, position, data), loop.with_key(data)
-    state = loop.copy(state)
+    state = loop.copy(algorithm.arrange(state))
     for index in range(position.stage, len(stages)):
         outside = stages[index].outside
         if outside is None or outside.also_runs:

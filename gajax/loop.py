@@ -243,7 +243,7 @@ def _resume(
 ) -> tuple[Any, Position]:
     """The state, copied so that the caller can resume from it again, and its position."""
     state, position = resume_from
-    state = copy(state)
+    state = copy(state if key.ndim else algorithm.arrange(state))
     if sharding.device_count() > 1:
         started = programs.start.lower(algorithm, key, *placed).compile()
         state = jax.device_put(state, started.output_shardings)

@@ -91,7 +91,9 @@ def _of_copies(algorithm: Algorithm, size: int, density: float) -> Algorithm:
         copies = population.sparse_copies(key_copies, network, size, densities=densities)
         return algorithm.init(key_init, copies, data)
 
-    return Algorithm(init, lambda _, examples: algorithm.stages(size, examples))
+    return algorithm._replace(
+        init=init, stages=lambda _, examples: algorithm.stages(size, examples)
+    )
 
 
 def _moves(epochs: int, batches: int, density: float) -> tuple[Move, ...]:

@@ -124,6 +124,8 @@ class Algorithm(NamedTuple):
         give the same objects, so that nothing is compiled twice.
       check: `check(population, data)` raises ValueError where these, or what the algorithm was made
         of, do not fit together.
+      arrange: `arrange(state)` gives a state that comes from a run on any number of devices as
+        those of the mesh need it. Only where the places of individuals depend on that number.
 
     Example:
       >>> def init(key, population, data):
@@ -135,6 +137,7 @@ class Algorithm(NamedTuple):
     init: Callable[[Key[Array, ""], Params, Data], Any]
     stages: Callable[[int, int], Plan]
     check: Callable[[Any, Data], None] = lambda population, data: None
+    arrange: Callable[[Any], Any] = lambda state: state
 
 
 class Position(NamedTuple):

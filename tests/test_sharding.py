@@ -55,6 +55,11 @@ def evolved(name, broken=0):
     if sharding.device_count() > 1:
         shares = [shard.data.shape[0] for shard in state.params["first"].addressable_shards]
         assert shares == [SIZE // len(shares)] * sharding.device_count()
+    return best_first(state, info)
+
+
+def best_first(state, info):
+    """Individuals as rows and their losses, best first."""
     params = sharding.gather(state.params)
     rows = np.concatenate([leaf.reshape(SIZE, -1) for leaf in params.values()], axis=1)
     order = np.lexsort((*rows.T, info.loss))
@@ -86,6 +91,24 @@ def test_devices_change_no_bit(name, devices):
         rows, loss = evolved(name)
     np.testing.assert_array_equal(rows, alone(name)[0])
     np.testing.assert_array_equal(loss, alone(name)[1])
+
+
+@pytest.mark.usefixtures("user_flags")
+@pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 4), pytest.param(8, 2, marks=HEAVY)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[HEAVY] * (name != "ga")) for name in ALGORITHMS]
+)
+def test_a_run_goes_on_with_another_number_of_devices(name, before, after):
+    """From any step within a generation, with a state as a file holds it."""
+    setting = ALGORITHMS[name], jax.random.key(2), POPULATION, DATA
+    with on(before):
+        steps = gajax.evolve(*setting, generations=2, seconds=1e-9)
+        saved = [(sharding.gather(state), info.position) for state, info in steps]
+    for state in saved[: -1 : 1 if after == 1 else 4]:
+        with on(after):
+            *_, last = gajax.evolve(*setting, generations=2, resume_from=state)
+            result = best_first(*last)
+        jax.tree.map(np.testing.assert_array_equal, result, alone(name))
 
 
 def test_finite_individuals_mate_in_place_of_the_others_of_all_devices():

@@ -68,7 +68,7 @@ def run_identity(
         digest.update(repr((array.shape, array.dtype)).encode())
         digest.update(array.tobytes())
     return {
-        _FORMAT: "4",  # one more where older checkpoints cannot be read, or go on to other numbers
+        _FORMAT: "5",  # one more where older checkpoints cannot be read, or go on to other numbers
         **config_identity(config),
         "--seed": " ".join(map(str, seeds)),
         "the content of the data set": digest.hexdigest()[:16],

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -44,6 +45,7 @@ class GAState(NamedTuple):
       metrics: likewise, a dict of [P].
       total: sums over the batches of this training, or means so far of this scoring.
       is_child: whether a survivor was born in this generation, [P].
+      rank: of the individual at each position, which depends on the number of devices, [P].
       failed: individuals whose loss or genes are not finite, [].
 
     Example:
@@ -60,6 +62,7 @@ class GAState(NamedTuple):
     metrics: dict[str, Float[Array, " P"]]
     total: Measured
     is_child: Bool[Array, " P"]
+    rank: Int[Array, " P"]
     failed: Int[Array, ""]
 
 
@@ -155,6 +158,7 @@ def ga(
             metrics=total.metrics,
             total=evaluation.zero(total),
             is_child=jnp.zeros(size, bool),
+            rank=rank_at_position,
             failed=jnp.int32(0),
         )
 
@@ -224,6 +228,7 @@ def ga(
                 metrics=populations.take(metrics, order),
                 total=evaluation.zero(state.total),
                 is_child=is_child[rank_at_position],
+                rank=rank_at_position,
                 failed=evaluation.failures(loss),
             )
 
@@ -243,4 +248,13 @@ def ga(
         check_operators(crossover, mutation, hyper_mutation, population, parents=parents)
         check_bound(crossover, population)
 
-    return Algorithm(init, stages, check)
+    def arrange(state: GAState) -> GAState:
+        _, rank_at_position = layout(len(state.loss), survivors)
+        before = sharding.gather(state.rank)
+        if np.array_equal(before, rank_at_position):
+            return state
+        individuals = state._replace(failed=None)  # the others are one for each
+        order = jnp.argsort(before)[rank_at_position]
+        return populations.take(individuals, order)._replace(failed=state.failed)
+
+    return Algorithm(init, stages, check, arrange)
