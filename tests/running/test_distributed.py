@@ -1,6 +1,7 @@
 """Runs in several processes: what they save, how they go on, and the same from the library."""
 
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def test_another_number_of_processes_goes_on(start_processes, whole_content, one
 
 
 @pytest.mark.heavy
-def test_several_seeds_and_the_other_experiment(start_processes, tmp_path):
+def test_several_seeds_and_the_other_experiment(start_processes, one_device, tmp_path):
+    """Whose survivors have other places on another number of devices."""
     seeds = tmp_path / "seeds"
     finish(start_processes(2, *WHOLE, "--seeds", "2", "--out", str(seeds)))
     assert (seeds / "seed-1" / "summary.json").exists() and not any(seeds.rglob("checkpoints"))
@@ -75,9 +77,10 @@ def test_several_seeds_and_the_other_experiment(start_processes, tmp_path):
     wait_for_rows(run, 4, processes)
     processes[1].send_signal(signal.SIGTERM)
     assert {status for status, _, _ in outcomes(processes)} == {143}
+    alone = shutil.copytree(run, tmp_path / "alone")
     finish(start_processes(2, "--resume", str(run), program=MNIST_GA))
     finish(start_processes(2, *LAYERS, "--out", str(whole), program=MNIST_GA))
-    assert content(run) == content(whole)
+    assert content(run) == content(whole) == resume_alone(alone, one_device, MNIST_GA)
 
 
 @pytest.mark.heavy
