@@ -159,14 +159,20 @@ def _newest_intact(folder: Path, say: Callable[[str], None]) -> str | None:
 def _quiet() -> Iterator[None]:
     """Keep Orbax from logging and printing errors that the caller reports.
 
-    The hook is not restored after an error: threads of Orbax may print until the program ends.
+    The hooks are not restored after an error: threads of Orbax may print until the program ends.
     """
-    logger, hook = logging.getLogger("absl"), sys.excepthook
+    logger, hooks = logging.getLogger("absl"), (sys.excepthook, sys.unraisablehook)
     was_disabled = logger.disabled
     logger.disabled = True
-    sys.excepthook = lambda *_: None
+
+    def discard(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):  # of a stop signal
+            hooks[1](unraisable)
+
+    sys.excepthook, sys.unraisablehook = lambda *_: None, discard
     yield
-    logger.disabled, sys.excepthook = was_disabled, hook
+    logger.disabled = was_disabled
+    sys.excepthook, sys.unraisablehook = hooks
 
 
 def _checkpoints(folder: Path) -> list[Path]:

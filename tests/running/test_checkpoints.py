@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -191,6 +193,25 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder, monkeypatch, error):
         checkpoints.save(folder, TREES, {"number": 4})
     assert names(folder) == ["00000001", "00000002", "00000003"]
     assert load(folder) == ({"number": 3}, [])
+
+
+def test_threads_of_orbax_say_nothing_after_an_error(folder, monkeypatch):
+    """TensorStore calls back into a loop that is closed, which no one can catch."""
+
+    def save(self, path, tree):
+        raise ValueError("No space left on ...")
+
+    said, signal = [], SimpleNamespace(exc_value=KeyboardInterrupt())
+    monkeypatch.setattr(sys, "excepthook", lambda *given: said.append(given))
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    monkeypatch.setattr(orbax.checkpoint.PyTreeCheckpointer, "save", save)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(folder, TREES, {})
+    late = RuntimeError("Event loop is closed")
+    sys.excepthook(RuntimeError, late, None)
+    sys.unraisablehook(SimpleNamespace(exc_value=late))
+    sys.unraisablehook(signal)
+    assert said == [signal]
 
 
 def test_a_disk_that_is_really_full_leaves_the_last_checkpoint(small_disk, capfd):
