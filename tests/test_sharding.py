@@ -73,8 +73,8 @@ def alone(name):
 
 
 HEAVY = pytest.mark.heavy
-LIGHT = {"ga": 4, "ladder": 2, "descent": 8, "refinement": 2}
-"""Devices that do not take long to compile for."""
+LIGHT = {"descent": 8, "refinement": 2}
+"""Devices that do not take long to compile for. The genetic algorithm is compared below, too."""
 
 
 @pytest.mark.usefixtures("user_flags")
