@@ -91,6 +91,7 @@ def test_cost_is_what_the_method_promises(small_run, small_config):
     )
 
 
+@pytest.mark.heavy
 def test_same_seed_gives_the_same_bits_and_a_saved_config_runs_again(small_run, tmp_path):
     again = tmp_path / "again"
     arguments = ["--config", str(small_run / "config.json"), "--out", str(again), "--quiet"]
@@ -100,9 +101,16 @@ def test_same_seed_gives_the_same_bits_and_a_saved_config_runs_again(small_run, 
     assert (again / model).read_bytes() == (small_run / model).read_bytes()
 
 
-def test_another_seed_gives_another_run(small_config):
-    brief = replace(small_config, generations=(1, 1), whole_generations=0)
-    one, other = (mnist_ga.train(replace(brief, seed=seed), dataset=images()) for seed in (0, 1))
+@pytest.fixture(scope="module")
+def brief(small_config):
+    """A config without the phase of the whole network, and its results on few images."""
+    config = replace(small_config, generations=(1, 1), whole_generations=0)
+    return config, mnist_ga.train(config, dataset=images())
+
+
+def test_another_seed_gives_another_run(brief):
+    config, one = brief
+    other = mnist_ga.train(replace(config, seed=1), dataset=images())
     assert one.rows[0]["best_rmse"] != other.rows[0]["best_rmse"]
 
 
@@ -157,8 +165,8 @@ def test_pca_equals_scikit_learn():
     assert np.sqrt(np.mean((found - wanted) ** 2)) < 0.01
 
 
-def test_validation_images_are_never_learned_from(small_config):
-    config = replace(small_config, validation=100, generations=(1, 1), whole_generations=0)
+def test_validation_images_are_never_learned_from(brief):
+    config = replace(brief[0], validation=100)
     dataset = images()
     spoiled = dataset.train_images.copy()
     spoiled[-100:] = 255 - spoiled[-100:]
@@ -169,11 +177,12 @@ def test_validation_images_are_never_learned_from(small_config):
     assert results.summary["validation_rmse"] != same.summary["validation_rmse"]
 
 
-def test_test_images_change_nothing_but_the_report(small_config):
-    config = replace(small_config, generations=(1, 1), whole_generations=0)
+def test_test_images_change_nothing_but_the_report(brief):
+    """And the same seed gives the same bits."""
+    config, results = brief
     dataset = images()
     spoiled = dataset._replace(test_images=255 - dataset.test_images)
-    results, same = (mnist_ga.train(config, dataset=data) for data in (dataset, spoiled))
+    same = mnist_ga.train(config, dataset=spoiled)
     jax.tree.map(np.testing.assert_array_equal, results.trained.params, same.trained.params)
     assert results.summary["svm_c"] == same.summary["svm_c"]
 
