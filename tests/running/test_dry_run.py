@@ -16,8 +16,9 @@ from experiments.running.meter import Meter
 
 SMALL = {
     gemonn: "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2",
-    mnist_ga: "--layers 784 16 --population-size 4 --generations 1000",
+    mnist_ga: "--layers 784 16 8 --population-size 4 --generations 1000",
 }
+PHASES = {gemonn: {"evolution", "refinement"}, mnist_ga: {"784-16", "16-8", "all layers"}}
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +32,22 @@ def nothing_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("module", SMALL)
-def test_settings_memory_and_time_are_printed(module, capsys):
-    module.main([*SMALL[module].split(), "--dry-run", "--seeds", "3", "--quiet"])
+def test_settings_memory_and_time_are_printed_and_every_phase_is_measured(
+    module, capsys, monkeypatch
+):
+    seen = set()
+
+    class Watch(dry_run._Stopwatch):
+        def update(self, *, phase, **options):
+            super().update(phase=phase, **options)
+            seen.add(phase)
+
+    monkeypatch.setattr(dry_run, "_Stopwatch", Watch)
+    flags = SMALL[module].split()
+    if module is gemonn:
+        flags += ["--method", "gemonn", "--final-refine-steps", "20"]
+    module.main([*flags, "--dry-run", "--seeds", "3", "--quiet"])
+    assert seen == PHASES[module]
     printed = capsys.readouterr().out
     for field, value in vars(module.Config()).items():
         if value is not None and field != "dry_run":
@@ -180,20 +195,3 @@ def test_a_slow_first_piece_is_not_extrapolated(slow, monkeypatch):
         now += 5
         watch.status("measuring")
     assert watch.seconds() == pytest.approx(2 * slow + 9 * 2 + 99 * 1 + 5)
-
-
-def test_every_phase_is_measured(monkeypatch):
-    seen = set()
-
-    class Watch(dry_run._Stopwatch):
-        def update(self, *, phase, **options):
-            super().update(phase=phase, **options)
-            seen.add(phase)
-
-    monkeypatch.setattr(dry_run, "_Stopwatch", Watch)
-    mnist_ga.main([*SMALL[mnist_ga].split(), "--layers", "784", "16", "8", "--dry-run", "--quiet"])
-    assert seen == {"784-16", "16-8", "all layers"}
-    seen.clear()
-    flags = [*SMALL[gemonn].split(), "--method", "gemonn"]
-    gemonn.main([*flags, "--final-refine-steps", "20", "--dry-run", "--quiet"])
-    assert seen == {"evolution", "refinement"}
