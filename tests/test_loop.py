@@ -61,13 +61,24 @@ class Traced:
         return gajax.evolve(made, key, population(seed), data(seed), **options)
 
 
-@pytest.fixture(scope="module", params=factories())
+@pytest.fixture(
+    scope="module",  # nsga2 is as gemonn, but for its operators
+    params=[
+        pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in factories()
+    ],
+)
 def traced(request):
     return Traced(request.param)
 
 
 def weights(steps):
     return [np.array(state.params["weights"]) for state, _ in steps][-1]
+
+
+@pytest.mark.parametrize("name", factories())
+def test_equal_arguments_give_the_same_algorithm(name):
+    one = Traced(name)
+    assert one.make() is one.algorithm
 
 
 @pytest.mark.parametrize("together", [None, 3])

@@ -65,7 +65,7 @@ def test_a_loss_that_is_infinite_early_takes_no_part_in_mating_however_the_run_i
     assert_same(on_host(whole)[-1][0], steps[-1][0])
 
 
-@pytest.mark.parametrize("name", ["nsga2", "refinement"])
+@pytest.mark.parametrize("name", [pytest.param("nsga2", marks=pytest.mark.heavy), "refinement"])
 def test_a_rate_at_which_everything_diverges_discards_no_parent(name):
     optimizer = gajax.sparse(optax.sgd(1e30))
     options = {"refine": gajax.Refine(optimizer, 3), **OPTIONS["nsga2"]}

@@ -108,7 +108,13 @@ def test_a_bad_batch_teaches_nothing(bad, chunk_size):
 @pytest.mark.parametrize(
     "count", [pytest.param(1, marks=pytest.mark.heavy), 5, pytest.param(7, marks=pytest.mark.heavy)]
 )
-@pytest.mark.parametrize("name", EVOLUTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2, stale parents"))
+        for name in EVOLUTIONS
+    ],
+)
 def test_damaged_individuals_are_discarded_without_children_and_the_others_evolve(name, count):
     kind = {1: "hidden", 5: "nan", 7: "inf"}[count]
     population, is_bad = damaged(kind, count)

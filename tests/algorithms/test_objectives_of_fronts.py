@@ -39,8 +39,15 @@ def evolved(name, *names):
 NAMES = [("largest gene", "density"), tuple(OBJECTIVES)]
 
 
-@pytest.mark.parametrize("name", OPERATORS)
-@pytest.mark.parametrize("names", NAMES, ids=str)
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        *((NAMES[0], name) for name in OPERATORS),
+        (NAMES[1], "gemonn"),
+        pytest.param(NAMES[1], "nsga2", marks=pytest.mark.heavy),
+    ],
+    ids=str,
+)
 def test_the_state_holds_the_objectives_of_its_individuals(name, names):
     for state, _ in evolved(name, *names):
         assert set(state.objectives) == set(names)

@@ -212,7 +212,7 @@ def test_refined_children_take_the_optimizers_own_steps_from_a_new_start(
     assert (rows(states[-1]) == 0).any()
 
 
-@pytest.mark.parametrize("make", [gajax.nsga2, gajax.gemonn])
+@pytest.mark.parametrize("make", [pytest.param(gajax.nsga2, marks=pytest.mark.heavy), gajax.gemonn])
 def test_losses_of_half_precision_are_compared_as_any_other(make):
     def loss_fn(params, batch):
         return jnp.mean((batch.astype(params["w"].dtype) @ params["w"]) ** 2)

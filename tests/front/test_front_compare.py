@@ -21,6 +21,7 @@ from experiments.running.run_directory import save_config
 
 FLAGS = "--hidden 16 --population-size 6 --batch-size 50 --refine-steps 2 --quiet".split()
 FLAGS += ["--budget", "20000"]
+HEAVY = pytest.mark.heavy
 METHODS = ["--budgets", "cost", "--methods", "gemonn", "descent", "pruning"]
 
 
@@ -143,7 +144,7 @@ def test_a_budget_without_a_generation_is_refused_before_anything_runs(
     assert reached
 
 
-@pytest.mark.parametrize("method", ["gemonn", "nsga2-gradient"])
+@pytest.mark.parametrize("method", ["gemonn", pytest.param("nsga2-gradient", marks=HEAVY)])
 @pytest.mark.parametrize("final", [0, 5])
 def test_no_evolution_exceeds_its_budget(method, final):
     """And none ends with room for another generation."""
