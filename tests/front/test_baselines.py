@@ -11,7 +11,9 @@ import optax
 import pytest
 
 import gajax
-from experiments.front import baselines, networks
+from experiments import gemonn
+from experiments.front import baselines, lineage, networks
+from experiments.front.config import check
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 
@@ -26,6 +28,11 @@ METHODS = {
     "regrowth": partial(baselines.pruning, regrowth=True, optimizer=optax.adam(1e-3)),
     "descent": baselines.descent,
 }
+LINEAGE = check(
+    gemonn.Config(
+        hidden=(16,), population_size=3, batch_size=BATCH, refine_steps=1, lineage=0.5, budget=300
+    )
+)
 
 
 @cache
@@ -46,6 +53,8 @@ def short_steps(monkeypatch):
 
 
 def walk(method, resumed=None):
+    if method == "lineage":
+        return lineage.evolve(jax.random.key(2), LINEAGE, network(), data(), resumed)
     setting = jax.random.key(2), network(), data()
     return METHODS[method](*setting, batches=BATCHES, batch_size=BATCH, resumed=resumed)
 
@@ -53,8 +62,8 @@ def walk(method, resumed=None):
 def kept(step):
     """The step with a copy of its arrays, for the next one reuses their memory."""
     (state, facts), density = step.saved, np.array(step.density)
-    state = jax.tree.map(np.array, state)
-    return step._replace(params=state.params, density=density, saved=(state, facts))
+    state, params = jax.tree.map(np.array, (state, step.params))
+    return step._replace(params=params, density=density, saved=(state, facts))
 
 
 @cache
@@ -111,22 +120,35 @@ def test_the_cost_is_the_budget(method):
     assert sum(int(info.gradient_examples) for info in infos) == spent * BATCH
 
 
+def gone_on(method, step, following):
+    """The walk from the step, which leads to the following one with the same bits and costs."""
+    resumed = walk(method, checkpoint(step))
+    again, first = kept(next(resumed)), kept(next(resumed))
+    assert_same_bits(again, step)
+    assert int(again.info.gradient_examples) == again.info.sequential_steps == 0
+    assert again.info[:4] == step.info[:4]
+    assert_same_bits(first, following)
+    assert first.info[:4] == following.info[:4]
+    assert first.info.gradient_examples == following.info.gradient_examples
+    return first, resumed
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_step_can_be_gone_on_from(method):
-    """Each step leads to the next one, and some to the last one, with the same bits and costs."""
+    """Each step leads to the next one, and some to the last one."""
     expected = whole(method)
     for number, (step, following) in enumerate(itertools.pairwise(expected)):
-        resumed = walk(method, checkpoint(step))
-        again, first = kept(next(resumed)), kept(next(resumed))
-        assert_same_bits(again, step)
-        assert int(again.info.gradient_examples) == again.info.sequential_steps == 0
-        assert again.info[:4] == step.info[:4]
-        assert_same_bits(first, following)
-        assert first.info[:4] == following.info[:4]
-        assert first.info.gradient_examples == following.info.gradient_examples
+        first, resumed = gone_on(method, step, following)
         if number % 25 == 7:
             *_, last = [first, *map(kept, resumed)]
             assert_same_bits(last, expected[-1])
+
+
+def test_the_ladder_of_a_lineage_can_be_gone_on_from():
+    step, following, *_ = (step for step in whole("lineage") if step.saved[1]["phase"] == "ladder")
+    np.testing.assert_array_equal(
+        gone_on("lineage", step, following)[0].info.loss, following.info.loss
+    )
 
 
 def test_default_schedules_at_their_length():

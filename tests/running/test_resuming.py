@@ -33,11 +33,11 @@ RUNS = [
     pytest.param("mnist_ga", PRETRAINED, 6, id="pretrained", marks=HEAVY),
     pytest.param("gemonn", ["--seeds", "1", "4"], 7, id="gemonn", marks=HEAVY),
     pytest.param("gemonn", [], 7, id="gemonn alone", marks=HEAVY),
-    pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2", marks=HEAVY),
+    pytest.param("gemonn", ["--method", "nsga2"], 4, id="nsga2"),
     pytest.param("gemonn", PRUNING, 9, id="pruning", marks=HEAVY),
     pytest.param("gemonn", DESCENT, 4, id="descent", marks=HEAVY),
     pytest.param("gemonn", [*LADDER, "--rate-genes"], 9, id="ladder", marks=HEAVY),
-    pytest.param("gemonn", LINEAGE, 20, id="lineage"),
+    pytest.param("gemonn", LINEAGE, 20, id="lineage", marks=HEAVY),
 ]
 
 
