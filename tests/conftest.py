@@ -29,8 +29,9 @@ for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 # Compiling takes most of the time: the older of two code generators, without optimisation, takes
 # a third of it. Tests of results that are equal to the bit take the fixture `user_flags` instead.
-OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLD_EMITTERS}".strip()
+# To divide the code of a program among threads takes a quarter more.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_legacy_prng_key", "error")
 # JAX makes a context of the compiler for each program, which takes a third of the time of compiling
