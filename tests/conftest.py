@@ -74,6 +74,7 @@ def pytest_collection_finish():
     """What is imported stays: the search for garbage need not go through it each time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # tracing makes many objects and little garbage
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -112,6 +113,7 @@ def forget_programs():
     jax.clear_caches()
     mlir.make_ir_context.cache_clear()
     gc.collect()
+    gc.freeze()  # what the module has imported
 
 
 @pytest.fixture
