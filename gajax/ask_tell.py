@@ -80,7 +80,7 @@ def tell(
     if loss.shape != (size,):
         raise ValueError(f"loss must have the shape ({size},), not {loss.shape}")
     measured = jax.vmap(evaluation.of_finite)(population, Measured(loss, {}))
-    state = outside.record(loop.copy(state), measured.loss)
+    state = algorithm.arrange(outside.record(loop.copy(state), measured.loss))
     for index in range(position.stage + 1, len(stages)):
         if stages[index].outside is not None:
             return state, Position(position.generation, index)

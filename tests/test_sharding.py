@@ -111,6 +111,28 @@ def test_a_run_goes_on_with_another_number_of_devices(name, before, after):
         jax.tree.map(np.testing.assert_array_equal, result, alone(name))
 
 
+def test_losses_from_outside_reach_their_individuals_on_another_number_of_devices():
+    algorithm = gajax.ga(None, survivors=4, batch_size=1)
+    genes = jax.random.normal(jax.random.key(0), (8, 3))
+
+    def generations(asking, telling):
+        """Individuals after two generations, with files between asking and telling."""
+        with on(asking):
+            state, position = gajax.start(algorithm, 1, genes), gajax.Position(0)
+        for _ in range(3):
+            with on(asking):
+                state, asked, position = gajax.ask(algorithm, 1, state, position)
+                state, asked = sharding.gather((state, asked))
+            with on(telling):
+                loss = np.sum(asked**2, axis=1)
+                state, position = gajax.tell(algorithm, 1, state, position, loss)
+                state = sharding.gather(state)
+        order = np.lexsort((*state.params.T, state.loss))
+        return jax.tree.map(lambda leaf: leaf[order], (state.params, state.loss, state.is_child))
+
+    jax.tree.map(np.testing.assert_array_equal, generations(4, 1), generations(1, 1))
+
+
 def test_finite_individuals_mate_in_place_of_the_others_of_all_devices():
     expected = evolved("ga", broken=12)
     with on(4):
