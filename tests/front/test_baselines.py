@@ -13,7 +13,7 @@ import pytest
 import gajax
 from experiments import gemonn
 from experiments.front import baselines, lineage, networks
-from experiments.front.config import check
+from experiments.front.checks import check
 from experiments.running import steps
 from experiments.running.checkpoints import Checkpoint
 
