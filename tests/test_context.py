@@ -90,7 +90,10 @@ def rows(steps):
         yield numbers[np.lexsort(numbers.T)]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    "name",  # nsga2 is as gemonn, but for its operators
+    [pytest.param(name, marks=[pytest.mark.heavy] * (name == "nsga2")) for name in ALGORITHMS],
+)
 def test_metrics_arrive_with_the_loss(name):
     for state, info in evolved(name):
         assert set(info.metrics) == {"noise", "training", "error"}

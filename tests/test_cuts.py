@@ -106,7 +106,7 @@ def test_a_run_can_be_resumed_after_each_turn(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.heavy] * (name in ("nsga2", "gemonn")))
+        pytest.param(name, marks=[pytest.mark.heavy] * (name not in ("ga", "descent", "pruning")))
         for name in NAMES
     ],
 )

@@ -127,7 +127,10 @@ def test_sparse_hides_the_gradients_of_zeros_from_what_reads_them():
 
 
 @pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.heavy), "plateau"])
-@pytest.mark.parametrize("algorithm", ["ga", "gemonn", "refinement", "pruning"])
+@pytest.mark.parametrize(
+    "algorithm",  # the children of gemonn learn as those of the refinement
+    ["ga", pytest.param("gemonn", marks=pytest.mark.heavy), "refinement", "pruning"],
+)
 def test_every_algorithm_gives_optimisers_what_they_take(algorithm, name):
     optimizer, size = OPTIMIZERS[name](), SIZE
     if algorithm == "ga":

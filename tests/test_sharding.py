@@ -94,7 +94,9 @@ def test_devices_change_no_bit(name, devices):
 
 
 @pytest.mark.usefixtures("user_flags")
-@pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 4), pytest.param(8, 2, marks=HEAVY)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(4, 1), *(pytest.param(*pair, marks=HEAVY) for pair in ((1, 4), (8, 2)))]
+)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[HEAVY] * (name != "ga")) for name in ALGORITHMS]
 )

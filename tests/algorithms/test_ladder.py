@@ -121,7 +121,9 @@ def individuals(state, field="params", memory="optimizer_state"):
     return [jax.tree.map(lambda leaf, i=i: leaf[i], pair) for i in range(P)]
 
 
-@pytest.mark.parametrize(("share", "generations"), [(1, GENERATIONS), (0.6, 3)])
+@pytest.mark.parametrize(
+    ("share", "generations"), [pytest.param(1, GENERATIONS, marks=pytest.mark.heavy), (0.6, 3)]
+)
 def test_every_generation_is_what_plain_loops_make_of_the_one_before(share, generations):
     ancestor = jax.device_get(gajax.take(gajax.init(3, draw, 1), 0))
     before, sides = [(ancestor, jax.device_get(OPTIMIZER.init(ancestor)))] * P, set()

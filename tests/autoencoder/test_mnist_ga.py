@@ -108,6 +108,7 @@ def brief(small_config):
     return config, mnist_ga.train(config, dataset=images())
 
 
+@pytest.mark.heavy
 def test_another_seed_gives_another_run(brief):
     config, one = brief
     other = mnist_ga.train(replace(config, seed=1), dataset=images())
@@ -133,7 +134,10 @@ def test_accuracy_counts_right_classes(small_run, small_config):
     assert right == summary(small_run)["test_accuracy"]
 
 
-@pytest.mark.parametrize("method", ["layerwise", "pretrained", "sgd", "pca"])
+@pytest.mark.parametrize(
+    "method",  # layers one by one and then all together are those of layerwise and of sgd
+    ["layerwise", pytest.param("pretrained", marks=pytest.mark.heavy), "sgd", "pca"],
+)
 def test_every_method_returns_a_trained_network(small_config, method):
     results = mnist_ga.train(replace(small_config, method=method))
     assert results.summary["test_rmse"] < 0.22, "untrained it is 0.34"

@@ -139,6 +139,7 @@ def test_estimators_are_fitted_anew_and_again(monkeypatch, tmp_path):
     assert [*first["rivals"]] == ["scikit-learn MLP"]
 
 
+@pytest.mark.heavy
 def test_fronts_are_measured_beside_one_network(tmp_path, monkeypatch):
     path = tmp_path / "figures.json"
     monkeypatch.setattr(benchmark_measure, "QUICK", TINY._replace(**FRONTS))

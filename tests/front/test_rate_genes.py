@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from small_runs import few
 
 import gajax
@@ -33,6 +34,7 @@ def test_a_gene_multiplies_the_steps_of_its_network():
     assert isinstance(individual, gajax.Individual) and individual.hyper == {"rate": 1}
 
 
+@pytest.mark.heavy  # the ladder of the library is tested with genes of rates
 def test_genes_change_a_front():
     dataset = few(load("mnist5k"))
     with_genes = replace(CONFIG, rate_genes=True)

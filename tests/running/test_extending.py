@@ -34,7 +34,7 @@ RUNS = {
     "sgd": (mnist_ga.main, [*CONSTANT, "--method", "sgd"], WHOLE),
     "whole from none": (mnist_ga.main, FROM_NONE, WHOLE),
 }
-LIGHT = ("refined",)
+LIGHT = ("budget",)
 
 
 @pytest.fixture(autouse=True, scope="module")
